@@ -1,0 +1,54 @@
+"""From the key of a request to its workspace and scopes: the one door for HTTP, GraphQL and websockets."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from endpoints.errors import Forbidden, Unauthenticated
+from endpoints.models import ApiKey, key_digest
+
+_USED_EVERY = timedelta(minutes=1)  # how exact last_used_at is; every request would write otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a valid key allows."""
+
+    key_id: UUID
+    workspace_id: UUID
+    scopes: frozenset[str]
+
+    def require(self, scope: str) -> None:
+        """Raise Forbidden unless the key has `scope`."""
+        if scope not in self.scopes:
+            has = ", ".join(sorted(self.scopes))
+            raise Forbidden(f"This key's scopes are {has}; the operation needs {scope!r}.")
+
+
+def presented_key(authorization: str | None, token: str | None) -> str:
+    """Return the key of `Authorization: Bearer KEY` or `Token: KEY`.
+
+    Raises Unauthenticated where there is none.
+    """
+    if authorization:
+        scheme, _, key = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not key.strip():
+            raise Unauthenticated(f"Authorization is {scheme!r} ...; write 'Authorization: Bearer KEY'.")
+        return key.strip()
+    if token and token.strip():
+        return token.strip()
+    raise Unauthenticated("No key: send 'Authorization: Bearer KEY' or 'Token: KEY'.")
+
+
+def authenticate(key: str) -> Grant:
+    """Return what `key` allows. Raises Unauthenticated for a key that is unknown, revoked or expired."""
+    try:
+        found = ApiKey.objects.usable().get(digest=key_digest(key))
+    except ApiKey.DoesNotExist:
+        raise Unauthenticated("This key is unknown, revoked or expired.") from None
+    stale = Q(last_used_at=None) | Q(last_used_at__lt=Now() - _USED_EVERY)
+    ApiKey.objects.filter(stale, pk=found.pk).update(last_used_at=Now())
+    return Grant(key_id=found.pk, workspace_id=found.workspace_id, scopes=frozenset(found.scopes))

@@ -1,0 +1,41 @@
+"""What can be wrong with a request. Each door (GraphQL, HTTP, websocket) translates these into its own form."""
+
+
+class ServiceError(Exception):
+    """A refusal that its reader can act on: `message` names the bad value and what would be right."""
+
+    code = "INTERNAL"
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+    def as_dict(self) -> dict[str, str]:
+        """Return {"code", "message"} and, where one input is at fault, "field"."""
+        found = {"code": self.code, "message": self.message}
+        return found if self.field is None else {**found, "field": self.field}
+
+
+class Unauthenticated(ServiceError):
+    code = "UNAUTHENTICATED"
+
+
+class Forbidden(ServiceError):
+    code = "FORBIDDEN"
+
+
+class NotFound(ServiceError):
+    code = "NOT_FOUND"
+
+
+class BadInput(ServiceError):
+    code = "BAD_USER_INPUT"
+
+
+class Conflict(ServiceError):
+    code = "CONFLICT"
+
+
+class Limited(ServiceError):
+    code = "LIMITED"

@@ -1,0 +1,121 @@
+"""Every environment variable of the service is read here, and nowhere else. docs/operations.md explains each."""
+
+import ipaddress
+import os
+from pathlib import Path
+
+import dj_database_url
+from django.core.management.utils import get_random_secret_key
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VERSION = "0.1.0"
+
+
+def _listed(name: str, default: str = "") -> list[str]:
+    return [item.strip() for item in os.environ.get(name, default).split(",") if item.strip()]
+
+
+# Where the embedded database and the generated secret key live.
+DATA_DIR = Path(os.environ.get("DATA_DIR", BASE_DIR / "var")).resolve()
+
+# --- the web server
+HOST = os.environ.get("HOST", "127.0.0.1")
+PORT = int(os.environ.get("PORT", "8000"))
+ALLOWED_HOSTS = _listed("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+CSRF_TRUSTED_ORIGINS = _listed("CSRF_TRUSTED_ORIGINS")
+
+
+def _secret_key() -> str:
+    """Return SECRET_KEY, or the key that the first start wrote to DATA_DIR for every process to share."""
+    if given := os.environ.get("SECRET_KEY"):
+        return given
+    kept = DATA_DIR / "secret_key"
+    if not kept.exists():
+        DATA_DIR.mkdir(parents=True, exist_ok=True)
+        draft = DATA_DIR / f"secret_key.{os.getpid()}"
+        draft.touch(mode=0o600)
+        draft.write_text(get_random_secret_key())
+        try:
+            kept.hardlink_to(draft)  # atomic, and of two first starts at once only one wins
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return kept.read_text()
+
+
+SECRET_KEY = _secret_key()
+
+# --- the database: DATABASE_URL, or a PostgreSQL that runs beside the service
+_POOL = {"min_size": 1, "max_size": 16, "timeout": 10}  # connections of one process; seconds to wait for one
+if _database_url := os.environ.get("DATABASE_URL"):
+    DATABASES = {"default": {**dj_database_url.parse(_database_url, engine="django.db.backends.postgresql")}}
+else:
+    DATABASES = {"default": {"ENGINE": "event_service.postgres", "NAME": "event_service"}}
+DATABASES["default"] |= {
+    "CONN_MAX_AGE": 0,  # the pool keeps them
+    "CONN_HEALTH_CHECKS": True,  # a connection that a database restart broke is replaced when taken out
+    "OPTIONS": {**DATABASES["default"].get("OPTIONS", {}), "pool": _POOL},
+}
+
+# --- delivery
+# Networks that webhooks may reach besides the public internet.
+EGRESS_ALLOW = [ipaddress.ip_network(cidr) for cidr in _listed("EVENT_SERVICE_EGRESS_ALLOW")]
+# Websocket endpoints that anybody may read who knows their id, as the published API has it.
+OPEN_WEBSOCKETS = os.environ.get("EVENT_SERVICE_OPEN_WEBSOCKETS", "") == "1"
+
+# --- Django
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "django_filters",
+    "graphene_django",
+    "graphene_django_graphiql_static",
+    "endpoints",
+    "routing",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+ROOT_URLCONF = "event_service.urls"
+ASGI_APPLICATION = "event_service.asgi.application"
+GRAPHENE = {"SCHEMA": "event_service.schema.schema"}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+STATIC_URL = "/event-service/static/"
+WHITENOISE_USE_FINDERS = True  # straight from the packages: there is no collectstatic step to forget
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+    "loggers": {"django": {"handlers": [], "level": "INFO", "propagate": True}},
+}

@@ -1,0 +1,166 @@
+"""What happened and where it went: the traffic, which code writes and people read.
+
+Ids are UUIDv7 (RFC 9562): in the order of time, so the newest come first by the primary key.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from uuid_utils.compat import uuid7
+
+from endpoints.constraints import SameWorkspace
+from endpoints.models import Endpoint, Workspace
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+TEXT_LENGTH = 255  # characters of type, source, subject, orderingKey and of the producer's own id
+
+
+class Event(models.Model):
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workspace = models.ForeignKey(Workspace, models.PROTECT, related_name="+")
+    type = models.CharField(max_length=TEXT_LENGTH)
+    source = models.CharField(max_length=TEXT_LENGTH, blank=True)
+    subject = models.CharField(max_length=TEXT_LENGTH, blank=True)
+    ordering_key = models.CharField(max_length=TEXT_LENGTH, blank=True)
+    date = models.DateTimeField()  # when it happened, as the producer says; or when it was recorded
+    data = models.TextField()  # the producer's exact JSON text: never parsed and written again
+    creation_date = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            # Also the list of a workspace, newest first.
+            models.UniqueConstraint(fields=["workspace", "id"], name="event_in_workspace"),
+            models.CheckConstraint(condition=~Q(type=""), name="event_has_type"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.id}"
+
+
+class IdempotencyRecord(models.Model):
+    """The producer's own id of an event. Apart from Event, so that it can be kept for another time."""
+
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="+")
+    key = models.CharField(max_length=TEXT_LENGTH)
+    event_id = models.UUIDField()
+    digest = models.BinaryField(max_length=32)  # SHA-256 of the content that the key stands for
+    creation_date = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["workspace", "key"], name="idempotency_key_once")]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Cursor(models.Model):
+    """The last number that an endpoint's deliveries have reached. Written by the router alone.
+
+    The row is locked until the transaction that took numbers ends: numbers have no gaps and follow commits.
+    """
+
+    endpoint = models.OneToOneField(Endpoint, models.PROTECT, primary_key=True, related_name="+")
+    last_seq = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.endpoint_id}: {self.last_seq}"
+
+
+class Delivery(models.Model):
+    """One event owed to one endpoint: the queue and the record."""
+
+    class State(models.TextChoices):
+        PENDING = "PENDING"  # waits for its time (due_at), or for a websocket to read it
+        SENDING = "SENDING"  # leased to a worker until due_at
+        DELIVERED = "DELIVERED"
+        EXHAUSTED = "EXHAUSTED"  # every attempt failed
+        SKIPPED = "SKIPPED"  # not tried, for the reason given
+        CANCELLED = "CANCELLED"  # given up before its end, for the reason given
+
+    OPEN = (State.PENDING, State.SENDING)
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workspace = models.ForeignKey(Workspace, models.PROTECT, db_constraint=False, related_name="+")
+    event = models.ForeignKey(Event, models.PROTECT, db_constraint=False, related_name="deliveries")
+    endpoint = models.ForeignKey(Endpoint, models.PROTECT, db_constraint=False, related_name="deliveries")
+    seq = models.BigIntegerField()
+    state = models.CharField(max_length=9, choices=State.choices, default=State.PENDING)
+    reason = models.CharField(max_length=200, blank=True)
+    attempts_made = models.PositiveSmallIntegerField(default=0)
+    due_at = models.DateTimeField(null=True, blank=True)
+    lease_token = models.UUIDField(null=True, blank=True)
+    creation_date = models.DateTimeField(db_default=Now())
+    settled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        constraints = [
+            # Also the list of a workspace, newest first.
+            models.UniqueConstraint(fields=["workspace", "id"], name="delivery_in_workspace"),
+            # Also what a websocket reads on from its cursor.
+            models.UniqueConstraint(fields=["endpoint", "seq"], name="delivery_seq_once"),
+            # Also where one event went.
+            models.UniqueConstraint(fields=["event", "endpoint"], name="delivery_once"),
+            SameWorkspace(column="event_id", target="routing_event", name="delivery_event_in_workspace"),
+            SameWorkspace(column="endpoint_id", target="endpoints_endpoint", name="delivery_endpoint_in_workspace"),
+            models.CheckConstraint(
+                condition=Q(state="PENDING", lease_token=None, settled_at=None)
+                | Q(state="SENDING", lease_token__isnull=False, due_at__isnull=False, settled_at=None)
+                | Q(
+                    state__in=["DELIVERED", "EXHAUSTED", "SKIPPED", "CANCELLED"],
+                    lease_token=None,
+                    due_at=None,
+                    settled_at__isnull=False,
+                ),
+                name="delivery_state_and_times_agree",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=["EXHAUSTED", "SKIPPED", "CANCELLED"], reason=""),
+                name="delivery_end_has_reason",
+            ),
+        ]
+        indexes = [
+            # queue.claim: what is due, or whose lease ran out, of each endpoint.
+            models.Index(
+                fields=["endpoint", "due_at", "seq"], condition=Q(due_at__isnull=False), name="delivery_due"
+            ),
+            # consumers: where a websocket endpoint stands.
+            models.Index(
+                fields=["endpoint", "seq"], condition=Q(state="PENDING", due_at=None), name="delivery_unread"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event_id} to {self.endpoint_id}: {self.state}"
+
+
+class Attempt(models.Model):
+    """One try of a delivery, and what came of it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    workspace = models.ForeignKey(Workspace, models.PROTECT, db_constraint=False, related_name="+")
+    delivery = models.ForeignKey(Delivery, models.PROTECT, db_constraint=False, related_name="attempts")
+    number = models.PositiveSmallIntegerField()  # 1, 2, 3 ... within the delivery
+    started_at = models.DateTimeField()
+    duration_ms = models.FloatField(null=True, blank=True)
+    status_code = models.PositiveSmallIntegerField(null=True, blank=True)
+    error = models.CharField(max_length=40, blank=True)  # the class of failure; empty where it succeeded
+    error_detail = models.CharField(max_length=500, blank=True)
+    response_body = models.TextField(blank=True)  # its first 16 KiB, as far as they are UTF-8
+
+    class Meta:
+        constraints = [
+            # Also the list of a workspace, newest first.
+            models.UniqueConstraint(fields=["workspace", "id"], name="attempt_in_workspace"),
+            # Also the attempts of one delivery.
+            models.UniqueConstraint(fields=["delivery", "number"], name="attempt_number_once"),
+            SameWorkspace(column="delivery_id", target="routing_delivery", name="attempt_delivery_in_workspace"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.delivery_id} #{self.number}"
