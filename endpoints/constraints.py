@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-from django.db.backends.ddl_references import Statement
 from django.db.models import BaseConstraint, Model
 
 
@@ -18,20 +17,19 @@ class SameWorkspace(BaseConstraint):
         self.column = column
         self.target = target
 
-    def constraint_sql(self, model: type[Model] | None, schema_editor: BaseDatabaseSchemaEditor) -> str:
-        quote = schema_editor.quote_name
-        return (
-            f"CONSTRAINT {quote(self.name)} FOREIGN KEY (workspace_id, {quote(self.column)}) "
-            f"REFERENCES {quote(self.target)} (workspace_id, id)"
-        )
-
-    def create_sql(self, model: type[Model] | None, schema_editor: BaseDatabaseSchemaEditor | None) -> str:
+    def constraint_sql(self, model: type[Model] | None, schema_editor: BaseDatabaseSchemaEditor | None) -> None:
+        """Add the key at the end of the migration: the unique constraint that it refers to may come after it."""
         assert model is not None
         assert schema_editor is not None
-        table = schema_editor.quote_name(model._meta.db_table)
-        return f"ALTER TABLE {table} ADD {self.constraint_sql(model, schema_editor)}"
+        quote = schema_editor.quote_name
+        schema_editor.deferred_sql.append(
+            f"ALTER TABLE {quote(model._meta.db_table)} ADD CONSTRAINT {quote(self.name)} "
+            f"FOREIGN KEY (workspace_id, {quote(self.column)}) REFERENCES {quote(self.target)} (workspace_id, id)"
+        )
 
-    def remove_sql(self, model: type[Model] | None, schema_editor: BaseDatabaseSchemaEditor | None) -> Statement | str:
+    create_sql = constraint_sql
+
+    def remove_sql(self, model: type[Model] | None, schema_editor: BaseDatabaseSchemaEditor | None) -> str:
         assert model is not None
         assert schema_editor is not None
         quote = schema_editor.quote_name

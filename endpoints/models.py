@@ -50,7 +50,10 @@ class Workspace(Configuration):
     version = models.BigIntegerField(default=1, editable=False)
 
     class Meta:
-        constraints = [models.CheckConstraint(condition=~Q(name=""), name="workspace_has_name")]
+        constraints = [
+            models.UniqueConstraint(fields=["name"], name="workspace_name_once"),
+            models.CheckConstraint(condition=~Q(name=""), name="workspace_has_name"),
+        ]
 
 
 class Scope(models.TextChoices):
@@ -143,7 +146,7 @@ class Endpoint(Configuration):
         GET = "GET"
         DELETE = "DELETE"
 
-    workspace = models.ForeignKey(Workspace, models.PROTECT, related_name="endpoints")
+    workspace = models.ForeignKey(Workspace, models.PROTECT, related_name="endpoints", db_index=False)
     type = models.CharField(max_length=10, choices=Type.choices)
     url = models.CharField(max_length=URL_LENGTH, blank=True)
     method = models.CharField(max_length=6, choices=Method.choices, blank=True)
@@ -231,7 +234,9 @@ class Endpoint(Configuration):
 
 
 class EventFilter(Configuration):
-    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="event_filters")
+    workspace = models.ForeignKey(
+        Workspace, models.CASCADE, related_name="event_filters", db_index=False
+    )
     # As it was given: {"in": {"eventTypes": [...], ...}} or {"pattern": {...}}. See patterns.py.
     definition = models.JSONField()
 
@@ -267,8 +272,13 @@ class EventFilter(Configuration):
 
 
 class FilterLink(models.Model):
-    workspace = models.ForeignKey(Workspace, models.CASCADE, db_constraint=False, related_name="+")
-    endpoint = models.ForeignKey(Endpoint, models.CASCADE, db_constraint=False, related_name="links")
+    # Composite keys, below, stand in for the constraints of single columns.
+    workspace = models.ForeignKey(
+        Workspace, models.CASCADE, db_constraint=False, db_index=False, related_name="+"
+    )
+    endpoint = models.ForeignKey(
+        Endpoint, models.CASCADE, db_constraint=False, db_index=False, related_name="links"
+    )
     event_filter = models.ForeignKey(EventFilter, models.CASCADE, db_constraint=False, related_name="links")
 
     class Meta:

@@ -22,7 +22,7 @@ TEXT_LENGTH = 255  # characters of type, source, subject, orderingKey and of the
 
 class Event(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    workspace = models.ForeignKey(Workspace, models.PROTECT, related_name="+")
+    workspace = models.ForeignKey(Workspace, models.PROTECT, db_index=False, related_name="+")
     type = models.CharField(max_length=TEXT_LENGTH)
     source = models.CharField(max_length=TEXT_LENGTH, blank=True)
     subject = models.CharField(max_length=TEXT_LENGTH, blank=True)
@@ -45,7 +45,7 @@ class Event(models.Model):
 class IdempotencyRecord(models.Model):
     """The producer's own id of an event. Apart from Event, so that it can be kept for another time."""
 
-    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="+")
+    workspace = models.ForeignKey(Workspace, models.CASCADE, db_index=False, related_name="+")
     key = models.CharField(max_length=TEXT_LENGTH)
     event_id = models.UUIDField()
     digest = models.BinaryField(max_length=32)  # SHA-256 of the content that the key stands for
@@ -85,9 +85,9 @@ class Delivery(models.Model):
     OPEN = (State.PENDING, State.SENDING)
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    workspace = models.ForeignKey(Workspace, models.PROTECT, db_constraint=False, related_name="+")
-    event = models.ForeignKey(Event, models.PROTECT, db_constraint=False, related_name="deliveries")
-    endpoint = models.ForeignKey(Endpoint, models.PROTECT, db_constraint=False, related_name="deliveries")
+    workspace = models.ForeignKey(Workspace, models.PROTECT, db_constraint=False, db_index=False, related_name="+")
+    event = models.ForeignKey(Event, models.PROTECT, db_constraint=False, db_index=False, related_name="deliveries")
+    endpoint = models.ForeignKey(Endpoint, models.PROTECT, db_constraint=False, db_index=False, related_name="deliveries")
     seq = models.BigIntegerField()
     state = models.CharField(max_length=9, choices=State.choices, default=State.PENDING)
     reason = models.CharField(max_length=200, blank=True)
@@ -143,8 +143,8 @@ class Attempt(models.Model):
     """One try of a delivery, and what came of it."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    workspace = models.ForeignKey(Workspace, models.PROTECT, db_constraint=False, related_name="+")
-    delivery = models.ForeignKey(Delivery, models.PROTECT, db_constraint=False, related_name="attempts")
+    workspace = models.ForeignKey(Workspace, models.PROTECT, db_constraint=False, db_index=False, related_name="+")
+    delivery = models.ForeignKey(Delivery, models.PROTECT, db_constraint=False, db_index=False, related_name="attempts")
     number = models.PositiveSmallIntegerField()  # 1, 2, 3 ... within the delivery
     started_at = models.DateTimeField()
     duration_ms = models.FloatField(null=True, blank=True)

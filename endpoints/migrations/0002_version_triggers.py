@@ -1,0 +1,34 @@
+"""Every change of a workspace's configuration raises its version, in the same transaction, whoever makes it."""
+
+from django.db import migrations
+
+FUNCTION = """
+CREATE FUNCTION raise_workspace_version() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE endpoints_workspace SET version = version + 1
+    WHERE id = CASE WHEN TG_OP = 'DELETE' THEN OLD.workspace_id ELSE NEW.workspace_id END;
+    RETURN NULL;
+END $$
+"""
+# Columns that routing does not look at, such as last_used_at, must not throw away what was compiled.
+WATCHED = {
+    "endpoints_endpoint": "type, state, deleted_at",
+    "endpoints_eventfilter": "definition",
+    "endpoints_filterlink": "endpoint_id, event_filter_id",
+}
+
+
+def trigger(table, columns):
+    return migrations.RunSQL(
+        f"CREATE TRIGGER raise_version AFTER INSERT OR DELETE OR UPDATE OF {columns} ON {table} "
+        "FOR EACH ROW EXECUTE FUNCTION raise_workspace_version()",
+        f"DROP TRIGGER raise_version ON {table}",
+    )
+
+
+class Migration(migrations.Migration):
+    dependencies = [("endpoints", "0001_initial")]
+    operations = [
+        migrations.RunSQL(FUNCTION, "DROP FUNCTION raise_workspace_version()"),
+        *(trigger(table, columns) for table, columns in WATCHED.items()),
+    ]
