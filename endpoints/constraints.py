@@ -1,5 +1,6 @@
 """Constraints that PostgreSQL knows and Django does not, in the form that migrations write by themselves."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -17,7 +18,7 @@ class SameWorkspace(BaseConstraint):
         self.column = column
         self.target = target
 
-    def constraint_sql(self, model: type[Model] | None, schema_editor: BaseDatabaseSchemaEditor | None) -> None:
+    def constraint_sql(self, model: type[Model] | None, schema_editor: BaseDatabaseSchemaEditor | None) -> str:
         """Add the key at the end of the migration: the unique constraint that it refers to may come after it."""
         assert model is not None
         assert schema_editor is not None
@@ -26,6 +27,7 @@ class SameWorkspace(BaseConstraint):
             f"ALTER TABLE {quote(model._meta.db_table)} ADD CONSTRAINT {quote(self.name)} "
             f"FOREIGN KEY (workspace_id, {quote(self.column)}) REFERENCES {quote(self.target)} (workspace_id, id)"
         )
+        return ""
 
     create_sql = constraint_sql
 
@@ -38,7 +40,7 @@ class SameWorkspace(BaseConstraint):
     def validate(self, *args: Any, **kwargs: Any) -> None:
         """Leave it to the database: forms can't build such a row."""
 
-    def deconstruct(self) -> tuple[str, tuple[()], dict[str, Any]]:
+    def deconstruct(self) -> tuple[str, Sequence[Any], dict[str, Any]]:
         path, args, kwargs = super().deconstruct()
         return path, args, {**kwargs, "column": self.column, "target": self.target}
 

@@ -93,7 +93,7 @@ class ApiKey(Configuration):
     @classmethod
     def issue(
         cls, *, workspace: Workspace, name: str, scopes: Collection[str], expires_at: datetime | None = None
-    ) -> tuple[Self, str]:
+    ) -> tuple["ApiKey", str]:
         """Make a key and return it with its text, which can't be had again.
 
         256 random bits need no salt and no slow hash. Raises BadInput for an unknown scope.
@@ -152,12 +152,13 @@ class Endpoint(Configuration):
     method = models.CharField(max_length=6, choices=Method.choices, blank=True)
     secret = models.CharField(max_length=100, blank=True, editable=False)  # whsec_..., of a webhook
     open_access = models.BooleanField(
-        default=False, help_text="Anybody who knows the id of this websocket endpoint may listen, without a key."
+        default=False,
+        help_text="Anybody who knows the id of this websocket endpoint may listen, without a key.",
     )
     state = models.CharField(max_length=8, choices=State.choices, default=State.ACTIVE)
     state_reason = models.CharField(max_length=200, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
-    event_filters = models.ManyToManyField(
+    event_filters: models.ManyToManyField["EventFilter", "FilterLink"] = models.ManyToManyField(
         "EventFilter", through="FilterLink", related_name="endpoints", blank=True
     )
 
@@ -188,13 +189,11 @@ class Endpoint(Configuration):
         return {"url": self.url, "method": self.method} if self.type == Endpoint.Type.WEB_HOOK else {}
 
     @classmethod
-    def create_web_socket(cls, *, workspace_id: UUID, name: str) -> Self:
-        return cls.objects.create(
-            workspace_id=workspace_id, name=checked_name(name), type=cls.Type.WEB_SOCKET
-        )
+    def create_web_socket(cls, *, workspace_id: UUID, name: str) -> "Endpoint":
+        return cls.objects.create(workspace_id=workspace_id, name=checked_name(name), type=cls.Type.WEB_SOCKET)
 
     @classmethod
-    def create_webhook(cls, *, workspace_id: UUID, name: str, url: str, method: str = "POST") -> Self:
+    def create_webhook(cls, *, workspace_id: UUID, name: str, url: str, method: str = "POST") -> "Endpoint":
         """Make a webhook with a secret of its own. Raises BadInput for a bad name, URL or method."""
         return cls.objects.create(
             workspace_id=workspace_id,
@@ -234,9 +233,7 @@ class Endpoint(Configuration):
 
 
 class EventFilter(Configuration):
-    workspace = models.ForeignKey(
-        Workspace, models.CASCADE, related_name="event_filters", db_index=False
-    )
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="event_filters", db_index=False)
     # As it was given: {"in": {"eventTypes": [...], ...}} or {"pattern": {...}}. See patterns.py.
     definition = models.JSONField()
 
@@ -251,13 +248,11 @@ class EventFilter(Configuration):
     @classmethod
     def create(
         cls, *, workspace_id: UUID, name: str, definition: dict[str, Any], endpoints: Iterable[Endpoint] = ()
-    ) -> Self:
+    ) -> "EventFilter":
         """Make a filter and link it to `endpoints`, or nothing. Raises BadInput for a bad name or definition."""
         parse_definition(definition)
         with transaction.atomic():
-            event_filter = cls.objects.create(
-                workspace_id=workspace_id, name=checked_name(name), definition=definition
-            )
+            event_filter = cls.objects.create(workspace_id=workspace_id, name=checked_name(name), definition=definition)
             FilterLink.link(endpoints, event_filter)
         return event_filter
 
@@ -273,20 +268,14 @@ class EventFilter(Configuration):
 
 class FilterLink(models.Model):
     # Composite keys, below, stand in for the constraints of single columns.
-    workspace = models.ForeignKey(
-        Workspace, models.CASCADE, db_constraint=False, db_index=False, related_name="+"
-    )
-    endpoint = models.ForeignKey(
-        Endpoint, models.CASCADE, db_constraint=False, db_index=False, related_name="links"
-    )
+    workspace = models.ForeignKey(Workspace, models.CASCADE, db_constraint=False, db_index=False, related_name="+")
+    endpoint = models.ForeignKey(Endpoint, models.CASCADE, db_constraint=False, db_index=False, related_name="links")
     event_filter = models.ForeignKey(EventFilter, models.CASCADE, db_constraint=False, related_name="links")
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["endpoint", "event_filter"], name="filter_link_once"),
-            SameWorkspace(
-                column="endpoint_id", target="endpoints_endpoint", name="filter_link_endpoint_in_workspace"
-            ),
+            SameWorkspace(column="endpoint_id", target="endpoints_endpoint", name="filter_link_endpoint_in_workspace"),
             SameWorkspace(
                 column="event_filter_id",
                 target="endpoints_eventfilter",
@@ -302,7 +291,7 @@ class FilterLink(models.Model):
         """Link all of them; what is linked stays so."""
         cls.objects.bulk_create(
             [
-                cls(workspace_id=event_filter.workspace_id, endpoint=endpoint, event_filter=event_filter)
+                FilterLink(workspace_id=event_filter.workspace_id, endpoint=endpoint, event_filter=event_filter)
                 for endpoint in endpoints
             ],
             ignore_conflicts=True,

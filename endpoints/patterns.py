@@ -78,9 +78,7 @@ def _parse(path: str, node: Any, *, nests: bool, depth: int = 1) -> Values | Fie
         raise BadInput(f"{path} is an empty object; leave it out for no condition.", path)
     if depth > MAX_DEPTH:
         raise BadInput(f"{path} is nested over {MAX_DEPTH} deep.", path)
-    return Fields(
-        {name: _parse(f"{path}.{name}", child, nests=True, depth=depth + 1) for name, child in node.items()}
-    )
+    return Fields({name: _parse(f"{path}.{name}", child, nests=True, depth=depth + 1) for name, child in node.items()})
 
 
 def _parse_values(path: str, values: list[Any]) -> Values:

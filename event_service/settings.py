@@ -3,6 +3,7 @@
 import ipaddress
 import os
 from pathlib import Path
+from typing import Any
 
 import dj_database_url
 from django.core.management.utils import get_random_secret_key
@@ -48,14 +49,16 @@ SECRET_KEY = _secret_key()
 
 # --- the database: DATABASE_URL, or a PostgreSQL that runs beside the service
 _POOL = {"min_size": 1, "max_size": 16, "timeout": 10}  # connections of one process; seconds to wait for one
+_database: dict[str, Any] = {"ENGINE": "event_service.postgres", "NAME": "event_service"}
 if _database_url := os.environ.get("DATABASE_URL"):
-    DATABASES = {"default": {**dj_database_url.parse(_database_url, engine="django.db.backends.postgresql")}}
-else:
-    DATABASES = {"default": {"ENGINE": "event_service.postgres", "NAME": "event_service"}}
-DATABASES["default"] |= {
-    "CONN_MAX_AGE": 0,  # the pool keeps them
-    "CONN_HEALTH_CHECKS": True,  # a connection that a database restart broke is replaced when taken out
-    "OPTIONS": {**DATABASES["default"].get("OPTIONS", {}), "pool": _POOL},
+    _database = {**dj_database_url.parse(_database_url, engine="django.db.backends.postgresql")}
+DATABASES = {
+    "default": {
+        **_database,
+        "CONN_MAX_AGE": 0,  # the pool keeps them
+        "CONN_HEALTH_CHECKS": True,  # a connection that a restart of the database broke is replaced when taken
+        "OPTIONS": {**_database.get("OPTIONS", {}), "pool": _POOL},
+    }
 }
 
 # --- delivery

@@ -1,2 +1,146 @@
 """From events to deliveries, inside the transaction that records the events."""
-def route(**kwargs): ...
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.db import connection
+from uuid_utils.compat import uuid7
+
+from endpoints.models import Endpoint, FilterLink, Workspace
+from endpoints.patterns import Fields, parse_definition
+from routing.submissions import NewEvent
+
+MAX_WORKSPACES = 1_000  # whose routes one process keeps compiled
+
+# Hints for workers and consumers; both look by themselves when no hint comes.
+WEBHOOK_HINT = "event_service_webhooks"  # no payload
+WEB_SOCKET_HINT = "event_service_websockets"  # endpoint ids, comma-separated; empty: look at all
+_MAX_HINTED = 200  # PostgreSQL carries payloads of up to 8,000 bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An endpoint that may be owed events."""
+
+    endpoint_id: UUID
+    type: str
+    disabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """Who wants what in one workspace, as it stands at `version` of the workspace's configuration."""
+
+    version: int
+    unfiltered: Sequence[Target]
+    filtered: Sequence[tuple[Fields, Sequence[Target]]]
+
+    def wanting(self, event: NewEvent) -> Iterable[Target]:
+        """Return each endpoint that wants `event`, once, however many of its filters match."""
+        wanting = dict.fromkeys(self.unfiltered)
+        if self.filtered:
+            fields = event.fields()
+            for pattern, targets in self.filtered:
+                if pattern.match(fields):
+                    wanting.update(dict.fromkeys(targets))
+        return wanting
+
+
+_compiled: dict[UUID, Routes] = {}
+
+
+def route(*, events: Sequence[NewEvent], **_: Any) -> None:
+    """Write what the recorded events are owed. Receives events_recorded."""
+    routes = _routes({event.workspace_id for event in events})
+    owed = [(event, target) for event in events for target in routes[event.workspace_id].wanting(event)]
+    if owed:
+        _write(owed)
+
+
+def _routes(workspace_ids: set[UUID]) -> dict[UUID, Routes]:
+    """Return the routes of each workspace, compiled anew where the version that this transaction sees is another."""
+    versions = Workspace.objects.filter(pk__in=workspace_ids).values_list("pk", "version")
+    return {workspace_id: _routes_at(workspace_id, version) for workspace_id, version in versions}
+
+
+def _routes_at(workspace_id: UUID, version: int) -> Routes:
+    kept = _compiled.pop(workspace_id, None)
+    routes = kept if kept and kept.version == version else _compile(workspace_id, version)
+    _compiled[workspace_id] = routes  # last in, so that the first is the one unused for longest
+    if len(_compiled) > MAX_WORKSPACES:
+        _compiled.pop(next(iter(_compiled)), None)
+    return routes
+
+
+def _compile(workspace_id: UUID, version: int) -> Routes:
+    live = Endpoint.objects.live().filter(workspace_id=workspace_id)
+    targets = {
+        pk: Target(pk, type, disabled=state == Endpoint.State.DISABLED)
+        for pk, type, state in live.order_by("pk").values_list("pk", "type", "state")
+    }
+    links = FilterLink.objects.filter(workspace_id=workspace_id).order_by("event_filter_id", "endpoint_id")
+    linked: dict[UUID, tuple[Any, list[Target]]] = {}
+    for event_filter_id, definition, endpoint_id in links.values_list(
+        "event_filter_id", "event_filter__definition", "endpoint_id"
+    ):
+        if endpoint_id in targets:
+            linked.setdefault(event_filter_id, (definition, []))[1].append(targets[endpoint_id])
+    choosy = {target for _, wanting in linked.values() for target in wanting}
+    return Routes(
+        version,
+        unfiltered=[target for target in targets.values() if target not in choosy],
+        filtered=[(parse_definition(definition), wanting) for definition, wanting in linked.values()],
+    )
+
+
+def _write(owed: Sequence[tuple[NewEvent, Target]]) -> None:
+    """Write the deliveries, numbered without gaps in the order of commits, and hint at them."""
+    later: Counter[UUID] = Counter()  # how many deliveries of the same endpoint come after
+    rows = []
+    for event, target in reversed(owed):
+        rows.append(
+            {
+                "id": uuid7(),
+                "workspace_id": event.workspace_id,
+                "event_id": event.id,
+                "endpoint_id": target.endpoint_id,
+                "later": later[target.endpoint_id],
+                "kind": "DISABLED" if target.disabled else target.type,
+            }
+        )
+        later[target.endpoint_id] += 1
+    web_sockets = {target.endpoint_id for _, target in owed if target.type == Endpoint.Type.WEB_SOCKET}
+    with connection.cursor() as cursor:
+        cursor.execute(_WRITE, [msgspec.json.encode(rows).decode()])
+        if len(web_sockets) < len(later):
+            cursor.execute("SELECT pg_notify(%s, '')", [WEBHOOK_HINT])
+        if web_sockets:
+            named = ",".join(map(str, web_sockets)) if len(web_sockets) <= _MAX_HINTED else ""
+            cursor.execute("SELECT pg_notify(%s, %s)", [WEB_SOCKET_HINT, named])
+
+
+# The cursor rows are locked in the order of endpoints, so that two batches never wait for each other in a ring,
+# and stay locked until the commit, so that numbers follow commits.
+_WRITE = """
+WITH owed AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%s::json)
+        AS owed(id uuid, workspace_id uuid, event_id uuid, endpoint_id uuid, later int, kind text)
+), numbered AS (
+    INSERT INTO routing_cursor AS cursor (endpoint_id, last_seq)
+    SELECT endpoint_id, count(*) FROM owed GROUP BY endpoint_id ORDER BY endpoint_id
+    ON CONFLICT (endpoint_id) DO UPDATE SET last_seq = cursor.last_seq + excluded.last_seq
+    RETURNING endpoint_id, last_seq
+)
+INSERT INTO routing_delivery
+    (id, workspace_id, event_id, endpoint_id, seq, attempts_made, state, reason, due_at, settled_at)
+SELECT id, workspace_id, event_id, endpoint_id, last_seq - later, 0,
+       CASE kind WHEN 'DISABLED' THEN 'SKIPPED' ELSE 'PENDING' END,
+       CASE kind WHEN 'DISABLED' THEN 'ENDPOINT_DISABLED' ELSE '' END,
+       CASE kind WHEN 'WEB_HOOK' THEN statement_timestamp() END,
+       CASE kind WHEN 'DISABLED' THEN statement_timestamp() END
+FROM owed JOIN numbered USING (endpoint_id)
+"""
