@@ -1,6 +1,7 @@
 """From the key of a request to its workspace and scopes: the one door for HTTP, GraphQL and websockets."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from django.db.models.functions import Now
 from endpoints.errors import Forbidden, Unauthenticated
 from endpoints.models import ApiKey, key_digest
 
+_UNUSABLE = "This key is unknown, revoked or expired."
 _USED_EVERY = timedelta(minutes=1)  # how exact last_used_at is; every request would write otherwise
 
 
@@ -25,7 +27,13 @@ class Grant:
         """Raise Forbidden unless the key has `scope`."""
         if scope not in self.scopes:
             has = ", ".join(sorted(self.scopes))
-            raise Forbidden(f"This key's scopes are {has}; the operation needs {scope!r}.")
+            raise Forbidden(f"This key's scopes are {has}; the operation needs {str(scope)!r}.")
+
+    def renewed(self, scopes: Iterable[str] | None) -> "Grant":
+        """Return the grant with the scopes that its key has now; None: the key can't be used any more."""
+        if scopes is None:
+            raise Unauthenticated(_UNUSABLE)
+        return replace(self, scopes=frozenset(scopes))
 
 
 def presented_key(authorization: str | None, token: str | None) -> str:
@@ -48,7 +56,7 @@ def authenticate(key: str) -> Grant:
     try:
         found = ApiKey.objects.usable().get(digest=key_digest(key))
     except ApiKey.DoesNotExist:
-        raise Unauthenticated("This key is unknown, revoked or expired.") from None
+        raise Unauthenticated(_UNUSABLE) from None
     stale = Q(last_used_at=None) | Q(last_used_at__lt=Now() - _USED_EVERY)
     ApiKey.objects.filter(stale, pk=found.pk).update(last_used_at=Now())
     return Grant(key_id=found.pk, workspace_id=found.workspace_id, scopes=frozenset(found.scopes))

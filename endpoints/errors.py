@@ -39,3 +39,9 @@ class Conflict(ServiceError):
 
 class Limited(ServiceError):
     code = "LIMITED"
+
+
+class Unavailable(ServiceError):
+    """Not the client's fault, and worth trying again."""
+
+    code = "UNAVAILABLE"

@@ -158,7 +158,7 @@ class Endpoint(Configuration):
     state = models.CharField(max_length=8, choices=State.choices, default=State.ACTIVE)
     state_reason = models.CharField(max_length=200, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
-    event_filters: models.ManyToManyField["EventFilter", "FilterLink"] = models.ManyToManyField(
+    event_filters: "models.ManyToManyField[EventFilter, FilterLink]" = models.ManyToManyField(
         "EventFilter", through="FilterLink", related_name="endpoints", blank=True
     )
 
@@ -289,13 +289,11 @@ class FilterLink(models.Model):
     @classmethod
     def link(cls, endpoints: Iterable[Endpoint], event_filter: EventFilter) -> None:
         """Link all of them; what is linked stays so."""
-        cls.objects.bulk_create(
-            [
-                FilterLink(workspace_id=event_filter.workspace_id, endpoint=endpoint, event_filter=event_filter)
-                for endpoint in endpoints
-            ],
-            ignore_conflicts=True,
-        )
+        links = [
+            FilterLink(workspace_id=event_filter.workspace_id, endpoint=endpoint, event_filter=event_filter)
+            for endpoint in endpoints
+        ]
+        FilterLink.objects.bulk_create(links, ignore_conflicts=True)
 
     @classmethod
     def unlink(cls, endpoints: Iterable[Endpoint], event_filter: EventFilter) -> None:

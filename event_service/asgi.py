@@ -1,9 +1,30 @@
 """Which application answers what. The event door comes first, ahead of Django's middleware."""
 
 import os
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "event_service.settings")
 
 from django.core.asgi import get_asgi_application
 
-application = get_asgi_application()
+django_application = get_asgi_application()
+
+from routing.consumers import web_sockets  # noqa: E402 - the models need a Django that is set up
+
+from routing.ingest import PATH, EventDoor  # noqa: E402
+
+event_door = EventDoor()
+
+
+async def application(
+    scope: dict[str, Any],
+    receive: Callable[[], Awaitable[Any]],
+    send: Callable[[Any], Awaitable[None]],
+) -> None:
+    if scope["type"] == "websocket":
+        await web_sockets(scope, receive, send)
+    elif scope["path"] == PATH:
+        await event_door(scope, receive, send)
+    else:
+        await django_application(scope, receive, send)

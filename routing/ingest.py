@@ -1,0 +1,223 @@
+"""The event door: POST /event-service/events, one event or many, as an ASGI application ahead of Django's middleware.
+
+Answers 202 {"events": [{"id", "duplicate"} | {"error": {...}}]} in the order of the request, once everything is
+committed; {"error": {"code", "message", "field"}} where nothing was looked at.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from channels.db import database_sync_to_async
+from django.conf import settings
+from django.http.request import split_domain_port, validate_host
+
+from endpoints.auth import Grant, authenticate, presented_key
+from endpoints.errors import BadInput, Conflict, Forbidden, ServiceError, Unauthenticated, Unavailable
+from endpoints.models import Scope
+from routing import cloudevents
+from routing.group_commit import GroupCommit
+from routing.models import Recorded
+from routing.submissions import NewEvent, Submission, check, json_problem
+
+PATH = "/event-service/events"
+MAX_BODY_BYTES = 5 * 1024 * 1024
+MAX_EVENTS = 1_000  # of one request
+_GRANT_SECONDS = 30  # for which a key's grant is kept; each commit asks the database whether it still stands
+_MAX_GRANTS = 10_000
+
+Headers = dict[bytes, bytes]
+_STATUS: dict[type[ServiceError], int] = {
+    BadInput: 400,
+    Unauthenticated: 401,
+    Forbidden: 403,
+    Conflict: 409,
+    Unavailable: 503,
+}
+_HEADERS = {
+    401: [(b"www-authenticate", b"Bearer")],
+    405: [(b"allow", b"POST")],
+    503: [(b"retry-after", b"1")],
+}
+
+
+class _Refused(ServiceError):
+    """A refusal with a status of its own."""
+
+    code = "BAD_USER_INPUT"
+
+    def __init__(self, status: int, message: str, field: str | None = None) -> None:
+        super().__init__(message, field)
+        self.status = status
+
+
+class EventDoor:
+    """One for each process."""
+
+    def __init__(self) -> None:
+        self._commits: GroupCommit | None = None
+        self._grants: dict[str, tuple[Grant, float]] = {}
+
+    async def __call__(
+        self,
+        scope: dict[str, Any],
+        receive: Callable[[], Awaitable[dict[str, Any]]],
+        send: Callable[[dict[str, Any]], Awaitable[None]],
+    ) -> None:
+        try:
+            status, answer = await self._answer(scope, receive)
+        except _Refused as refusal:
+            status, answer = refusal.status, {"error": refusal.as_dict()}
+        except ServiceError as refusal:
+            status, answer = _STATUS[type(refusal)], {"error": refusal.as_dict()}
+        headers = [(b"content-type", b"application/json"), *_HEADERS.get(status, ())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": msgspec.json.encode(answer)})
+
+    async def _answer(
+        self, scope: dict[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]]
+    ) -> tuple[int, dict[str, Any]]:
+        headers = dict(scope["headers"])
+        _check_host(headers)
+        if scope["method"] != "POST":
+            raise _Refused(405, f"{scope['method']} is not for events; use POST.")
+        grant = await self._grant(headers)
+        grant.require(Scope.PUBLISH)
+        checked = [
+            _checked(submission, grant.workspace_id) for submission in _submissions(headers, await _body(receive))
+        ]
+        events = [event for event in checked if isinstance(event, NewEvent)]
+        recorded = iter(await self._record(grant, events) if events else ())
+        answers = [next(recorded) if isinstance(event, NewEvent) else event for event in checked]
+        return _status(answers), {"events": [_shown(answer) for answer in answers]}
+
+    async def _grant(self, headers: Headers) -> Grant:
+        key = presented_key(_text(headers, b"authorization"), _text(headers, b"token"))
+        kept = self._grants.get(key)
+        if kept and kept[1] > time.monotonic():
+            return kept[0]
+        grant: Grant = await database_sync_to_async(authenticate)(key)
+        if len(self._grants) >= _MAX_GRANTS:
+            self._grants.clear()
+        self._grants[key] = grant, time.monotonic() + _GRANT_SECONDS
+        return grant
+
+    async def _record(self, grant: Grant, events: Sequence[NewEvent]) -> Sequence[Recorded | Conflict]:
+        if self._commits is None:
+            self._commits = GroupCommit()
+            self._commits.start()
+        try:
+            return await self._commits.record(grant, events)
+        except (Unauthenticated, Forbidden):
+            self._grants.clear()
+            raise
+
+
+def _check_host(headers: Headers) -> None:
+    host = _text(headers, b"host") or ""
+    domain, _ = split_domain_port(host)
+    if not validate_host(domain, settings.ALLOWED_HOSTS):
+        raise BadInput(f"Host {host!r:.100} is not served here; ALLOWED_HOSTS names those that are.")
+
+
+async def _body(receive: Callable[[], Awaitable[dict[str, Any]]]) -> bytes:
+    chunks, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise BadInput("The request ended before its body.")
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > MAX_BODY_BYTES:
+            raise _Refused(413, f"The body is over {MAX_BODY_BYTES} bytes; send fewer events at once.")
+        more = message.get("more_body", False)
+    return b"".join(chunks)
+
+
+def _submissions(headers: Headers, body: bytes) -> list[Submission | BadInput]:
+    """Return the events that the request holds, or what is wrong with each.
+
+    Raises a refusal where the request as a whole can't be read.
+    """
+    if b"content-encoding" in headers:
+        encoding = _text(headers, b"content-encoding")
+        raise _Refused(415, f"Content-Encoding {encoding!r} is not read; send the JSON as it is.")
+    media_type = (_text(headers, b"content-type") or "").partition(";")[0].strip().lower()
+    if b"ce-specversion" in headers and media_type != cloudevents.STRUCTURED:
+        return _decoded_each([body], partial(cloudevents.from_binary, headers, media_type))
+    if media_type in (cloudevents.STRUCTURED, cloudevents.BATCH):
+        return _decoded(body, cloudevents.from_structured)
+    if media_type != "application/json":
+        raise _Refused(415, f"Content-Type {media_type!r} is not read; send application/json.")
+    submissions = _decoded(body, _DECODER.decode)
+    if key := _text(headers, b"idempotency-key"):
+        _give_id(submissions, key)
+    return submissions
+
+
+def _decoded(body: bytes, decode: Callable[[Any], Submission]) -> list[Submission | BadInput]:
+    many = body.lstrip()[:1] == b"["
+    try:
+        items = _ITEMS.decode(body) if many else [body]
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"The body is not JSON: {json_problem(error)}.") from None
+    if not 1 <= len(items) <= MAX_EVENTS:
+        raise BadInput(f"The body holds {len(items)} events; send 1 to {MAX_EVENTS} at once.")
+    return _decoded_each(items, decode)
+
+
+def _decoded_each(items: Sequence[Any], decode: Callable[[Any], Submission]) -> list[Submission | BadInput]:
+    submissions: list[Submission | BadInput] = []
+    for item in items:
+        try:
+            submissions.append(decode(item))
+        except msgspec.ValidationError as error:
+            submissions.append(BadInput(f"This is not an event: {error}."))
+        except (ValueError, RecursionError) as error:
+            raise BadInput(f"The body is not JSON: {json_problem(error)}.") from None
+    return submissions
+
+
+_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
+_DECODER = msgspec.json.Decoder(Submission)
+
+
+def _give_id(submissions: list[Submission | BadInput], key: str) -> None:
+    if len(submissions) > 1:
+        raise BadInput("Idempotency-Key names one event; give each event of a list its own id.", "Idempotency-Key")
+    submission = submissions[0]
+    if isinstance(submission, Submission):
+        if submission.id not in (None, key):
+            raise BadInput(f"Idempotency-Key is {key!r:.100}, but id is {submission.id!r:.100}.", "id")
+        submission.id = key
+
+
+def _checked(submission: Submission | BadInput, workspace_id: UUID) -> NewEvent | BadInput:
+    if isinstance(submission, BadInput):
+        return submission
+    try:
+        return check(submission, workspace_id)
+    except BadInput as refusal:
+        return refusal
+
+
+def _status(answers: Sequence[Recorded | ServiceError]) -> int:
+    """202 where an event was accepted; else 409 where all were conflicts, or 400."""
+    refused = [answer for answer in answers if isinstance(answer, ServiceError)]
+    if len(refused) < len(answers):
+        return 202
+    return 409 if all(isinstance(answer, Conflict) for answer in refused) else 400
+
+
+def _shown(answer: Recorded | ServiceError) -> dict[str, Any]:
+    if isinstance(answer, ServiceError):
+        return {"error": answer.as_dict()}
+    return {"id": answer.id, "duplicate": answer.duplicate}
+
+
+def _text(headers: Headers, name: bytes) -> str | None:
+    value = headers.get(name)
+    return None if value is None else value.decode("latin-1")
