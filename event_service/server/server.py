@@ -1,0 +1,148 @@
+"""The web server of one process."""
+
+import asyncio
+import gc
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from daphne.server import Server as DaphneServer
+from daphne.server import reactor
+from twisted.internet import defer
+from twisted.logger import LogEvent, globalLogBeginner
+
+from event_service.server.request import NAME, Request, RequestFactory
+from event_service.server.websocket import SocketFactory
+
+logger = logging.getLogger(__name__)
+
+DRAIN_S = 10  # from the signal to stop until what still runs is cut off
+_POLL_S = 0.02
+_MAX_MESSAGE = 1 << 20  # bytes of a websocket message from a client
+_PING_S, _PONG_S = 25, 24  # a client that is gone without a word is noticed in their sum
+_HANDSHAKE_S = 20  # includes the application's decision
+_CLOSE_S = 5  # for the client to answer a close; its code is in front of it only once it has read the rest
+_BODY_PIECE = 1 << 16  # bytes of a request that the application gets at once
+
+
+class Server(DaphneServer):
+    """Serves `application` on a listening socket; SIGTERM and SIGINT drain it, and then `run` returns.
+
+    The socket may be shared with other processes. `on_ready` is called when requests are being served.
+    """
+
+    draining = False
+
+    def __init__(self, application: Any, listener: socket.socket, *, on_ready: Callable[[], object]) -> None:
+        super().__init__(
+            application,
+            endpoints=[f"fd:{listener.fileno()}"],
+            request_buffer_size=_BODY_PIECE,
+            ping_interval=_PING_S,
+            ping_timeout=_PONG_S,
+            websocket_timeout=-1,  # a websocket may live for as long as its client does
+            server_name=NAME,
+        )
+        self._listener = listener
+        self._on_ready = on_ready
+
+    def run(self) -> None:
+        self.connections: dict[Any, dict[str, Any]] = {}
+        self.http_factory = RequestFactory(self)
+        self.ws_factory = SocketFactory(self, server=NAME)
+        self.ws_factory.setProtocolOptions(
+            autoPingTimeout=_PONG_S,
+            openHandshakeTimeout=_HANDSHAKE_S,
+            closeHandshakeTimeout=_CLOSE_S,
+            maxMessagePayloadSize=_MAX_MESSAGE,
+            maxFramePayloadSize=_MAX_MESSAGE,
+            allowNullOrigin=True,
+            failByDrop=False,  # say what was wrong: 1002, 1007, 1009
+        )
+        globalLogBeginner.beginLoggingTo(
+            [_log_failure],  # type: ignore[list-item]  # zope's interfaces are no types
+            redirectStandardIO=False,
+            discardBuffer=True,
+        )
+        asyncio.set_event_loop(reactor._asyncioEventloop)
+        self._port = self._adopt()
+        reactor.callLater(1, self.application_checker)
+        reactor.callLater(2, self.timeout_checker)
+        reactor.callWhenRunning(self._started)
+        reactor.addSystemEventTrigger("before", "shutdown", self._drained)
+        reactor.run()
+
+    def _adopt(self) -> Any:
+        self._listener.setblocking(False)
+        with self._listener:  # Twisted has its own descriptor then; with ours open, the port would stay so
+            return reactor.adoptStreamPort(self._listener.fileno(), self._listener.family, self.http_factory)
+
+    def _started(self) -> None:
+        # What is loaded by now stays. Collecting it again and again costs pauses of 10 to 100 ms.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(5000, 50, 20)
+        self._on_ready()
+
+    # --- the drain
+
+    def _drained(self) -> defer.Deferred[None]:
+        return defer.Deferred.fromFuture(asyncio.ensure_future(self._drain()))
+
+    async def _drain(self) -> None:
+        self.draining = True
+        self._port.stopListening()
+        for protocol in self._open():
+            protocol.retire()
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                while self._busy() or reactor.getWriters():
+                    await asyncio.sleep(_POLL_S)
+        except TimeoutError:
+            logger.warning("Cut off %d connections, %d s after the signal to stop", len(self._open()), DRAIN_S)
+        await _cancel_the_rest()
+
+    def _open(self) -> list[Any]:
+        return [protocol for protocol, details in self.connections.items() if "disconnected" not in details]
+
+    def _busy(self) -> bool:
+        tasks = (details.get("application_instance") for details in self.connections.values())
+        return bool(self._open()) or any(task is not None and not task.done() for task in tasks)
+
+    # --- what daphne calls for each connection
+
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        await super().handle_reply(protocol, message)
+        if message["type"] == "websocket.send":
+            await protocol.drain()
+
+    def protocol_disconnected(self, protocol: Any) -> None:
+        """Forget an HTTP request as soon as it is over; daphne's sweep of all of them, once a second, stalls."""
+        if protocol not in self.connections:
+            return
+        super().protocol_disconnected(protocol)
+        task = self.connections[protocol].get("application_instance")
+        if task is None:
+            del self.connections[protocol]
+        elif isinstance(protocol, Request):
+            task.add_done_callback(lambda task: self._forget(protocol, task))
+
+    def _forget(self, protocol: Request, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is None:  # the sweep logs the others
+            self.connections.pop(protocol, None)
+
+
+async def _cancel_the_rest() -> None:
+    """A task that is pending when the interpreter ends can crash it (seen with CPython 3.11.7)."""
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    if rest:
+        await asyncio.wait(rest, timeout=1)  # not for ever: a thread runs on, and so does what waits for it
+
+
+def _log_failure(event: LogEvent) -> None:
+    """Twisted drops the connection for an error in its callbacks; one line says so."""
+    if failure := event.get("log_failure"):
+        logger.error("%s: %s", failure.type.__name__, failure.getErrorMessage())

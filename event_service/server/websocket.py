@@ -1,0 +1,103 @@
+"""Websockets as daphne speaks them, bounded both ways and closed with the code that was meant."""
+
+import asyncio
+from typing import Any
+
+from autobahn.util import encode_truncate
+from autobahn.websocket.types import ConnectionDeny
+from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
+
+SERVICE_RESTART, TRY_AGAIN_LATER = 1012, 1013  # close codes
+STALL_S = 10  # how long a client may take nothing while there is something for it
+MAX_UNSENT = 4 << 20  # bytes, for senders that do not wait; those that do stay near Twisted's 64 KiB
+MAX_UNREAD = 64  # messages that the application has not asked for yet
+UNREAD_CHECK_S = 0.05
+MAX_REASON = 123  # bytes: a control frame has room for no more
+
+
+class WebSocket(WebSocketProtocol):
+    """A websocket that holds little for a client that does not read, and little from one that floods.
+
+    Twisted calls pauseProducing, resumeProducing and stopProducing as its send buffer fills and empties.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drained = asyncio.Event()
+        self.drained.set()
+        self.unsent = 0  # bytes given to Twisted since it asked to pause
+
+    def onOpen(self) -> None:
+        super().onOpen()
+        self.transport.unregisterProducer()  # the HTTP channel, which would stop reading while we can't send
+        self.transport.registerProducer(self, True)
+
+    def onClose(self, clean: bool, code: int | None, reason: str | None) -> None:
+        self.drained.set()
+        super().onClose(clean, code, reason)
+
+    def pauseProducing(self) -> None:
+        self.drained.clear()
+
+    def resumeProducing(self) -> None:
+        self.unsent = 0
+        self.drained.set()
+
+    def stopProducing(self) -> None:
+        self.drained.set()
+
+    async def drain(self) -> None:
+        """Wait until the client has taken what was sent; close 1013 when it takes too long."""
+        if self.drained.is_set():
+            return
+        try:
+            async with asyncio.timeout(STALL_S):
+                await self.drained.wait()
+        except TimeoutError:
+            self.serverClose(TRY_AGAIN_LATER)
+
+    def onMessage(self, payload: bytes, is_binary: bool) -> None:
+        super().onMessage(payload, is_binary)
+        self._read_when_heard()
+
+    def _read_when_heard(self) -> None:
+        if self.application_queue.qsize() < MAX_UNREAD:
+            self.transport.resumeProducing()
+        else:
+            self.transport.pauseProducing()
+            asyncio.get_running_loop().call_later(UNREAD_CHECK_S, self._read_when_heard)
+
+    def handle_reply(self, message: dict[str, Any]) -> None:
+        if message["type"] == "websocket.close" and self.state != self.STATE_CONNECTING:
+            self.serverClose(message.get("code"), message.get("reason"))  # daphne loses the reason
+        else:
+            super().handle_reply(message)
+
+    def serverSend(self, content: str | bytes, binary: bool = False) -> None:
+        if self.state != self.STATE_OPEN:
+            return  # the client left while the application was about to send
+        payload = content.encode() if isinstance(content, str) else content
+        if not self.drained.is_set():
+            self.unsent += len(payload)
+        if self.unsent > MAX_UNSENT:
+            self.serverClose(TRY_AGAIN_LATER)
+        else:
+            # Not sendMessage: that holds what we send to the limit of what we receive.
+            self.sendFrame(opcode=2 if binary else 1, payload=payload)
+
+    def serverClose(self, code: int | None = None, reason: str | None = None) -> None:
+        # Not sendClose: that refuses the registered codes from 1001 to 2999.
+        self.sendCloseFrame(code=code or 1000, reasonUtf8=encode_truncate(reason or "", MAX_REASON))
+
+    def retire(self) -> None:
+        """Send the client to another process."""
+        if self.state == self.STATE_CONNECTING:
+            refusal = ConnectionDeny(503, "Restarting; connect again")  # type: ignore[no-untyped-call]
+            self.handshake_deferred.errback(refusal)
+            del self.handshake_deferred
+        else:
+            self.serverClose(SERVICE_RESTART)
+
+
+class SocketFactory(WebSocketFactory):
+    protocol = WebSocket

@@ -1,0 +1,68 @@
+import socket
+import sys
+from argparse import ArgumentParser, ArgumentTypeError
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from routing.supervisor import Supervisor
+
+_BACKLOG = 1024  # connections that wait while every web process is busy or starting
+
+
+class Command(BaseCommand):
+    help = "The whole service: web processes and delivery workers under one supervisor. SIGTERM and ^C drain it."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--port", type=_port, default=settings.PORT, help="0 takes a free one")
+        parser.add_argument("--host", default=settings.HOST)
+        parser.add_argument("--web", type=_count, default=1, metavar="N", help="web processes")
+        parser.add_argument("--workers", type=_count, default=1, metavar="N", help="delivery processes")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        listener = _listen(options["host"], options["port"])
+        address = _address(options["host"], listener.getsockname()[1])
+        supervisor = Supervisor(
+            listener,
+            web=[_manage("web")] * options["web"],
+            workers=[_manage("deliver", "--processes", "1")] * options["workers"],
+            on_ready=lambda: self._say(f"Ready: http://{address}/event-service/graphql"),
+        )
+        if not supervisor.run():
+            sys.exit(1)
+
+    def _say(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()
+
+
+def _manage(*arguments: str) -> list[str]:
+    return [sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments]
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        reason = error.strerror or error
+        raise CommandError(
+            f"Can't listen on {_address(host, port)}: {reason}. Choose another --host or --port (or HOST, PORT)."
+        ) from error
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise ArgumentTypeError(f"{text!r} is no port; give a number from 0 to 65535.")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"{text!r} is no number of processes; give 1 or more.")
+    return int(text)

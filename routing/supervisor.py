@@ -1,0 +1,113 @@
+"""Keeps the processes of the service running on one listening socket, and ends them together."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+logger = logging.getLogger(__name__)
+
+RESTART_S = 1  # a child that dies at once is started again no more often
+GRACE_S = 30  # the web server's drain, and 20 s for a worker's attempts, which have a deadline of 15 s
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    name: str
+    command: Sequence[str]
+    fds: tuple[int, ...]
+
+
+class Supervisor:
+    """Runs `web` and `workers`, one process for each command, until SIGTERM or SIGINT.
+
+    Each command gets `--lifeline FD` (see routing.lifeline). A web command also gets `--listener FD`, the socket,
+    and `--ready FD`, to which it writes one byte when it serves; `on_ready` is called once, when all of them did.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        *,
+        web: Sequence[Sequence[str]],
+        workers: Sequence[Sequence[str]],
+        on_ready: Callable[[], object],
+        grace_s: float = GRACE_S,
+    ) -> None:
+        self._listener = listener
+        self._on_ready = on_ready
+        self._grace_s = grace_s
+        self._unready = len(web)
+        self._lifeline, self._life = os.pipe()  # `_life` is never written to: it ends with this process
+        self._ready, ready = os.pipe()
+        served = {"--listener": listener.fileno(), "--ready": ready, "--lifeline": self._lifeline}
+        self._children = [_child(f"web {n}", command, served) for n, command in enumerate(web, 1)]
+        alive = {"--lifeline": self._lifeline}
+        self._children += [_child(f"worker {n}", command, alive) for n, command in enumerate(workers, 1)]
+        self._processes: set[Process] = set()
+
+    def run(self) -> bool:
+        """Return once every child has ended; False where one had to be killed."""
+        return asyncio.run(self._run())
+
+    async def _run(self) -> bool:
+        self._stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
+        loop.add_signal_handler(signal.SIGINT, self._stopping.set)
+        loop.add_reader(self._ready, self._count_ready)
+        keepers = [asyncio.create_task(self._keep(child)) for child in self._children]
+        await self._stopping.wait()
+        self._listener.close()
+        self._signal_all(signal.SIGTERM)
+        _, late = await asyncio.wait(keepers, timeout=self._grace_s)
+        if late:
+            logger.error("Killing %d processes, %g s after the signal to stop", len(late), self._grace_s)
+            self._signal_all(signal.SIGKILL)
+        await asyncio.gather(*keepers)
+        return not late
+
+    def _count_ready(self) -> None:
+        self._unready -= len(os.read(self._ready, 64))
+        if self._unready <= 0:
+            asyncio.get_running_loop().remove_reader(self._ready)
+            self._on_ready()
+
+    async def _keep(self, child: Child) -> None:
+        """Run `child`, again and again, until the end."""
+        loop = asyncio.get_running_loop()
+        while not self._stopping.is_set():
+            started = loop.time()
+            process, code = await self._run_once(child)
+            if not self._stopping.is_set():
+                logger.error("%s (pid %d) ended with %d; starting it again", child.name, process.pid, code)
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(started + RESTART_S):
+                    await self._stopping.wait()
+
+    async def _run_once(self, child: Child) -> tuple[Process, int]:
+        # In a session of its own, ^C in the terminal reaches the supervisor alone.
+        process = await asyncio.create_subprocess_exec(
+            *child.command, stdin=DEVNULL, pass_fds=child.fds, start_new_session=True
+        )
+        self._processes.add(process)
+        if self._stopping.is_set():  # the signal came while this one was being started
+            process.terminate()
+        code = await process.wait()
+        self._processes.remove(process)
+        return process, code
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        for process in self._processes:
+            with suppress(ProcessLookupError):
+                process.send_signal(number)
+
+
+def _child(name: str, command: Sequence[str], fds: dict[str, int]) -> Child:
+    options = [text for option, fd in fds.items() for text in (option, str(fd))]
+    return Child(name, [*command, *options], tuple(fds.values()))
