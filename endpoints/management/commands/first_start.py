@@ -1,0 +1,46 @@
+import secrets
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management.base import BaseCommand
+from django.db import transaction
+
+from endpoints.models import ApiKey, Scope, Workspace
+
+_WELCOME = """\
+The first start made an administrator and a workspace. This is shown once: passwords and keys are not kept.
+
+    Admin      http://{address}/admin/
+               user admin, password {password}
+    Workspace  demo
+               key {key}
+
+Publish an event, as soon as the service is ready:
+
+    curl http://{address}/event-service/events \\
+        -H 'Authorization: Bearer {key}' \\
+        -H 'Content-Type: application/json' \\
+        -d '{{"type": "order.paid", "data": {{"orderId": 1001, "total": "24.90"}}}}'
+"""
+
+
+class Command(BaseCommand):
+    help = "In an empty database: make an administrator and a workspace with a key, and print how to use them."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        users = get_user_model().objects
+        if Workspace.objects.exists() or users.exists():
+            return
+        password = secrets.token_urlsafe(12)
+        with transaction.atomic():
+            users.create_superuser("admin", password=password)
+            workspace = Workspace.objects.create(name="demo")
+            _, key = ApiKey.issue(workspace=workspace, name="demo", scopes=Scope.values)
+        self.stdout.write(_WELCOME.format(address=_address(), password=password, key=key))
+
+
+def _address() -> str:
+    """Return where this machine reaches the service: a server that listens everywhere is also at home."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.HOST, settings.HOST)
+    return f"[{host}]:{settings.PORT}" if ":" in host else f"{host}:{settings.PORT}"
