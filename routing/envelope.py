@@ -42,7 +42,7 @@ def render(
         _Envelope(
             id=id,
             type=type,
-            date=f"{date.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z",
+            date=date.astimezone(UTC).isoformat(timespec="microseconds"),
             source=source or UNSET,
             subject=subject or UNSET,
             workspace_id=workspace_id,

@@ -1,6 +1,9 @@
-"""recorded = delivered + exhausted + skipped + cancelled + open, for each endpoint, at all times.
+"""What PostgreSQL holds besides tables.
 
-What was recorded is counted apart from the deliveries themselves: by the number the cursor has reached.
+The view says: recorded = delivered + exhausted + skipped + cancelled + open, for each endpoint, at all times.
+
+What was recorded is counted apart from the deliveries themselves, by the number that the cursor
+has reached.
 """
 
 from django.db import migrations
@@ -17,6 +20,18 @@ SELECT cursor.endpoint_id,
 FROM routing_cursor AS cursor LEFT JOIN routing_delivery AS delivery USING (endpoint_id)
 GROUP BY cursor.endpoint_id, cursor.last_seq
 """
+# PostgreSQL has uuidv7() from version 18 on.
+UUID7 = """
+CREATE FUNCTION routing_uuid7() RETURNS uuid LANGUAGE sql VOLATILE AS $$
+    SELECT encode(
+        set_bit(set_bit(
+            overlay(uuid_send(gen_random_uuid())
+                    PLACING substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3)
+                    FROM 1 FOR 6),
+            52, 1), 53, 1),
+        'hex')::uuid
+$$
+"""
 # Rows that change often leave room on their page, so that a change needs no new index entries.
 STORAGE = """
 ALTER TABLE routing_cursor SET (fillfactor = 20);
@@ -28,5 +43,6 @@ class Migration(migrations.Migration):
     dependencies = [("routing", "0001_initial")]
     operations = [
         migrations.RunSQL(VIEW, "DROP VIEW routing_conservation"),
+        migrations.RunSQL(UUID7, "DROP FUNCTION routing_uuid7()"),
         migrations.RunSQL(STORAGE, migrations.RunSQL.noop),
     ]

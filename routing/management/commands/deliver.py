@@ -1,0 +1,29 @@
+import signal
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from routing import lifeline
+from routing.worker import Worker
+
+_THREADS = 8  # more slow each other down: add processes
+
+
+class Command(BaseCommand):
+    help = "Delivery workers alone. SIGTERM and ^C finish what is being sent, settle it and end."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--processes", type=int, default=1, metavar="N")
+        parser.add_argument("--threads", type=int, default=_THREADS, metavar="N", help="senders of each process")
+        parser.add_argument("--lifeline", type=int, help="a pipe that ends with the parent")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        worker = Worker(threads=options["threads"])
+        signal.signal(signal.SIGTERM, lambda *_: worker.stop())
+        signal.signal(signal.SIGINT, lambda *_: worker.stop())
+        if options["lifeline"] is not None:
+            lifeline.watch(options["lifeline"])
+        worker.run()
+        sys.exit(0)

@@ -1,0 +1,89 @@
+"""One signed request to a webhook: bytes, headers, signature, and every way the far end can fail as an Outcome."""
+
+import base64
+import hmac
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+
+from django.conf import settings
+
+from routing import envelope
+from routing.egress import Door, EgressError
+from routing.queue import Job
+
+DEADLINE_S = 15
+_USER_AGENT = f"event-service/{settings.VERSION}"
+_BODILESS = ("GET", "DELETE")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one request. `error` is empty where it was delivered: a 2xx."""
+
+    started_at: datetime
+    duration_ms: float
+    status_code: int | None = None
+    error: str = ""
+    error_detail: str = ""
+    response_body: str = ""
+
+
+def deliver(job: Job, door: Door, *, now: datetime) -> Outcome:
+    """Send the event of `job` and return what came of it. `now` dates the signature."""
+    body = b"" if job.method in _BODILESS else _body(job)
+    headers = _headers(job, body, now)
+    started = time.monotonic()
+    try:
+        answer = door.send(job.method, job.url, headers, body, timeout_s=DEADLINE_S)
+    except EgressError as error:
+        return Outcome(now, _ms_since(started), error=error.code, error_detail=error.detail)
+    status = answer.status_code
+    delivered = 200 <= status < 300
+    return Outcome(
+        now,
+        _ms_since(started),
+        status,
+        error="" if delivered else "HTTP_STATUS",
+        error_detail="" if delivered else f"The receiver answered {status}.",
+        response_body=answer.body.decode(errors="replace").replace("\0", "\ufffd"),
+    )
+
+
+def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
+    """Return the `v1` signature of Standard Webhooks: HMAC-SHA256 over "id.timestamp.body"."""
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    signed = b"%s.%d.%s" % (message_id.encode(), timestamp, body)
+    return f"v1,{base64.b64encode(hmac.digest(key, signed, sha256)).decode()}"
+
+
+def _body(job: Job) -> bytes:
+    return envelope.render(
+        id=job.event_id,
+        type=job.type,
+        date=job.date,
+        source=job.source,
+        subject=job.subject,
+        workspace_id=job.workspace_id,
+        data=job.data,
+    )
+
+
+def _headers(job: Job, body: bytes, now: datetime) -> dict[str, str]:
+    message_id, timestamp = str(job.event_id), int(now.timestamp())
+    headers = {
+        "user-agent": _USER_AGENT,
+        "accept": "*/*",
+        "accept-encoding": "identity",
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": signature(job.secret, message_id, timestamp, body),
+    }
+    if body:
+        headers |= {"content-type": "application/json", "content-length": str(len(body))}
+    return headers
+
+
+def _ms_since(started: float) -> float:
+    return (time.monotonic() - started) * 1000
