@@ -73,7 +73,7 @@ class Door:
         No redirect is followed; no proxy, cookie or netrc of the environment is used.
         """
         request = requests.PreparedRequest()
-        request.method, request.url, request.body = method, _wire_url(url), body
+        request.method, request.url, request.body = method, _wire_url(url), body or None
         request.headers = cast(Any, headers)  # ready as it is: it only has to be iterated
         timeout = Timeout(connect=CONNECT_TIMEOUT_S, read=timeout_s)
         try:

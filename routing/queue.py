@@ -76,8 +76,7 @@ def settle(results: Sequence[Result]) -> int:
     document = msgspec.json.encode([_row(result) for result in results]).decode()
     with connection.cursor() as cursor:
         cursor.execute(_SETTLE, [document])
-        (written,) = cursor.fetchone()
-        return int(written)
+        return cursor.rowcount
 
 
 def cancel_deleted(*, within_s: float) -> int:
@@ -181,7 +180,7 @@ WITH result AS MATERIALIZED (
            response_body
     FROM settled WHERE started_at IS NOT NULL
 )
-SELECT count(*) FROM settled
+SELECT FROM settled
 """
 
 # Two indexes hold what is open: `delivery_due` and, of websocket endpoints, `delivery_unread`. Both conditions are

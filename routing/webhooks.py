@@ -81,7 +81,8 @@ def _headers(job: Job, body: bytes, now: datetime) -> dict[str, str]:
         "webhook-signature": signature(job.secret, message_id, timestamp, body),
     }
     if body:
-        headers |= {"content-type": "application/json", "content-length": str(len(body))}
+        # In this spelling: requests looks for it so, and sends the body in chunks where it is missing.
+        headers |= {"content-type": "application/json", "Content-Length": str(len(body))}
     return headers
 
 
