@@ -265,6 +265,11 @@ class EventFilter(Configuration):
             self.name = checked_name(name)
         self.save(update_fields=["name", "definition", "last_modified"])
 
+    @classmethod
+    def remove(cls, event_filters: Iterable["EventFilter"]) -> None:
+        """Delete all of them with their links."""
+        cls.objects.filter(pk__in=[event_filter.pk for event_filter in event_filters]).delete()
+
 
 class FilterLink(models.Model):
     # Composite keys, below, stand in for the constraints of single columns.

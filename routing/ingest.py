@@ -73,9 +73,11 @@ class EventDoor:
             status, answer = refusal.status, {"error": refusal.as_dict()}
         except ServiceError as refusal:
             status, answer = _STATUS[type(refusal)], {"error": refusal.as_dict()}
-        headers = [(b"content-type", b"application/json"), *_HEADERS.get(status, ())]
+        body = msgspec.json.encode(answer)
+        length = str(len(body)).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", length), *_HEADERS.get(status, ())]
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": msgspec.json.encode(answer)})
+        await send({"type": "http.response.body", "body": body})
 
     async def _answer(
         self, scope: dict[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]]
