@@ -1,0 +1,43 @@
+import json
+from argparse import ArgumentParser
+from typing import Any
+from uuid import UUID
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db.models import Q
+
+from endpoints.errors import BadInput
+from endpoints.models import ApiKey, Scope, Workspace
+
+
+class Command(BaseCommand):
+    help = "Make a key for a workspace. It is shown here and never again."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("workspace", help="its id or name")
+        parser.add_argument("--scope", action="append", required=True, choices=Scope.values, dest="scopes")
+        parser.add_argument("--name", default="key", help="by which people recognise it")
+        parser.add_argument("--json", action="store_true", help='one line {"workspaceId": ..., "apiKey": ...}')
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        workspace = _workspace(options["workspace"])
+        try:
+            _, key = ApiKey.issue(workspace=workspace, name=options["name"], scopes=options["scopes"])
+        except BadInput as error:
+            raise CommandError(error.message) from error
+        if options["json"]:
+            self.stdout.write(json.dumps({"workspaceId": str(workspace.pk), "apiKey": key}))
+        else:
+            self.stdout.write(f"Key, shown only now: {key}")
+
+
+def _workspace(id_or_name: str) -> Workspace:
+    wanted = Q(name=id_or_name)
+    try:
+        wanted |= Q(pk=UUID(id_or_name))
+    except ValueError:
+        pass  # a name it is
+    try:
+        return Workspace.objects.get(wanted)
+    except Workspace.DoesNotExist as error:
+        raise CommandError(f"There is no workspace with the id or name {id_or_name!r}.") from error

@@ -1,0 +1,75 @@
+import hmac
+import time
+from argparse import ArgumentParser
+from collections.abc import Callable
+from email.message import Message
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from routing.webhooks import signature
+
+_TOLERANCE_S = 300  # how far a timestamp may lie from this machine's clock
+
+
+class Command(BaseCommand):
+    help = "A webhook receiver for trying things: prints what arrives and says whether its signature is right."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--port", type=int, default=9000)
+        parser.add_argument("--status", type=int, default=200, help="the answer to every request")
+        parser.add_argument("--secret", help="whsec_...: check signatures by it, and answer 401 where they are wrong")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        handler = partial(_Handler, say=self._say, status=options["status"], secret=options["secret"])
+        with ThreadingHTTPServer(("127.0.0.1", options["port"]), handler) as server:
+            self._say(f"Receiving on http://127.0.0.1:{server.server_port}/")
+            try:
+                server.serve_forever()
+            except KeyboardInterrupt:
+                self._say("")
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(text)
+        self.stdout.flush()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, *args: Any, say: Callable[[str], None], status: int, secret: str | None) -> None:
+        self._say = say
+        self._status = status
+        self._secret = secret
+        super().__init__(*args)
+
+    def _receive(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        problem = signature_problem(self._secret, self.headers, body) if self._secret else None
+        verdict = "" if not self._secret else f"  signature: {problem or 'right'}"
+        self._say(f"{self.command} {self.path}  webhook-id: {self.headers.get('webhook-id')}{verdict}")
+        self._say(body.decode(errors="replace"))
+        self.send_response(401 if problem else self._status)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    do_POST = do_PUT = do_PATCH = do_GET = do_DELETE = _receive
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing more: the request has been printed."""
+
+
+def signature_problem(secret: str, headers: Message, body: bytes) -> str | None:
+    """Return what is wrong with the signature of a request, or None. By Standard Webhooks."""
+    message_id, timestamp = headers.get("webhook-id"), headers.get("webhook-timestamp", "")
+    given = headers.get("webhook-signature", "").split()
+    if not message_id or not timestamp.isdecimal() or not given:
+        return "wrong, the request is not signed"
+    if abs(time.time() - int(timestamp)) > _TOLERANCE_S:
+        return f"wrong, its timestamp is over {_TOLERANCE_S} s off"
+    right = signature(secret, message_id, int(timestamp), body)
+    if not any(hmac.compare_digest(right, one) for one in given):
+        return "WRONG, another secret or other bytes"
+    return None
