@@ -1,0 +1,83 @@
+"""The one door between GraphQL and the tables: whose rows a request sees, and which of them it names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+from uuid import UUID
+
+from django.db.models import Model, QuerySet
+
+from endpoints.auth import Grant, authenticate, presented_key
+from endpoints.errors import BadInput, NotFound
+
+MAX_IDS = 1_000
+
+Row = TypeVar("Row", bound=Model)
+
+
+@dataclass
+class Caller:
+    """Who asks: the context of every resolver. The key is looked up when the first field needs it."""
+
+    authorization: str | None
+    token: str | None
+
+    @cached_property
+    def grant(self) -> Grant:
+        return authenticate(presented_key(self.authorization, self.token))
+
+    def workspace_id(self, scope: str) -> UUID:
+        """Return the workspace of the key. Raises Forbidden unless the key has `scope`."""
+        self.grant.require(scope)
+        return self.grant.workspace_id
+
+    def own(self, rows: QuerySet[Row], scope: str) -> QuerySet[Row]:
+        """Return those of `rows` that the key may reach. Raises Forbidden unless it has `scope`."""
+        self.grant.require(scope)
+        return self.beneath(rows)
+
+    def beneath(self, rows: QuerySet[Row]) -> QuerySet[Row]:
+        """Return those of `rows` that may be shown beneath a field that has asked for its scope.
+
+        This line is the tenancy of the whole API.
+        """
+        return rows.filter(workspace_id=self.grant.workspace_id)
+
+
+def chosen(rows: QuerySet[Row], ids: Sequence[str | None], field: str) -> list[Row]:
+    """Return the rows that `ids` name, each once, locked until the transaction ends.
+
+    Raises NotFound for the first id that `rows` does not have, and BadInput for what is no id.
+    """
+    if not ids:
+        raise BadInput(f"{field} is empty; name one id or more.", field)
+    if len(ids) > MAX_IDS:
+        raise BadInput(f"{field} has {len(ids)} ids; at most {MAX_IDS} are taken at once.", field)
+    wanted = {as_id(given, field): given for given in ids}
+    # In order of id, so that two such lists never wait for each other; and without a key lock, so that
+    # deliveries to these endpoints don't wait at all.
+    locked = rows.select_for_update(no_key=True, of=("self",)).order_by("pk")
+    found = list(locked.filter(pk__in=wanted))
+    missing = wanted.keys() - {row.pk for row in found}
+    for id_, given in wanted.items():
+        if id_ in missing:
+            raise NotFound(f"There is no {rows.model._meta.verbose_name} {given}.", field)
+    return found
+
+
+def one(rows: QuerySet[Row], given: str, field: str) -> Row:
+    """Return the row that `given` names, as `chosen` does."""
+    return chosen(rows, [given], field)[0]
+
+
+def as_id(given: str | None, field: str) -> UUID:
+    """Return the UUID that `given` spells in its usual form. Raises BadInput."""
+    try:
+        id_ = UUID(given or "")
+    except ValueError:
+        id_ = None
+    if id_ is None or str(id_) != str(given).lower():
+        shown = "null" if given is None else f"{given[:60]!r}"
+        raise BadInput(f"{field} {shown} is not a UUID, such as 52c6548d-3e17-4b9b-9268-ce51d6900530.", field)
+    return id_

@@ -1,0 +1,100 @@
+"""Questions about the configuration."""
+
+from typing import Any
+
+import graphene
+from django_filters import FilterSet
+
+from endpoints.errors import BadInput
+from endpoints.models import ApiKey, Endpoint, EventFilter, Scope, Workspace
+from endpoints.schema.access import one
+from endpoints.schema.collections import collection
+from endpoints.schema.scalars import EndpointState, EndpointType
+from endpoints.schema.types import (
+    ApiKeyOutput,
+    EndpointOutput,
+    EndpointSecretOutput,
+    EventFiltersOutput,
+    WorkspaceOutput,
+)
+
+ID = ["exact", "in"]
+NAME = ["exact", "contains", "in"]
+DATE = ["exact", "gt", "gte", "lt", "lte"]
+CHOICE = ["exact", "in"]
+
+
+class EndpointFilterSet(FilterSet):
+    class Meta:
+        model = Endpoint
+        fields = {
+            "id": ID,
+            "type": CHOICE,
+            "name": NAME,
+            "state": CHOICE,
+            "creation_date": DATE,
+            "last_modified": DATE,
+        }
+
+
+class EventFiltersFilterSet(FilterSet):
+    class Meta:
+        model = EventFilter
+        fields = {"id": ID, "name": NAME, "creation_date": DATE, "last_modified": DATE}
+
+
+class ApiKeyFilterSet(FilterSet):
+    class Meta:
+        model = ApiKey
+        fields = {
+            "id": ID,
+            "name": NAME,
+            "creation_date": DATE,
+            "expires_at": [*DATE, "isnull"],
+            "revoked_at": [*DATE, "isnull"],
+        }
+
+
+class Query(graphene.ObjectType):
+    endpoints = collection(
+        "Endpoint",
+        EndpointOutput,
+        EndpointFilterSet,
+        lambda caller: caller.own(Endpoint.objects.live(), Scope.READ),
+        order=["creation_date", "last_modified", "name"],
+        enums={"type": EndpointType, "state": EndpointState},
+        description="The endpoints that events are routed to.",
+    )
+    events_filters = collection(
+        "EventFilters",
+        EventFiltersOutput,
+        EventFiltersFilterSet,
+        lambda caller: caller.own(EventFilter.objects.all(), Scope.READ),
+        order=["creation_date", "last_modified", "name"],
+        description="The filters that say which events an endpoint gets.",
+    )
+    api_keys = collection(
+        "ApiKey",
+        ApiKeyOutput,
+        ApiKeyFilterSet,
+        lambda caller: caller.own(ApiKey.objects.all(), Scope.MANAGE),
+        order=["creation_date", "last_modified", "name"],
+        description="The keys of the workspace, without their texts.",
+    )
+    endpoint_secret = graphene.Field(
+        EndpointSecretOutput,
+        id=graphene.ID(required=True),
+        description="What a webhook's receiver verifies signatures with. Needs the scope manage.",
+    )
+    workspace = graphene.Field(WorkspaceOutput, description="The workspace of the key.")
+
+    @staticmethod
+    def resolve_endpoint_secret(_root: None, info: Any, id: str) -> dict[str, str]:
+        endpoint = one(info.context.own(Endpoint.objects.live(), Scope.MANAGE), id, "id")
+        if not endpoint.secret:
+            raise BadInput(f"Endpoint {id} is a websocket; only webhooks have a secret.", "id")
+        return {"secret": endpoint.secret}
+
+    @staticmethod
+    def resolve_workspace(_root: None, info: Any) -> Workspace:
+        return Workspace.objects.get(pk=info.context.workspace_id(Scope.READ))

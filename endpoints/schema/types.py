@@ -1,0 +1,82 @@
+"""What the API shows of the configuration."""
+
+from typing import Any
+
+import graphene
+
+from endpoints.models import Endpoint, EventFilter
+from endpoints.schema.pages import related
+from endpoints.schema.scalars import JSON, DateTime, EndpointState, EndpointType, KeyScope
+
+
+class Configured:
+    """The fields that all configuration has."""
+
+    id = graphene.ID(required=True)
+    name = graphene.String(required=True)
+    creation_date = graphene.Field(DateTime, required=True)
+    last_modified = graphene.Field(DateTime, required=True)
+
+
+class WorkspaceOutput(Configured, graphene.ObjectType):
+    """Whose endpoints, filters, keys and events these are."""
+
+
+class EndpointOutput(Configured, graphene.ObjectType):
+    """Where events go."""
+
+    type = graphene.Field(EndpointType, required=True)
+    meta = graphene.Field(JSON, required=True, description="{} of a websocket, {url, method} of a webhook.")
+    workspace_id = graphene.ID(required=True)
+    state = graphene.Field(EndpointState, required=True)
+    state_reason = graphene.String(required=True, description="Why it is in this state; often empty.")
+    open_access = graphene.Boolean(
+        required=True, description="Whether anybody who knows the id may listen, without a key."
+    )
+    event_filters = graphene.List(
+        graphene.NonNull(lambda: EventFiltersOutput),
+        required=True,
+        description="What it wants. Without a filter it gets every event of its workspace.",
+    )
+
+    @staticmethod
+    def resolve_event_filters(endpoint: Endpoint, info: Any) -> Any:
+        filters = info.context.beneath(EventFilter.objects.order_by("creation_date", "pk"))
+        return related(endpoint, "event_filters", filters)
+
+
+class EventFiltersOutput(Configured, graphene.ObjectType):
+    """Which events the linked endpoints get."""
+
+    meta = graphene.Field(JSON, required=True, source="definition", description="The filter as it was given.")
+    workspace_id = graphene.ID(required=True)
+    endpoints = graphene.List(graphene.NonNull(EndpointOutput), required=True)
+
+    @staticmethod
+    def resolve_endpoints(event_filter: EventFilter, info: Any) -> Any:
+        endpoints = info.context.beneath(Endpoint.objects.live().order_by("creation_date", "pk"))
+        return related(event_filter, "endpoints", endpoints)
+
+
+class ApiKeyOutput(Configured, graphene.ObjectType):
+    """A key without its text, which nobody can read again."""
+
+    prefix = graphene.String(required=True, description="The first characters of the key, to know it by.")
+    scopes = graphene.List(graphene.NonNull(KeyScope), required=True)
+    expires_at = graphene.Field(DateTime)
+    revoked_at = graphene.Field(DateTime)
+    last_used_at = graphene.Field(DateTime, description="Exact to a minute.")
+    workspace_id = graphene.ID(required=True)
+
+
+class EndpointSecretOutput(graphene.ObjectType):
+    """What verifies the signatures of a webhook."""
+
+    secret = graphene.String(required=True, description="The shared secret of v1 signatures: whsec_...")
+    public_key = graphene.String(description="null unless the endpoint signs with v1a")
+
+
+class Ok(graphene.ObjectType):
+    """The answer of a mutation that changes a list, all of it or nothing."""
+
+    ok = graphene.Boolean(required=True)

@@ -1,0 +1,29 @@
+"""Whether the service lives, and whether it can serve."""
+
+import logging
+
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, JsonResponse
+
+log = logging.getLogger(__name__)
+
+
+def healthz(_request: HttpRequest) -> JsonResponse:
+    return JsonResponse({"live": True})
+
+
+def readyz(_request: HttpRequest) -> JsonResponse:
+    missing = _missing()
+    return JsonResponse({"ready": not missing, "missing": missing}, status=503 if missing else 200)
+
+
+def _missing() -> list[str]:
+    """Name what keeps the service from serving. What the database says goes to the log: it names hosts."""
+    try:
+        executor = MigrationExecutor(connection)
+        plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except DatabaseError as error:
+        log.warning("The database is unreachable: %s", error)
+        return ["the database is unreachable"]
+    return [f"migration {migration} is not applied" for migration, _backwards in plan]

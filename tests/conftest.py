@@ -1,0 +1,50 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from endpoints.models import ApiKey, Endpoint, Scope, Workspace
+
+
+@pytest.fixture
+def workspace(db: None) -> Workspace:
+    return Workspace.objects.create(name="Ours")
+
+
+@pytest.fixture
+def foreign_workspace(db: None) -> Workspace:
+    return Workspace.objects.create(name="Theirs")
+
+
+@pytest.fixture
+def key(workspace: Workspace) -> str:
+    """The text of a key with every scope."""
+    return ApiKey.issue(workspace=workspace, name="everything", scopes=Scope.values)[1]
+
+
+@pytest.fixture
+def web_socket(workspace: Workspace) -> Endpoint:
+    return Endpoint.create_web_socket(workspace_id=workspace.pk, name="MySocket")
+
+
+@pytest.fixture
+def webhook(workspace: Workspace) -> Endpoint:
+    return Endpoint.create_webhook(workspace_id=workspace.pk, name="MyHook", url="https://example.com/hook")
+
+
+@pytest.fixture
+def foreign(foreign_workspace: Workspace) -> Endpoint:
+    return Endpoint.create_webhook(workspace_id=foreign_workspace.pk, name="Foreign", url="https://example.com/")
+
+
+@pytest.fixture
+def graphql(client: Client, key: str) -> Callable[..., Any]:
+    """Ask the API and return the whole answer: graphql(query, **variables), or with another key by `as_key`."""
+
+    def ask(query: str, *, as_key: str = key, **variables: Any) -> Any:
+        body = {"query": query, "variables": variables}
+        headers = {"Authorization": f"Bearer {as_key}"}
+        return client.post("/event-service/graphql", body, "application/json", headers=headers).json()
+
+    return ask
