@@ -1,5 +1,6 @@
 import json
 from argparse import ArgumentParser
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -33,10 +34,8 @@ class Command(BaseCommand):
 
 def _workspace(id_or_name: str) -> Workspace:
     wanted = Q(name=id_or_name)
-    try:
+    with suppress(ValueError):  # a name it is
         wanted |= Q(pk=UUID(id_or_name))
-    except ValueError:
-        pass  # a name it is
     try:
         return Workspace.objects.get(wanted)
     except Workspace.DoesNotExist as error:
