@@ -5,6 +5,8 @@ import gc
 import logging
 import socket
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from daphne.server import Server as DaphneServer
@@ -13,7 +15,7 @@ from twisted.internet import defer
 from twisted.logger import LogEvent, globalLogBeginner
 
 from event_service.server.request import NAME, Request, RequestFactory
-from event_service.server.websocket import SocketFactory
+from event_service.server.websocket import ClientGone, SocketFactory
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +38,7 @@ class Server(DaphneServer):
 
     def __init__(self, application: Any, listener: socket.socket, *, on_ready: Callable[[], object]) -> None:
         super().__init__(
-            application,
+            partial(_until_gone, application),
             endpoints=[f"fd:{listener.fileno()}"],
             request_buffer_size=_BODY_PIECE,
             ping_interval=_PING_S,
@@ -100,7 +102,7 @@ class Server(DaphneServer):
                 while self._busy() or reactor.getWriters():
                     await asyncio.sleep(_POLL_S)
         except TimeoutError:
-            logger.warning("Cut off %d connections, %d s after the signal to stop", len(self._open()), DRAIN_S)
+            logger.warning("Cut off %d connections, %g s after the signal to stop", len(self._open()), DRAIN_S)
         await _cancel_the_rest()
 
     def _open(self) -> list[Any]:
@@ -131,6 +133,11 @@ class Server(DaphneServer):
     def _forget(self, protocol: Request, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is None:  # the sweep logs the others
             self.connections.pop(protocol, None)
+
+
+async def _until_gone(application: Any, **connection: Any) -> None:
+    with suppress(ClientGone):
+        await application(**connection)
 
 
 async def _cancel_the_rest() -> None:

@@ -15,6 +15,10 @@ UNREAD_CHECK_S = 0.05
 MAX_REASON = 123  # bytes: a control frame has room for no more
 
 
+class ClientGone(ConnectionError):
+    """What an application's `send` raises on a websocket that is closed: the message did not go out."""
+
+
 class WebSocket(WebSocketProtocol):
     """A websocket that holds little for a client that does not read, and little from one that floods.
 
@@ -47,14 +51,18 @@ class WebSocket(WebSocketProtocol):
         self.drained.set()
 
     async def drain(self) -> None:
-        """Wait until the client has taken what was sent; close 1013 when it takes too long."""
-        if self.drained.is_set():
-            return
-        try:
-            async with asyncio.timeout(STALL_S):
-                await self.drained.wait()
-        except TimeoutError:
-            self.serverClose(TRY_AGAIN_LATER)
+        """Wait until the client has taken what was sent; close 1013 when it takes too long.
+
+        Raises ClientGone when the websocket is closed.
+        """
+        if self.state == self.STATE_OPEN and not self.drained.is_set():
+            try:
+                async with asyncio.timeout(STALL_S):
+                    await self.drained.wait()
+            except TimeoutError:
+                self.serverClose(TRY_AGAIN_LATER)
+        if self.state != self.STATE_OPEN:
+            raise ClientGone("The websocket is closed.")
 
     def onMessage(self, payload: bytes, is_binary: bool) -> None:
         super().onMessage(payload, is_binary)
@@ -75,7 +83,7 @@ class WebSocket(WebSocketProtocol):
 
     def serverSend(self, content: str | bytes, binary: bool = False) -> None:
         if self.state != self.STATE_OPEN:
-            return  # the client left while the application was about to send
+            return  # `drain` tells the application
         payload = content.encode() if isinstance(content, str) else content
         if not self.drained.is_set():
             self.unsent += len(payload)
