@@ -44,4 +44,5 @@ class DatabaseWrapper(base.DatabaseWrapper):
         super().__init__(settings_dict, alias)
 
     def get_connection_params(self) -> dict[str, Any]:
-        return super().get_connection_params() | embedded_server().serving()
+        with self.wrap_database_errors:
+            return super().get_connection_params() | embedded_server().serving()

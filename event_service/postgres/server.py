@@ -196,7 +196,7 @@ class Server:
         return True
 
     def _end_of_log(self) -> str:
-        return " / ".join(self._log_file.read_text(errors="replace").splitlines()[-5:])
+        return " / ".join(self._log_file.read_text(errors="replace").splitlines()[-3:])
 
     def _lock(self, name: str, operation: int) -> IO[bytes]:
         """Open the lock file and lock it. Closing gives the lock back, unless a process inherited the file."""

@@ -1,0 +1,326 @@
+"""The PostgreSQL beside the service, used by real processes that come, go and are killed."""
+
+import os
+import pwd
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from event_service.postgres import place, watcher
+
+ROOT = os.geteuid() == 0
+needs_root = pytest.mark.skipif(not ROOT, reason="only root can become another user")
+
+# Answers each line, a query, with one line: its value or what went wrong.
+CLIENT = """
+import sys, django
+django.setup()
+from django.db import OperationalError, connection
+for query in sys.stdin:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(query)
+            print(cursor.fetchone()[0] if cursor.description else "done", flush=True)
+    except OperationalError as error:
+        print("OperationalError:", " ".join(str(error).split()), flush=True)
+    finally:
+        connection.close()
+"""
+STARTED = "SELECT pg_postmaster_start_time()"
+
+
+class Client:
+    def __init__(self, data_dir: Path, user: str | None = None) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", CLIENT],
+            cwd=settings.BASE_DIR,
+            env=_environment(data_dir),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            user=user,
+            extra_groups=None if user is None else [],
+        )
+
+    def send(self, query: str) -> None:
+        self.process.stdin.write(f"{query}\n")
+        self.process.stdin.flush()
+
+    def receive(self) -> str:
+        return self.process.stdout.readline().rstrip("\n")
+
+    def ask(self, query: str) -> str:
+        self.send(query)
+        return self.receive()
+
+    def leave(self) -> None:
+        self.process.stdin.close()
+        assert self.process.wait() == 0
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+def _environment(data_dir: Path) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+    return inherited | {"DATA_DIR": str(data_dir), "DJANGO_SETTINGS_MODULE": "event_service.settings"}
+
+
+def server_of(data_dir: Path) -> psutil.Process | None:
+    try:
+        process = psutil.Process(int((data_dir / "postgres/postmaster.pid").read_text().split()[0]))
+        return process if process.status() != psutil.STATUS_ZOMBIE else None
+    except (FileNotFoundError, IndexError, psutil.NoSuchProcess):
+        return None
+
+
+def watchers_of(data_dir: Path) -> list[psutil.Process]:
+    pid_file = str((data_dir / "postgres").resolve() / "postmaster.pid")
+    processes = psutil.process_iter(["cmdline"])
+    return [one for one in processes if {watcher.__file__, pid_file} <= set(one.info["cmdline"] or ())]
+
+
+def eventually(is_so: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 30
+    while not is_so() and time.monotonic() < deadline:
+        os.sched_yield()
+    return is_so()
+
+
+def stops(data_dir: Path) -> bool:
+    return eventually(lambda: server_of(data_dir) is None and not watchers_of(data_dir))
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """A folder that every user can enter, as pytest's own can't be, with a space in its name."""
+    folder = Path(tempfile.mkdtemp(prefix="event service "))
+    folder.chmod(0o755)
+    yield folder
+    for link in folder.rglob("postgres"):
+        if link.is_symlink():
+            shutil.rmtree(link.resolve().parent)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def start(data_dir: Path) -> Iterator[Callable[..., Client]]:
+    clients = []
+
+    def start(data_dir: Path = data_dir, user: str | None = None) -> Client:
+        clients.append((data_dir, Client(data_dir, user)))
+        return clients[-1][1]
+
+    yield start
+    for _, client in clients:
+        client.kill()
+    assert all(stops(used) for used, _ in clients)
+
+
+def test_the_first_connection_starts_it_and_not_the_process(start, data_dir):
+    client = start()
+    client.process.stdin.flush()
+    assert server_of(data_dir) is None
+    assert client.ask("SELECT current_database()") == "event_service"
+    assert server_of(data_dir) is not None
+
+
+def test_it_is_durable_and_has_no_tcp_port(start):
+    client = start()
+    names = ["fsync", "synchronous_commit", "full_page_writes", "listen_addresses", "jit"]
+    assert [client.ask(f"SHOW {name}") for name in names] == ["on", "on", "on", "", "off"]
+
+
+def test_processes_share_it_until_the_last_one_leaves(start, data_dir):
+    first, second = start(), start()
+    started = first.ask(STARTED)
+    assert second.ask(STARTED) == started
+    first.leave()
+    assert second.ask(STARTED) == started
+    second.leave()
+    assert stops(data_dir)
+
+
+def test_a_later_process_finds_the_data(start, data_dir):
+    writer = start()
+    assert writer.ask("CREATE TABLE kept AS SELECT 42 AS number") == "done"
+    writer.leave()
+    assert stops(data_dir)
+    assert start().ask("SELECT number FROM kept") == "42"
+
+
+def test_a_herd_starts_one_server_with_one_watcher(start, data_dir):
+    herd = [start() for _ in range(8)]
+    for client in herd:
+        client.send(STARTED)
+    assert len({client.receive() for client in herd}) == 1
+    assert len(watchers_of(data_dir)) == 1
+
+
+def test_a_process_that_is_killed_takes_nothing_with_it(start, data_dir):
+    killed, survivor = start(), start()
+    started = killed.ask(STARTED)
+    assert survivor.ask(STARTED) == started
+    killed.kill()
+    assert survivor.ask(STARTED) == started
+    survivor.kill()
+    assert stops(data_dir)
+
+
+def test_a_killed_server_is_started_again_by_the_next_connection_of_the_pool(start, data_dir):
+    client = start()
+    started = client.ask(STARTED)
+    assert client.ask("CREATE TABLE kept AS SELECT 42 AS number") == "done"
+    server_of(data_dir).kill()
+    assert eventually(lambda: client.ask(STARTED) > started and client.ask("SELECT number FROM kept") == "42")
+    client.leave()
+    assert stops(data_dir)
+
+
+def test_all_is_well_after_everything_was_killed_at_once(start, data_dir):
+    client = start()
+    assert client.ask("CREATE TABLE kept AS SELECT 42 AS number") == "done"
+    for process in [client.process, *watchers_of(data_dir), server_of(data_dir)]:
+        process.send_signal(signal.SIGKILL)
+    again = start()
+    assert again.ask("SELECT number FROM kept") == "42"
+    again.leave()
+    assert stops(data_dir)
+
+
+def test_a_server_without_watcher_is_used_and_gets_one(start, data_dir):
+    client = start()
+    started = client.ask(STARTED)
+    [killed] = watchers_of(data_dir)
+    killed.kill()
+    client.kill()
+    again = start()
+    assert again.ask(STARTED) == started
+    again.leave()
+    assert stops(data_dir)
+
+
+def test_the_pid_of_a_stranger_is_not_taken_for_the_server(start, data_dir):
+    client = start()
+    assert client.ask("SELECT 1") == "1"
+    owner = (data_dir / "postgres").stat().st_uid
+    stranger = subprocess.Popen(["cat"], stdin=subprocess.PIPE, user=owner)
+    server_of(data_dir).kill()
+    client.kill()
+    for left in [data_dir / "postgres/postmaster.pid", data_dir / "postgres/.s.PGSQL.5432.lock"]:
+        lines = left.read_text().splitlines(keepends=True)
+        left.write_text("".join([f"{stranger.pid}\n", *lines[1:]]))
+    assert start().ask("SELECT 2") == "2"
+    stranger.communicate()
+
+
+def test_a_start_that_fails_says_why_and_a_later_one_can_succeed(start, data_dir):
+    client = start()
+    assert client.ask("SELECT 1") == "1"
+    client.leave()
+    assert stops(data_dir)
+    version = data_dir / "postgres/PG_VERSION"
+    version.write_text("9.6\n")
+    client = start()
+    assert "not compatible with this version" in client.ask("SELECT 1")
+    version.write_text("18\n")
+    assert client.ask("SELECT 1") == "1"
+
+
+@pytest.mark.parametrize("name", ["deep" * 40, 'it\'s, a "name"'], ids=["long", "odd"])
+def test_any_path_will_do(start, data_dir, name):
+    client = start(data_dir / name)
+    sockets = client.ask("SHOW unix_socket_directories")
+    assert Path(sockets).parent == Path("/tmp")
+    assert client.ask("SELECT current_database()") == "event_service"
+    client.leave()
+    assert stops(data_dir / name)
+    shutil.rmtree(sockets)
+
+
+def test_dbshell_opens_the_database(data_dir):
+    command = [sys.executable, "manage.py", "dbshell", "--", "-Atc", "SELECT current_database()"]
+    shell = subprocess.run(command, cwd=settings.BASE_DIR, env=_environment(data_dir), capture_output=True, text=True)
+    assert (shell.stdout, shell.stderr, shell.returncode) == ("event_service\n", "", 0)
+    assert stops(data_dir)
+
+
+@needs_root
+def test_for_root_it_runs_where_only_root_can_enter_and_no_permission_changes(start, data_dir):
+    data_dir.chmod(0o700)
+    client = start(data_dir / "var")
+    assert client.ask("SELECT current_database()") == "event_service"
+    assert (data_dir / "var/postgres").readlink().is_relative_to(place.ELSEWHERE)
+    assert server_of(data_dir / "var").username() == "nobody"
+    assert data_dir.stat().st_mode & 0o777 == 0o700
+
+
+@needs_root
+def test_for_root_the_programs_are_copied_where_only_root_can_enter(data_dir, monkeypatch):
+    installed = _installed_programs_for_root_alone(data_dir)
+    monkeypatch.setattr(place, "_installed_programs", lambda: installed)
+    monkeypatch.setattr(place, "ELSEWHERE", data_dir / "elsewhere")
+    chosen = place.choose_place(data_dir)
+    assert chosen.programs.is_relative_to(data_dir / "elsewhere")
+    assert chosen.account.run([chosen.programs / "initdb", "--version"]) == 0
+    assert place.choose_place(data_dir) == chosen
+
+
+def _installed_programs_for_root_alone(folder: Path) -> Path:
+    packages = folder / "packages"
+    place._copy_package(place._installed_programs().parents[2], packages)
+    packages.chmod(0o700)
+    return packages / place.PROGRAMS
+
+
+@needs_root
+def test_an_ordinary_user_runs_it_as_itself(start, data_dir, ordinary_user):
+    os.chown(data_dir, pwd.getpwnam(ordinary_user).pw_uid, -1)
+    client = start(user=ordinary_user)
+    assert client.ask("SELECT current_database()") == "event_service"
+    assert server_of(data_dir).username() == ordinary_user
+    assert start().ask(STARTED) == client.ask(STARTED)  # root shares it
+
+
+@needs_root
+def test_data_of_another_user_is_refused_with_the_way_out(start, data_dir, ordinary_user):
+    assert start().ask("SELECT 1") == "1"
+    (data_dir / "secret_key").chmod(0o644)
+    said = start(user=ordinary_user).ask("SELECT 1")
+    assert "belongs to the user nobody" in said
+    assert "DATA_DIR" in said
+
+
+@pytest.fixture
+def ordinary_user() -> str:
+    user = pwd.getpwnam("daemon")
+    account = place.Account(user.pw_uid, user.pw_gid)
+    if not (account.can_enter(settings.BASE_DIR) and account.can_enter(Path(sys.executable))):
+        pytest.skip(f"the user {user.pw_name} can't enter {settings.BASE_DIR} or run {sys.executable}")
+    return user.pw_name
+
+
+def test_without_the_package_the_error_names_the_way_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(place, "PACKAGE", "no_such_package")
+    with pytest.raises(ImproperlyConfigured, match="Set DATABASE_URL"):
+        place.choose_place(tmp_path)
+
+
+def test_on_windows_the_error_names_the_way_out(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(ImproperlyConfigured, match="set DATABASE_URL"):
+        runpy.run_path(str(Path(place.__file__).with_name("base.py")))
