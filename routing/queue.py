@@ -76,7 +76,7 @@ def settle(results: Sequence[Result]) -> int:
     document = msgspec.json.encode([_row(result) for result in results]).decode()
     with connection.cursor() as cursor:
         cursor.execute(_SETTLE, [document])
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
 def cancel_deleted(*, within_s: float) -> int:
@@ -86,7 +86,7 @@ def cancel_deleted(*, within_s: float) -> int:
     """
     with connection.cursor() as cursor:
         cursor.execute(_CANCEL_DELETED, [within_s])
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
 def _row(result: Result) -> dict[str, Any]:
