@@ -58,7 +58,7 @@ def graphql(request: HttpRequest) -> HttpResponseBase:
 
 
 def _graphiql(request: HttpRequest) -> HttpResponse:
-    page = render(request, "graphiql.html")
+    page = render(request, "endpoints/graphiql.html")
     page["Content-Security-Policy"] = GRAPHIQL_POLICY
     return page
 

@@ -23,14 +23,13 @@ from graphql import (
     is_list_type,
 )
 
-from endpoints.schema.collections import DEFAULT_LIMIT, MAX_LIMIT
+from endpoints.schema.collections import DEFAULT_LIMIT, MAX_LIMIT, MAX_NESTED
 
 MAX_TOKENS = 2_000
 MAX_COMMENTS = 200
 MAX_DEPTH = 8  # fields beneath fields
 MAX_ALIASES = 15
 MAX_COST = 10_000  # rows that the answer may hold
-NESTED_ROWS = 40  # what a list beneath a row is taken to hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,7 @@ def _cost(field: GraphQLField, node: FieldNode, beneath: int) -> int:
     if "pagination" in field.args:
         return _page_size(node) * beneath
     if node.name.value != "collectionItems" and _is_list(field.type):
-        return NESTED_ROWS * (1 + beneath)
+        return MAX_NESTED * (1 + beneath)
     return 1 + beneath
 
 

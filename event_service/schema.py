@@ -3,15 +3,16 @@
 import graphene
 
 import endpoints.schema
+import routing.schema
 from endpoints.schema.scalars import accept_quoted_enums
 
 
-class Query(endpoints.schema.Query):
-    pass
+class Query(endpoints.schema.Query, routing.schema.Query):
+    """Everything that can be asked."""
 
 
-class Mutation(endpoints.schema.Mutation):
-    pass
+class Mutation(endpoints.schema.Mutation, routing.schema.Mutation):
+    """Everything that can be changed. Lists are changed as a whole or not at all."""
 
 
 schema = graphene.Schema(query=Query, mutation=Mutation)

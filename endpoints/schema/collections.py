@@ -20,6 +20,7 @@ from endpoints.schema.scalars import DateTime
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
+MAX_NESTED = 40  # rows of a list of traffic beneath a row; and what the cost rule takes any nested list to hold
 
 _SCALARS = {
     models.UUIDField: graphene.ID,

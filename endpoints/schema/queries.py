@@ -20,7 +20,7 @@ from endpoints.schema.types import (
 
 ID = ["exact", "in"]
 NAME = ["exact", "contains", "in"]
-DATE = ["exact", "gt", "gte", "lt", "lte"]
+RANGE = ["exact", "gt", "gte", "lt", "lte"]
 CHOICE = ["exact", "in"]
 
 
@@ -32,15 +32,15 @@ class EndpointFilterSet(FilterSet):
             "type": CHOICE,
             "name": NAME,
             "state": CHOICE,
-            "creation_date": DATE,
-            "last_modified": DATE,
+            "creation_date": RANGE,
+            "last_modified": RANGE,
         }
 
 
 class EventFiltersFilterSet(FilterSet):
     class Meta:
         model = EventFilter
-        fields = {"id": ID, "name": NAME, "creation_date": DATE, "last_modified": DATE}
+        fields = {"id": ID, "name": NAME, "creation_date": RANGE, "last_modified": RANGE}
 
 
 class ApiKeyFilterSet(FilterSet):
@@ -49,9 +49,9 @@ class ApiKeyFilterSet(FilterSet):
         fields = {
             "id": ID,
             "name": NAME,
-            "creation_date": DATE,
-            "expires_at": [*DATE, "isnull"],
-            "revoked_at": [*DATE, "isnull"],
+            "creation_date": RANGE,
+            "expires_at": [*RANGE, "isnull"],
+            "revoked_at": [*RANGE, "isnull"],
         }
 
 

@@ -1,0 +1,91 @@
+"""Events in, over GraphQL."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import graphene
+import msgspec
+
+from endpoints.errors import BadInput, ServiceError
+from endpoints.models import Scope
+from endpoints.schema.scalars import JSON
+from routing.ingest import MAX_EVENTS
+from routing.models import Event, Recorded
+from routing.submissions import NewEvent, Submission, check
+
+
+class EventInput(graphene.InputObjectType):
+    """One event to publish."""
+
+    type = graphene.String(required=True, description="A dotted name, such as order.paid.")
+    data = graphene.InputField(JSON)
+    data_text = graphene.String(description="Instead of data: its JSON text, kept and sent byte for byte.")
+    id = graphene.String(description="Your own id of the event: the same id is recorded once.")
+    date = graphene.String(description="When it happened: RFC 3339 with an offset. Now, when left out.")
+    source = graphene.String()
+    subject = graphene.String()
+    ordering_key = graphene.String()
+
+
+class PublishError(graphene.ObjectType):
+    """Why an event was not accepted."""
+
+    code = graphene.String(required=True)
+    message = graphene.String(required=True)
+    field = graphene.String()
+
+
+class PublishedEvent(graphene.ObjectType):
+    """What became of one event: an id, or an error."""
+
+    id = graphene.ID()
+    duplicate = graphene.Boolean(description="Whether it had been accepted before.")
+    error = graphene.Field(PublishError)
+
+
+class PublishEvents(graphene.Mutation):
+    """Record events, each of them accepted or refused by itself; the answers are in the order of the events."""
+
+    class Arguments:
+        events = graphene.List(graphene.NonNull(EventInput), required=True)
+
+    events = graphene.List(graphene.NonNull(PublishedEvent), required=True)
+
+    @staticmethod
+    def mutate(_root: None, info: Any, events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        workspace_id = info.context.workspace_id(Scope.PUBLISH)
+        if not 1 <= len(events) <= MAX_EVENTS:
+            raise BadInput(f"events holds {len(events)} events; send 1 to {MAX_EVENTS} at once.", "events")
+        checked = [_checked(given, workspace_id) for given in events]
+        recorded = iter(Event.record_all([event for event in checked if isinstance(event, NewEvent)]))
+        answers = [next(recorded) if isinstance(event, NewEvent) else event for event in checked]
+        return {"events": [_shown(answer) for answer in answers]}
+
+
+def _checked(given: Mapping[str, Any], workspace_id: UUID) -> NewEvent | BadInput:
+    fields = {name: value for name, value in given.items() if name not in ("data", "data_text")}
+    try:
+        return check(Submission(**fields, data=msgspec.Raw(_data(given))), workspace_id)
+    except BadInput as refusal:
+        return refusal
+
+
+def _data(given: Mapping[str, Any]) -> bytes:
+    """Return the JSON text of the event's data, empty where it has none."""
+    text = given.get("data_text")
+    if text is None:
+        return msgspec.json.encode(given["data"]) if "data" in given else b""
+    if "data" in given:
+        raise BadInput("The event has both data and dataText; give one of the two.", "dataText")
+    return str(text).encode()
+
+
+def _shown(answer: Recorded | ServiceError) -> dict[str, Any]:
+    if isinstance(answer, ServiceError):
+        return {"error": answer.as_dict()}
+    return {"id": answer.id, "duplicate": answer.duplicate}
+
+
+class Mutation(graphene.ObjectType):
+    publish_events = PublishEvents.Field()

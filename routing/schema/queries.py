@@ -1,0 +1,88 @@
+"""Questions about the traffic. Without an order the newest come first: ids of traffic are in the order of time."""
+
+import graphene
+from django_filters import FilterSet
+
+from endpoints.models import Scope
+from endpoints.schema.collections import collection
+from endpoints.schema.queries import CHOICE, RANGE, ID
+from routing.models import Attempt, Delivery, Event
+from routing.schema.types import AttemptOutput, DeliveryOutput, DeliveryState, EventOutput
+
+TEXT = ["exact", "in"]
+NEWEST = ["-pk"]
+
+
+class EventFilterSet(FilterSet):
+    class Meta:
+        model = Event
+        fields = {
+            "id": ID,
+            "type": TEXT,
+            "source": TEXT,
+            "subject": TEXT,
+            "ordering_key": TEXT,
+            "date": RANGE,
+            "creation_date": RANGE,
+        }
+
+
+class DeliveryFilterSet(FilterSet):
+    class Meta:
+        model = Delivery
+        fields = {
+            "id": ID,
+            "event_id": ID,
+            "endpoint_id": ID,
+            "seq": RANGE,
+            "state": CHOICE,
+            "reason": TEXT,
+            "attempts_made": RANGE,
+            "due_at": [*RANGE, "isnull"],
+            "settled_at": [*RANGE, "isnull"],
+            "creation_date": RANGE,
+        }
+
+
+class AttemptFilterSet(FilterSet):
+    class Meta:
+        model = Attempt
+        fields = {
+            "id": ID,
+            "delivery_id": ID,
+            "number": RANGE,
+            "started_at": RANGE,
+            "status_code": [*RANGE, "in", "isnull"],
+            "error": TEXT,
+        }
+
+
+class Query(graphene.ObjectType):
+    events = collection(
+        "Event",
+        EventOutput,
+        EventFilterSet,
+        lambda caller: caller.own(Event.objects.defer("data"), Scope.READ),
+        order=["date", "creation_date"],
+        newest=NEWEST,
+        description="What happened.",
+    )
+    deliveries = collection(
+        "Delivery",
+        DeliveryOutput,
+        DeliveryFilterSet,
+        lambda caller: caller.own(Delivery.objects.all(), Scope.READ),
+        order=["creation_date", "seq"],
+        newest=NEWEST,
+        enums={"state": DeliveryState},
+        description="Where it went.",
+    )
+    attempts = collection(
+        "Attempt",
+        AttemptOutput,
+        AttemptFilterSet,
+        lambda caller: caller.own(Attempt.objects.all(), Scope.READ),
+        order=["started_at", "number"],
+        newest=NEWEST,
+        description="What was tried to get it there.",
+    )
