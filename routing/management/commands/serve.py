@@ -42,14 +42,18 @@ def _manage(*arguments: str) -> list[str]:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        listener.bind((host, port))
     except OSError as error:
-        reason = error.strerror or error
+        listener.close()
         raise CommandError(
-            f"Can't listen on {_address(host, port)}: {reason}. Choose another --host or --port (or HOST, PORT)."
+            f"Can't listen on {_address(host, port)}: {error.strerror}. "
+            "Choose another --host or --port (or HOST, PORT)."
         ) from error
+    listener.listen(_BACKLOG)
+    return listener
 
 
 def _address(host: str, port: int) -> str:
