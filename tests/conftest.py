@@ -1,10 +1,14 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
 from django.test import Client
+from pytest_django.fixtures import SettingsWrapper
 
 from endpoints.models import ApiKey, Endpoint, Scope, Workspace
+from routing.egress import Door, judge
+from tests.receiver import Receiver
 
 
 @pytest.fixture
@@ -48,3 +52,20 @@ def graphql(client: Client, key: str) -> Callable[..., Any]:
         return client.post("/event-service/graphql", body, "application/json", headers=headers).json()
 
     return ask
+
+
+@pytest.fixture
+def receiver(settings: SettingsWrapper) -> Iterator[Receiver]:
+    """A receiver on loopback, which webhooks may reach as long as the test runs."""
+    settings.EGRESS_ALLOW = [ip_network("127.0.0.0/8")]
+    judge.cache_clear()
+    with Receiver() as receiver:
+        yield receiver
+    judge.cache_clear()
+
+
+@pytest.fixture
+def door() -> Iterator[Door]:
+    door = Door()
+    yield door
+    door.close()
