@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from pytest_django.fixtures import SettingsWrapper
 
 from endpoints.models import ApiKey, Endpoint, Scope, Workspace
 from routing.egress import Door, judge
@@ -55,7 +54,7 @@ def graphql(client: Client, key: str) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def receiver(settings: SettingsWrapper) -> Iterator[Receiver]:
+def receiver(settings: Any) -> Iterator[Receiver]:
     """A receiver on loopback, which webhooks may reach as long as the test runs."""
     settings.EGRESS_ALLOW = [ip_network("127.0.0.0/8")]
     judge.cache_clear()
