@@ -1,0 +1,227 @@
+"""The filter language: what a definition may be, and which events it lets through."""
+
+import json
+
+import pytest
+
+from endpoints.errors import BadInput
+from endpoints.models import EventFilter
+from endpoints.patterns import MAX_DEPTH, MAX_VALUES, parse_definition, parse_pattern
+
+EVENT = {
+    "type": "order.paid",
+    "source": "shop",
+    "data": {
+        "total": 1,
+        "paid": True,
+        "note": None,
+        "customer": {"country": "DE", "name": "Zoë"},
+        "tags": ["urgent", "gift"],
+        "lines": [{"sku": "a", "count": 1}, {"sku": "b", "count": 2}],
+    },
+}
+
+
+def wants(pattern, event=EVENT):
+    return parse_pattern(pattern).match(event)
+
+
+def nested(levels):
+    """Return a pattern of data with that many objects around its list."""
+    node = ["value"]
+    for _ in range(levels):
+        node = {"a": node}
+    return {"data": node}
+
+
+def test_the_empty_pattern_wants_every_event():
+    assert wants({})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "wanted"),
+    [
+        ({"type": ["order.paid"]}, True),
+        ({"type": ["order.refunded", "order.paid"]}, True),
+        ({"type": ["order.refunded"]}, False),
+        ({"type": ["order"]}, False),
+        ({"type": ["ORDER.PAID"]}, False),
+    ],
+)
+def test_any_value_of_a_list_will_do_and_is_compared_exactly(pattern, wanted):
+    assert wants(pattern) is wanted
+
+
+@pytest.mark.parametrize(
+    ("pattern", "wanted"),
+    [
+        ({"type": ["order.paid"], "source": ["shop"]}, True),
+        ({"type": ["order.paid"], "source": ["till"]}, False),
+        ({"data": {"total": [1], "customer": {"country": ["DE"], "name": ["Zoë"]}}}, True),
+        ({"data": {"total": [1], "customer": {"country": ["DE"], "name": ["Zoe"]}}}, False),
+    ],
+)
+def test_all_fields_must_match(pattern, wanted):
+    assert wants(pattern) is wanted
+
+
+@pytest.mark.parametrize(
+    "absent",
+    [
+        {"subject": ["anything", None]},
+        {"data": {"discount": [None]}},
+        {"data": {"customer": {"city": [None]}}},
+        {"data": {"total": {"amount": [1]}}},
+        {"data": {"note": {"text": [None]}}},
+    ],
+)
+def test_what_the_event_does_not_have_never_matches(absent):
+    assert not wants(absent)
+
+
+@pytest.mark.parametrize(
+    ("given", "listed", "wanted"),
+    [
+        ("1", 1, True),
+        ("1", 1.0, True),
+        ("1.0", 1, True),
+        ("1", "1", False),
+        ("1", True, False),
+        ("true", 1, False),
+        ("true", True, True),
+        ("0", False, False),
+        ("null", None, True),
+        ("null", "null", False),
+        ('""', None, False),
+        ('"a"', "a", True),
+        ("{}", None, False),
+        ("123456789012345678901234567890", 123456789012345678901234567890, True),
+    ],
+)
+def test_values_are_compared_by_their_json_type(given, listed, wanted):
+    assert wants({"data": {"value": [listed]}}, {"data": {"value": json.loads(given)}}) is wanted
+
+
+@pytest.mark.parametrize(
+    ("pattern", "wanted"),
+    [
+        ({"data": {"tags": ["gift"]}}, True),
+        ({"data": {"tags": ["dull"]}}, False),
+        ({"data": {"lines": {"sku": ["b"], "count": [2]}}}, True),
+        ({"data": {"lines": {"sku": ["b"], "count": [1]}}}, False),
+    ],
+)
+def test_an_array_matches_when_one_of_its_elements_does(pattern, wanted):
+    assert wants(pattern) is wanted
+
+
+def test_an_array_of_arrays_is_searched_through():
+    assert wants({"data": {"grid": [4]}}, {"data": {"grid": [[1, 2], [3, [4]]]}})
+
+
+def test_an_empty_array_matches_nothing():
+    assert not wants({"data": {"tags": [None, ""]}}, {"data": {"tags": []}})
+
+
+def test_data_that_is_no_object_matches_a_list_of_values():
+    assert wants({"data": ["ready"]}, {"data": "ready"})
+    assert not wants({"data": {"state": ["ready"]}}, {"data": "ready"})
+
+
+@pytest.mark.parametrize("sent", ["strasse", "STRASSE", "Straße"])
+def test_equals_ignore_case_leaves_the_case_of_letters_open(sent):
+    assert wants({"type": [{"equals-ignore-case": "STRAßE"}]}, {"type": sent})
+
+
+def test_equals_ignore_case_stands_beside_exact_values():
+    either = {"type": ["Exact", {"equals-ignore-case": "Loose"}]}
+
+    assert [wants(either, {"type": sent}) for sent in ("Exact", "exact", "LOOSE", "other")] == [
+        True,
+        False,
+        True,
+        False,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("definition", "pattern"),
+    [
+        ({"eventTypes": ["HAR", "ROI"]}, {"type": [{"equals-ignore-case": "HAR"}, {"equals-ignore-case": "ROI"}]}),
+        ({"cameraIds": ["c1", "c2"]}, {"data": {"cameraId": ["c1", "c2"]}}),
+        (
+            {"agentIds": ["a"], "profileGroupIds": ["p"], "cameraIds": None},
+            {"data": {"agentId": ["a"], "profileGroupIds": ["p"]}},
+        ),
+        ({}, {}),
+    ],
+)
+def test_the_published_form_is_a_pattern_in_other_words(definition, pattern):
+    assert parse_definition({"in": definition}) == parse_definition({"pattern": pattern})
+
+
+@pytest.mark.parametrize(
+    ("definition", "at_fault"),
+    [
+        (None, "definition"),
+        ([], "definition"),
+        ({}, "definition"),
+        ({"pattern": {}, "in": {}}, "definition"),
+        ({"not": {}}, "definition"),
+        ({"pattern": None}, "pattern"),
+        ({"pattern": {"types": ["a"]}}, "pattern.types"),
+        ({"pattern": {"type": "order.paid"}}, "pattern.type"),
+        ({"pattern": {"type": {"name": ["a"]}}}, "pattern.type"),
+        ({"pattern": {"type": []}}, "pattern.type"),
+        ({"pattern": {"data": {}}}, "pattern.data"),
+        ({"pattern": {"data": {"customer": {"country": "DE"}}}}, "pattern.data.customer.country"),
+        ({"pattern": {"data": {"tags": [["nested"]]}}}, "pattern.data.tags"),
+        ({"pattern": {"data": {"tags": [{"starts-with": "a"}]}}}, "pattern.data.tags"),
+        ({"pattern": {"data": {"tags": [{"equals-ignore-case": 1}]}}}, "pattern.data.tags"),
+        ({"in": []}, "in"),
+        ({"in": {"sensorIds": ["a"]}}, "in.sensorIds"),
+        ({"in": {"eventTypes": []}}, "in.eventTypes"),
+        ({"in": {"eventTypes": "HAR"}}, "in.eventTypes"),
+        ({"in": {"cameraIds": [1]}}, "in.cameraIds"),
+    ],
+)
+def test_a_refusal_names_the_path_of_what_is_wrong(definition, at_fault):
+    with pytest.raises(BadInput) as refusal:
+        parse_definition(definition)
+
+    assert refusal.value.field == at_fault
+
+
+@pytest.mark.parametrize("value", ["\0", "\ud800", float("nan"), float("inf"), {"equals-ignore-case": "\0"}], ids=ascii)
+def test_a_value_that_the_database_can_not_hold_is_refused(value):
+    with pytest.raises(BadInput) as refusal:
+        parse_definition({"pattern": {"data": {"note": [value]}}})
+
+    assert refusal.value.field == "pattern.data.note"
+
+
+@pytest.mark.parametrize("name", ["\0", "\ud800"], ids=ascii)
+def test_a_name_that_the_database_can_not_hold_is_refused(name):
+    with pytest.raises(BadInput):
+        parse_definition({"pattern": {"data": {name: ["value"]}}})
+
+
+def test_a_pattern_nests_as_deep_as_the_limit_and_no_deeper():
+    parse_pattern(nested(MAX_DEPTH))
+
+    with pytest.raises(BadInput, match=f"nested over {MAX_DEPTH} deep"):
+        parse_pattern(nested(MAX_DEPTH + 1))
+
+
+def test_a_list_has_as_many_values_as_the_limit_and_no_more():
+    parse_pattern({"type": [str(n) for n in range(MAX_VALUES)]})
+
+    with pytest.raises(BadInput, match=f"at most {MAX_VALUES}"):
+        parse_pattern({"type": [str(n) for n in range(MAX_VALUES + 1)]})
+
+
+def test_a_refused_definition_is_not_stored(workspace):
+    with pytest.raises(BadInput):
+        EventFilter.create(workspace_id=workspace.pk, name="Bad", definition={"pattern": {"type": []}})
+
+    assert not EventFilter.objects.exists()
