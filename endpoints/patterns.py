@@ -11,6 +11,8 @@ one of its elements does; a path that the event does not have never matches. Val
 The published form {"in": {"eventTypes": [...], "cameraIds": [...]}} is a pattern in other words.
 """
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +23,7 @@ FIELDS = ("type", "source", "subject", "data")
 PUBLISHED_DATA_FIELDS = {"cameraIds": "cameraId", "agentIds": "agentId", "profileGroupIds": "profileGroupIds"}
 MAX_DEPTH = 20
 MAX_VALUES = 1_000
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # NUL and half of a surrogate pair, which PostgreSQL's jsonb refuses
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,8 @@ def _parse(path: str, node: Any, *, nests: bool, depth: int = 1) -> Values | Fie
         raise BadInput(f"{path} is an empty object; leave it out for no condition.", path)
     if depth > MAX_DEPTH:
         raise BadInput(f"{path} is nested over {MAX_DEPTH} deep.", path)
+    for name in node:
+        _check_storable(path, name)
     return Fields({name: _parse(f"{path}.{name}", child, nests=True, depth=depth + 1) for name, child in node.items()})
 
 
@@ -92,8 +97,10 @@ def _parse_values(path: str, values: list[Any]) -> Values:
             text = value["equals-ignore-case"]
             if not isinstance(text, str):
                 raise BadInput(f"equals-ignore-case in {path} is {_shown(text)}; write a string.", path)
+            _check_storable(path, text)
             folded.add(text.casefold())
         elif value is None or isinstance(value, str | int | float):
+            _check_storable(path, value)
             exact.add((_kind(value), value))
         else:
             raise BadInput(
@@ -102,6 +109,12 @@ def _parse_values(path: str, values: list[Any]) -> Values:
                 path,
             )
     return Values(frozenset(exact), frozenset(folded))
+
+
+def _check_storable(path: str, value: str | float | None) -> None:
+    bad = _UNSTORABLE.search(value) if isinstance(value, str) else isinstance(value, float) and not math.isfinite(value)
+    if bad:
+        raise BadInput(f"{path} holds {_shown(value)}, which can't be stored; no event holds it either.", path)
 
 
 def _published(conditions: Any) -> dict[str, Any]:
