@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -57,25 +58,31 @@ class Worker:
         self._hints.start()
         for thread in self._threads:
             thread.start()
-        while not (self._stopping.is_set() and self._outstanding == 0):
-            self._wake.wait(TICK_S if self._outstanding else POLL_S)
-            self._wake.clear()
-            try:
-                self._turn()
-            except (OperationalError, InterfaceError) as error:
-                logger.warning("The database does not answer, trying again in %g s: %s", RECONNECT_S, error)
-                connection.close()
-                self._stopping.wait(RECONNECT_S)
+        while not self._stopping.is_set():
+            self._wait_and(self._turn)
+        logger.info("Stopping: %d claimed deliveries are settled or given back first", self._outstanding)
+        while self._outstanding:
+            self._wait_and(self._settle)
+        self._hints.stop()
         for _ in self._threads:
             self._jobs.put(None)
-        for thread in self._threads:
+        for thread in (*self._threads, self._hints):
             thread.join()
         connection.close()
 
+    def _wait_and(self, work: Callable[[], None]) -> None:
+        """Do `work` on a hint, or when it is time. Where the database does not answer, it is not done."""
+        self._wake.wait(TICK_S if self._outstanding else POLL_S)
+        self._wake.clear()
+        try:
+            work()
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("The database does not answer, trying again in %g s: %s", RECONNECT_S, error)
+            connection.close()
+            self._stopping.wait(RECONNECT_S)
+
     def _turn(self) -> None:
         self._settle()
-        if self._stopping.is_set():
-            return
         if time.monotonic() - self._polled_at >= POLL_S:
             self._polled_at = time.monotonic()
             self._more = True

@@ -1,0 +1,105 @@
+"""The whole service as its users run it: real processes over an embedded database of their own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import requests
+
+Found = TypeVar("Found")
+ROOT = Path(__file__).resolve().parent.parent
+READY = "Ready: "
+DEADLINE_S = 60  # of every wait; a test that comes here fails
+
+
+def wait_until(probe: Callable[[], Found], satisfied: Callable[[Found], bool]) -> Found:
+    """Ask again until the answer satisfies, and return it."""
+    end = time.monotonic() + DEADLINE_S
+    while not satisfied(found := probe()):
+        assert time.monotonic() < end, found
+    return found
+
+
+class Service:
+    """`start` and `stop` as often as wanted; the database stays between."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "DATA_DIR": str(data_dir),
+            "EVENT_SERVICE_EGRESS_ALLOW": "127.0.0.0/8",
+        }
+        self.log = data_dir / "serve.log"
+        self.manage("migrate", "--verbosity", "0")
+        made = json.loads(self.manage("create_workspace", "Ours", "--json"))
+        self.workspace_id, self.key = made["workspaceId"], made["apiKey"]
+
+    def manage(self, *arguments: str) -> str:
+        command = [sys.executable, "manage.py", *arguments]
+        return subprocess.run(
+            command, cwd=ROOT, env=self._environment, check=True, text=True, stdout=subprocess.PIPE
+        ).stdout
+
+    def start(self, *options: str) -> None:
+        with self.log.open("a") as log:
+            self.supervisor = subprocess.Popen(
+                [sys.executable, "manage.py", "serve", "--port", "0", *options],
+                cwd=ROOT,
+                env=self._environment,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+        assert self.supervisor.stdout
+        ready = self.supervisor.stdout.readline()
+        assert ready.startswith(READY), self.log.read_text()
+        self.url = ready.removeprefix(READY).partition("/event-service")[0]
+
+    def stop(self) -> int:
+        """Ask it to end, and return its exit code."""
+        self.supervisor.send_signal(signal.SIGTERM)
+        return self.supervisor.wait(60)
+
+    def processes(self, command: str) -> Sequence[psutil.Process]:
+        """Return the running processes of `manage.py COMMAND` that belong to this service."""
+        children = psutil.Process(self.supervisor.pid).children(recursive=True)
+        return [child for child in children if child.cmdline()[2:3] == [command]]
+
+    def kill(self, *commands: str) -> None:
+        """kill -9 the processes of these commands; "serve" is the supervisor."""
+        doomed = [process for command in commands if command != "serve" for process in self.processes(command)]
+        if "serve" in commands:
+            doomed.insert(0, psutil.Process(self.supervisor.pid))
+        for process in doomed:
+            process.kill()
+        psutil.wait_procs(doomed, 30)
+
+    def publish(self, *events: dict[str, Any], timeout_s: float = 30) -> requests.Response:
+        return requests.post(
+            f"{self.url}/event-service/events",
+            json=list(events),
+            headers={"Authorization": f"Bearer {self.key}"},
+            timeout=timeout_s,
+        )
+
+    def graphql(self, query: str, **variables: Any) -> Any:
+        answer = requests.post(
+            f"{self.url}/event-service/graphql",
+            json={"query": query, "variables": variables},
+            headers={"Authorization": f"Bearer {self.key}"},
+            timeout=30,
+        ).json()
+        assert "errors" not in answer, answer
+        return answer["data"]
+
+    def end_leases(self) -> None:
+        """Let the leases of dead workers run out now rather than in a minute."""
+        sql = "UPDATE routing_delivery SET due_at = now() WHERE state = 'SENDING'"
+        self.manage("dbshell", "--", "-c", sql)

@@ -1,0 +1,210 @@
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from uuid import UUID
+
+import msgspec
+import psycopg
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from endpoints.models import Endpoint, Workspace
+from routing import webhooks, worker
+from routing.hints import Hints
+from routing.models import Attempt, Delivery, Event, Recorded
+from routing.retry import SCHEDULE
+from routing.submissions import Submission, check
+from routing.worker import Worker
+from tests.database import environment
+from tests.receiver import DEADLINE_S, Receiver, answer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def target(workspace: Workspace, receiver: Receiver) -> Endpoint:
+    return Endpoint.create_webhook(workspace_id=workspace.pk, name="target", url=receiver.url)
+
+
+@contextmanager
+def working(threads: int = 2) -> Iterator[Worker]:
+    running = Worker(threads=threads)
+    thread = threading.Thread(target=running.run)
+    thread.start()
+    try:
+        yield running
+    finally:
+        running.stop()
+        thread.join()
+
+
+def record(workspace: Workspace, count: int = 1) -> list[UUID]:
+    submissions = [Submission(type="order.paid", data=msgspec.Raw(b"%d" % n)) for n in range(count)]
+    answers = Event.record_all([check(submission, workspace.pk) for submission in submissions])
+    return [answer.id for answer in answers if isinstance(answer, Recorded)]
+
+
+def outcome(delivery: Delivery) -> tuple[str, str, int]:
+    delivery.refresh_from_db()
+    return delivery.state, delivery.reason, delivery.attempts_made
+
+
+def test_a_due_delivery_is_sent_and_settled_with_its_attempt(
+    workspace: Workspace, target: Endpoint, receiver: Receiver
+) -> None:
+    (event_id,) = record(workspace)
+
+    with working():
+        receiver.wait_for_count(1)
+
+    delivery = Delivery.objects.get()
+    assert outcome(delivery) == ("DELIVERED", "", 1)
+    assert list(Attempt.objects.values_list("delivery_id", "number", "status_code", "error")) == [
+        (delivery.pk, 1, 200, "")
+    ]
+    assert [request.headers["webhook-id"] for request in receiver.requests] == [str(event_id)]
+
+
+def test_a_failed_delivery_waits_for_its_turn_in_the_schedule(
+    workspace: Workspace, target: Endpoint, receiver: Receiver
+) -> None:
+    receiver.answer = answer(500, b"no way")
+    record(workspace)
+
+    with working():
+        receiver.wait_for_count(1)
+
+    delivery, attempt = Delivery.objects.get(), Attempt.objects.get()
+    assert outcome(delivery) == ("PENDING", "", 1)
+    assert (attempt.status_code, attempt.error, attempt.response_body) == (500, "HTTP_STATUS", "no way")
+    assert delivery.due_at is not None
+    wait = delivery.due_at - attempt.started_at
+    assert timedelta(seconds=4) <= wait <= timedelta(seconds=7)
+
+
+def test_the_last_failure_of_the_schedule_exhausts_a_delivery(
+    workspace: Workspace, target: Endpoint, receiver: Receiver
+) -> None:
+    receiver.answer = answer(500)
+    record(workspace)
+    Delivery.objects.update(attempts_made=len(SCHEDULE) - 1)
+
+    with working():
+        receiver.wait_for_count(1)
+
+    assert outcome(Delivery.objects.get()) == ("EXHAUSTED", "ATTEMPTS_EXHAUSTED", len(SCHEDULE))
+
+
+def test_deliveries_start_without_any_hint(
+    workspace: Workspace, target: Endpoint, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Hints, "run", lambda self: None)
+
+    with working():
+        record(workspace)
+        receiver.wait_for_count(1)
+
+    assert outcome(Delivery.objects.get()) == ("DELIVERED", "", 1)
+
+
+def test_a_worker_goes_on_after_the_database_dropped_its_connections(
+    workspace: Workspace, target: Endpoint, receiver: Receiver
+) -> None:
+    with working():
+        record(workspace)
+        receiver.wait_for_count(1)
+        with psycopg.connect(**psycopg_parameters(), autocommit=True) as other:
+            other.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        connection.close()
+        record(workspace)
+        receiver.wait_for_count(2)
+
+    assert set(Delivery.objects.values_list("state", flat=True)) == {"DELIVERED"}
+
+
+def psycopg_parameters() -> dict[str, object]:
+    return {name: value for name, value in connection.get_connection_params().items() if name != "pool"}
+
+
+def test_a_fault_of_ours_costs_one_attempt_and_not_the_thread(
+    workspace: Workspace, target: Endpoint, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound, faulty = webhooks.deliver, record(workspace)[0]
+
+    def deliver(job: worker.Job, *args: object, **kwargs: object) -> webhooks.Outcome:
+        if job.event_id == faulty:
+            raise ZeroDivisionError
+        return sound(job, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(webhooks, "deliver", deliver)
+    record(workspace)
+
+    with working(threads=1):
+        receiver.wait_for_count(1)
+
+    assert list(Delivery.objects.order_by("seq").values_list("state", "attempts__error")) == [
+        ("PENDING", "INTERNAL"),
+        ("DELIVERED", ""),
+    ]
+
+
+def test_a_job_that_joins_two_workspaces_is_not_sent(
+    workspace: Workspace, foreign_workspace: Workspace, target: Endpoint, receiver: Receiver
+) -> None:
+    record(workspace)
+    (job,) = worker.claim(limit=1, per_endpoint=1, in_flight={})
+    door = worker.Door()
+
+    result = Worker(threads=0)._attempt(job._replace(endpoint_workspace_id=foreign_workspace.pk), door)
+
+    assert (result.state, result.reason) == ("CANCELLED", "WORKSPACE_MISMATCH")
+    assert receiver.requests == []
+
+
+def test_what_a_deleted_endpoint_was_owed_is_cancelled(
+    workspace: Workspace, target: Endpoint, web_socket: Endpoint, receiver: Receiver
+) -> None:
+    record(workspace)
+    Endpoint.remove([target, web_socket])
+    other = Endpoint.create_webhook(workspace_id=workspace.pk, name="other", url=receiver.url)
+
+    with working():
+        record(workspace)
+        receiver.wait_for_count(1)
+
+    ends = {(end.endpoint_id, end.state, end.reason) for end in Delivery.objects.all()}
+    assert ends == {
+        (target.pk, "CANCELLED", "ENDPOINT_DELETED"),
+        (web_socket.pk, "CANCELLED", "ENDPOINT_DELETED"),
+        (other.pk, "DELIVERED", ""),
+    }
+
+
+def test_sigterm_lets_running_requests_finish_and_gives_back_the_rest(
+    workspace: Workspace, target: Endpoint, receiver: Receiver
+) -> None:
+    go_on = threading.Event()
+    receiver.answer = lambda client: (go_on.wait(DEADLINE_S), client.sendall(answer(200)))
+    record(workspace, count=10)
+    command = [sys.executable, "manage.py", "deliver", "--threads", "3"]
+    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as process:
+        receiver.wait_for_count(3)
+
+        process.terminate()
+        assert process.stderr is not None
+        assert any("Stopping" in line for line in process.stderr)
+        go_on.set()
+
+    assert process.returncode == 0
+    assert len(receiver.requests) == 3
+    assert sorted(Delivery.objects.values_list("state", "attempts_made")) == [
+        *[("DELIVERED", 1)] * 3,
+        *[("PENDING", 0)] * 7,
+    ]
