@@ -1,6 +1,7 @@
 """What a producer sends, checked: from the members of one JSON object to a NewEvent or a refusal."""
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from endpoints.errors import BadInput
 TEXT_LENGTH = 255  # characters of type, source, subject, orderingKey and of the producer's own id
 MAX_DATA_BYTES = 256 * 1024
 MAX_DEPTH = 100  # levels of nesting: what every receiver's parser takes
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
 class Submission(msgspec.Struct, forbid_unknown_fields=True):
@@ -93,6 +95,8 @@ def _text(field: str, value: Any, *, required: bool = False) -> str:
         raise BadInput(f"{field} has {len(value)} characters; at most {TEXT_LENGTH} are kept.", field)
     if "\0" in value:
         raise BadInput(f"{field} holds a NUL character, which can't be stored.", field)
+    if not value.isascii() and _HALF_PAIR.search(value):
+        raise BadInput(f"{field} holds half of a surrogate pair, which is no text.", field)
     return value
 
 
@@ -115,10 +119,9 @@ def _value(data: bytes) -> Any:
 def _depth(value: Any) -> int:
     """Return how deep arrays and objects nest, at most one level over the limit."""
     depth, level = 0, [value]
-    while level := [child for node in level for child in _children(node)]:
+    while depth <= MAX_DEPTH and (level := [node for node in level if isinstance(node, dict | list)]):
         depth += 1
-        if depth > MAX_DEPTH:
-            break
+        level = [child for node in level for child in _children(node)]
     return depth
 
 
