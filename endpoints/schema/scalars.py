@@ -73,7 +73,7 @@ class JSON(graphene.Scalar):
 
 def _storable(value: Any, depth: int) -> Any:
     """Return `value`, with null for variables that were not given. Raises GraphQLError for what JSON lacks."""
-    if depth < 0:
+    if depth == 0 and isinstance(value, dict | list):
         raise GraphQLError(f"A JSON value is nested over {MAX_DEPTH} deep.")
     if isinstance(value, dict):
         return {name: _storable(member, depth - 1) for name, member in value.items()}
