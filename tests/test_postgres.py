@@ -24,26 +24,30 @@ needs_root = pytest.mark.skipif(not ROOT, reason="only root can become another u
 
 # Answers each line, a query, with one line: its value or what went wrong.
 CLIENT = """
-import sys, django
+import sys, django, psycopg
 django.setup()
 from django.db import OperationalError, connection
 for query in sys.stdin:
     try:
-        with connection.cursor() as cursor:
-            cursor.execute(query)
-            print(cursor.fetchone()[0] if cursor.description else "done", flush=True)
-    except OperationalError as error:
+        with connection.cursor() as taken:
+            result = taken.execute(query)
+            print(result.fetchone()[0] if result.description else "done", flush=True)
+    except (OperationalError, psycopg.OperationalError) as error:
         print("OperationalError:", " ".join(str(error).split()), flush=True)
     finally:
         connection.close()
 """
+# The same on the pool's connections, with nothing of Django in between.
+POOL_CLIENT = CLIENT.replace("connection.cursor()", "pool.connection()").replace(
+    "for query", "pool = connection.pool\npool.open()\nfor query"
+)
 STARTED = "SELECT pg_postmaster_start_time()"
 
 
 class Client:
-    def __init__(self, data_dir: Path, user: str | None = None) -> None:
+    def __init__(self, data_dir: Path, user: str | None, program: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", CLIENT],
+            [sys.executable, "-c", program],
             cwd=settings.BASE_DIR,
             env=_environment(data_dir),
             stdin=subprocess.PIPE,
@@ -121,8 +125,8 @@ def data_dir() -> Iterator[Path]:
 def start(data_dir: Path) -> Iterator[Callable[..., Client]]:
     clients = []
 
-    def start(data_dir: Path = data_dir, user: str | None = None) -> Client:
-        clients.append((data_dir, Client(data_dir, user)))
+    def start(data_dir: Path = data_dir, user: str | None = None, program: str = CLIENT) -> Client:
+        clients.append((data_dir, Client(data_dir, user, program)))
         return clients[-1][1]
 
     yield start
@@ -181,14 +185,22 @@ def test_a_process_that_is_killed_takes_nothing_with_it(start, data_dir):
     assert stops(data_dir)
 
 
-def test_a_killed_server_is_started_again_by_the_next_connection_of_the_pool(start, data_dir):
+def test_a_killed_server_is_started_again_by_the_next_connection(start, data_dir):
     client = start()
     started = client.ask(STARTED)
     assert client.ask("CREATE TABLE kept AS SELECT 42 AS number") == "done"
     server_of(data_dir).kill()
-    assert eventually(lambda: client.ask(STARTED) > started and client.ask("SELECT number FROM kept") == "42")
+    assert eventually(lambda: client.ask(f"{STARTED} > '{started}'") == "True")
+    assert client.ask("SELECT number FROM kept") == "42"
     client.leave()
     assert stops(data_dir)
+
+
+def test_the_pool_starts_a_killed_server_again(start, data_dir):
+    client = start(program=POOL_CLIENT)
+    started = client.ask(STARTED)
+    server_of(data_dir).kill()
+    assert eventually(lambda: client.ask(f"{STARTED} > '{started}'") == "True")
 
 
 def test_all_is_well_after_everything_was_killed_at_once(start, data_dir):

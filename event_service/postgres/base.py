@@ -37,12 +37,16 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def __init__(self, settings_dict: dict[str, Any], alias: str = DEFAULT_DB_ALIAS) -> None:
         options = settings_dict["OPTIONS"]
         if pool := options.get("pool"):
-            # The pool asks for it with each connection that it makes: so it finds a server that runs, also
-            # after the one that it knew was killed.
+            # The pool asks anew for each connection that it makes, and so starts a server that was killed.
             pool = {**({} if pool is True else pool), "conninfo": _conninfo}
             settings_dict = {**settings_dict, "OPTIONS": {**options, "pool": pool}}
         super().__init__(settings_dict, alias)
 
-    def get_connection_params(self) -> dict[str, Any]:
+    @property
+    def pool(self) -> Any:
+        # Django comes here also outside its own wrapping, and making the pool may have to start the server.
         with self.wrap_database_errors:
-            return super().get_connection_params() | embedded_server().serving()
+            return super().pool
+
+    def get_connection_params(self) -> dict[str, Any]:
+        return super().get_connection_params() | embedded_server().serving()

@@ -1,12 +1,11 @@
 """The PostgreSQL that runs beside the service: one for a DATA_DIR, shared by every process that uses it.
 
 The first process that wants a connection starts it, and it stops after the last one ended, however that ended.
-Four lock files beside the data say who does what. The kernel gives a lock back when its holder dies, so no
+Three lock files beside the data say who does what. The kernel gives a lock back when its holder dies, so no
 list of processes has to be believed:
 
     postgres.users   shared by every process that uses the server, as long as the process lives
-    postgres.gate    held by the one process that is starting the server
-    postgres.server  held by the server, whose processes all inherit it: free means that none of them is left
+    postgres.server  held by who starts the server, then by the server, whose processes all inherit it
     postgres.watch   held by the one watcher (watcher.py), which stops the server when nobody holds `users`
 """
 
@@ -36,6 +35,7 @@ PORT = "5432"  # a part of the socket's name; there is no TCP
 SOCKET = f".s.PGSQL.{PORT}"
 SOCKET_PATH_BYTES = 103  # macOS; Linux has 107
 PATIENCE_S = 60  # a start after a crash replays the log first
+POLL_S = 0.02
 OPTIONS = {
     "listen_addresses": "",
     "max_connections": "100",
@@ -64,21 +64,21 @@ class Server:
         self._users: int | None = None  # the open lock file; only the end of the process closes it
 
     def serving(self) -> dict[str, str]:
-        """Return how to connect, to a server that runs. Raises OperationalError where it can't be started."""
-        if self._users is None or not self._listens():
+        """Return how to connect, to a server that runs. Raises psycopg's OperationalError where none can be started."""
+        if self._users is None or self._is_gone():
             self._use()
         return {"host": str(self._sockets), "port": PORT, "user": "postgres"}
 
     def _use(self) -> None:
         self._refuse_data_of_others()
         if self._users is None:
-            with self._lock("users", fcntl.LOCK_SH) as lock:  # waits while a watcher is stopping the server
-                self._users = os.dup(lock.fileno())
-        with self._lock("gate", fcntl.LOCK_EX):
-            self._watch()
-            if not self._listens():
-                self._start()
-            self._wait_for_answer()
+            with self._lock("users", fcntl.LOCK_SH) as users:  # waits while a watcher is stopping the server
+                self._users = os.dup(users.fileno())
+        self._watch()
+        if lock := self._lock_of_a_server():
+            with lock:
+                self._start(lock)
+        self._wait_for_answer()
 
     def _refuse_data_of_others(self) -> None:
         if os.geteuid() != 0 and self.data.exists() and not os.access(self.data, os.W_OK):
@@ -99,24 +99,8 @@ class Server:
             # As who we are: root may signal anybody's processes.
             self._leave_running(Account(), [*python, str(lock.fileno()), *map(str, watched)], lock)
 
-    def _start(self) -> None:
-        lock = self._outlast_previous()
-        if lock is None:
-            return
-        with lock:
-            if not self.data.exists():
-                self._create(lock)
-            self.data.chmod(0o700)  # PostgreSQL insists on it, and a copied folder may have lost it
-            self._forget_dead()
-            options = [f"--{name}={value}" for name, value in OPTIONS.items()]
-            where = ["-D", str(self.data), "-k", str(self._sockets), "-p", PORT]
-            self._leave_running(self._account, [str(self.programs / "postgres"), *where, *options], lock)
-
-    def _outlast_previous(self) -> IO[bytes] | None:
-        """Wait until no process of an earlier server is left and return the lock of a server.
-
-        Return None where a server serves after all: who started it was killed before it could wait for it.
-        """
+    def _lock_of_a_server(self) -> IO[bytes] | None:
+        """Return the lock once nothing is left of an earlier server, or None as soon as a server listens."""
         deadline = time.monotonic() + PATIENCE_S
         while not self._listens():
             try:
@@ -124,10 +108,20 @@ class Server:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise psycopg.OperationalError(
-                        f"Processes of a PostgreSQL that was killed still work on {self.data}; end them."
+                        f"No server listens in {self._sockets}, but processes that hold "
+                        f"{self._lock_path('server')} are starting one or were left by a killed one. End them."
                     ) from None
-            time.sleep(0.02)
+            time.sleep(POLL_S)
         return None
+
+    def _start(self, lock: IO[bytes]) -> None:
+        if not self.data.exists():
+            self._create(lock)
+        self.data.chmod(0o700)  # PostgreSQL insists on it, and a copied folder may have lost it
+        self._forget_dead()
+        options = [f"--{name}={value}" for name, value in OPTIONS.items()]
+        where = ["-D", str(self.data), "-k", str(self._sockets), "-p", PORT]
+        self._leave_running(self._account, [str(self.programs / "postgres"), *where, *options], lock)
 
     def _create(self, lock: IO[bytes]) -> None:
         """Make the data folder with the database in it, or nothing."""
@@ -182,7 +176,7 @@ class Server:
                     raise psycopg.OperationalError(f"PostgreSQL does not start: {self._end_of_log()}") from error
             else:
                 return
-            time.sleep(0.02)
+            time.sleep(POLL_S)
 
     def _listens(self) -> bool:
         with socket.socket(socket.AF_UNIX) as probe:
