@@ -10,7 +10,6 @@ import msgspec
 import psycopg
 import pytest
 from django.db import connection
-from django.utils import timezone
 
 from endpoints.models import Endpoint, Workspace
 from routing import webhooks, worker

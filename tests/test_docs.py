@@ -1,0 +1,88 @@
+"""The docs say what the code does: each name that a user may need stands in them, and each example is valid."""
+
+import re
+from pathlib import Path
+
+import pytest
+from django.urls import get_resolver
+from graphql import GraphQLObjectType, parse, validate
+
+from event_service.schema import schema
+from routing import consumers, ingest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+OPERATIONS = (ROOT / "docs/operations.md").read_text()
+API = (ROOT / "docs/api.md").read_text()
+
+
+def missing(names: set[str], page: str) -> list[str]:
+    return sorted(name for name in names if not re.search(rf"\b{re.escape(name)}\b", page))
+
+
+def test_operations_explains_every_environment_variable() -> None:
+    settings = (ROOT / "event_service/settings.py").read_text()
+    variables = set(re.findall(r'(?:environ\.get|_listed)\(\s*"([A-Z_]+)"', settings))
+
+    assert missing(variables, OPERATIONS) == []
+    assert "EVENT_SERVICE_EGRESS_ALLOW" in variables
+
+
+def test_operations_explains_every_command_and_script() -> None:
+    commands = {path.stem for path in ROOT.glob("*/management/commands/[a-z]*.py")}
+    scripts = {f"script/{path.name}" for path in (ROOT / "script").iterdir()}
+
+    assert missing(commands | scripts, OPERATIONS) == []
+    assert "deliver" in commands
+
+
+def test_operations_names_every_option_of_the_commands_that_people_start() -> None:
+    options = {
+        option
+        for command in ("serve", "deliver", "create_workspace", "create_key", "receive", "listen")
+        for path in ROOT.glob(f"*/management/commands/{command}.py")
+        for option in re.findall(r'add_argument\(\s*"(--[a-z-]+)"', path.read_text())
+    }
+
+    assert sorted(option for option in options - {"--lifeline"} if option not in OPERATIONS) == []
+
+
+def test_the_docs_name_every_route() -> None:
+    routes = {str(pattern.pattern).rstrip("/") for pattern in get_resolver().url_patterns}
+    routes |= {ingest.PATH.lstrip("/"), consumers.PATH.lstrip("/")}
+
+    assert missing(routes, API + OPERATIONS + (ROOT / "README.md").read_text()) == []
+
+
+def test_the_api_page_names_every_query_and_mutation_with_its_arguments() -> None:
+    fields = {
+        name: field
+        for type in (schema.graphql_schema.query_type, schema.graphql_schema.mutation_type)
+        for name, field in type.fields.items()
+    }
+    arguments = {argument for field in fields.values() for argument in field.args}
+
+    assert missing(set(fields) | arguments, API) == []
+
+
+def test_the_api_page_names_every_field_of_every_output() -> None:
+    types = schema.graphql_schema.type_map.values()
+    outputs = {
+        name for type in types if hasattr(type, "fields") and not type.name.startswith("__") for name in type.fields
+    }
+
+    assert missing(outputs, API) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_graphql_example_is_valid(page: Path) -> None:
+    examples = re.findall(r"```graphql\n(.*?)```", page.read_text(), re.DOTALL)
+
+    assert [validate(schema.graphql_schema, parse(example)) for example in examples] == [[]] * len(examples)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_between_pages_leads_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+
+    assert [target for target in targets if not (page.parent / target).exists()] == []
