@@ -7,8 +7,6 @@ from urllib.parse import parse_qs
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import OuterRef, Subquery
-from django.db.models.functions import Coalesce
 
 from endpoints.auth import Grant, authenticate, presented_key
 from endpoints.errors import ServiceError
@@ -65,7 +63,7 @@ class Admission:
 
 def admit(scope: Mapping[str, Any]) -> Admission:
     """Return what the reader may have. Raises Refusal."""
-    query = parse_qs(scope["query_string"].decode("latin-1"))
+    query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     grant = _grant(scope)
     standing = _standing(query.get("endpoint_id", [""])[0], grant)
     if problem := standing.problem(keyed=grant is not None):
@@ -80,12 +78,10 @@ def admit(scope: Mapping[str, Any]) -> Admission:
 
 
 def standings(endpoint_ids: Set[UUID]) -> dict[UUID, Standing]:
-    """Return those that are websocket endpoints. The cost is one query."""
-    last_seq = Cursor.objects.filter(endpoint=OuterRef("pk")).values("last_seq")
-    endpoints = Endpoint.objects.filter(pk__in=endpoint_ids, type=Endpoint.Type.WEB_SOCKET).annotate(
-        last_seq=Coalesce(Subquery(last_seq), 0)
-    )
-    return {endpoint.pk: Standing(endpoint, endpoint.last_seq) for endpoint in endpoints}
+    """Return those that are websocket endpoints."""
+    last_seqs = dict(Cursor.objects.filter(pk__in=endpoint_ids).values_list("pk", "last_seq"))
+    endpoints = Endpoint.objects.filter(pk__in=endpoint_ids, type=Endpoint.Type.WEB_SOCKET)
+    return {endpoint.pk: Standing(endpoint, last_seqs.get(endpoint.pk, 0)) for endpoint in endpoints}
 
 
 def keys_that_may_read(key_ids: Set[UUID]) -> set[UUID]:

@@ -85,7 +85,7 @@ class Hub:
                 feed.announce()
 
     async def _poll(self) -> None:
-        """Look at everything that the sockets depend on: with two queries, however many they are."""
+        """Look at everything that the sockets depend on: with three queries, however many they are."""
         while True:
             await asyncio.sleep(POLL_S)
             feeds = dict(self._feeds)
