@@ -24,7 +24,7 @@ needs_root = pytest.mark.skipif(not ROOT, reason="only root can become another u
 
 # Answers each line, a query, with one line: its value or what went wrong.
 CLIENT = """
-import sys, django, psycopg
+import sys, django
 django.setup()
 from django.db import OperationalError, connection
 for query in sys.stdin:
@@ -32,14 +32,16 @@ for query in sys.stdin:
         with connection.cursor() as taken:
             result = taken.execute(query)
             print(result.fetchone()[0] if result.description else "done", flush=True)
-    except (OperationalError, psycopg.OperationalError) as error:
+    except OperationalError as error:
         print("OperationalError:", " ".join(str(error).split()), flush=True)
     finally:
         connection.close()
 """
 # The same on the pool's connections, with nothing of Django in between.
-POOL_CLIENT = CLIENT.replace("connection.cursor()", "pool.connection()").replace(
-    "for query", "pool = connection.pool\npool.open()\nfor query"
+POOL_CLIENT = (
+    CLIENT.replace("OperationalError, connection", "connection; from psycopg import OperationalError")
+    .replace("for query", "pool = connection.pool\npool.open()\nfor query")
+    .replace("connection.cursor()", "pool.connection()")
 )
 STARTED = "SELECT pg_postmaster_start_time()"
 
