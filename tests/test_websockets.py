@@ -1,0 +1,564 @@
+"""Websockets: real server processes, and a client that shares no code with them."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC
+from urllib.parse import quote
+from uuid import uuid4
+
+import msgspec
+import pytest
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from endpoints.models import ApiKey, Endpoint, EventFilter
+from routing import router
+from routing.admission import keys_that_may_read, standings
+from routing.models import Attempt, Delivery, Event
+from routing.submissions import Submission, check
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+DEADLINE_S = 20  # for every step that waits; a test that comes here fails
+QUIET_S = 1.5  # over the time between two polls
+NEVER_S = 3600
+# Runs manage.py after setting the constants that come first, such as routing.hub.POLL_S=5.
+BOOT = """
+import sys, importlib, event_service.asgi
+from django.core.management import execute_from_command_line
+while "=" in sys.argv[1]:
+    path, value = sys.argv.pop(1).split("=")
+    module, name = path.rsplit(".", 1)
+    assert hasattr(importlib.import_module(module), name), path
+    setattr(importlib.import_module(module), name, float(value))
+execute_from_command_line(sys.argv)
+"""
+
+
+class Web:
+    """One web process on the test's database."""
+
+    def __init__(self, errors, *constants, **environment):
+        self.errors = errors
+        ready, is_ready = os.pipe()
+        lifeline, self.lifeline = os.pipe()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port = listener.getsockname()[1]
+            fds = {"listener": listener.fileno(), "ready": is_ready, "lifeline": lifeline}
+            options = [f"--{name}={fd}" for name, fd in fds.items()]
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", BOOT, *constants, "web", *options],
+                stderr=errors,
+                pass_fds=fds.values(),
+                cwd=settings.BASE_DIR,
+                env={**os.environ, "DATABASE_URL": database_url(), **environment},
+            )
+        os.close(is_ready)
+        os.close(lifeline)
+        with open(ready, "rb") as pipe:
+            assert pipe.read(1) == b".", self.log()
+
+    def log(self):
+        self.errors.seek(0)
+        return self.errors.read().decode()
+
+    def listen(self, endpoint, key=None, *, after=None, **options):
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        query = f"endpoint_id={getattr(endpoint, 'pk', endpoint)}" + ("" if after is None else f"&after={after}")
+        return self.connect(f"/event-service/ws?{query}", additional_headers=headers, **options)
+
+    def connect(self, path, **options):
+        return connect(f"ws://127.0.0.1:{self.port}{path}", **options)
+
+    def drain(self):
+        self.process.send_signal(signal.SIGTERM)
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+        os.close(self.lifeline)
+
+
+def database_url():
+    where = connection.get_connection_params()
+    login = ":".join(quote(where[name], safe="") for name in ("user", "password") if where.get(name))
+    return f"postgres://{login}@{quote(where['host'], safe='')}:{where['port']}/{where['dbname']}"
+
+
+@contextmanager
+def running(*constants, **environment):
+    with tempfile.TemporaryFile() as errors:
+        web = Web(errors, *constants, **environment)
+        try:
+            yield web
+            assert "Traceback" not in web.log()
+        finally:
+            web.stop()
+
+
+@pytest.fixture(scope="module")
+def web(django_db_setup):
+    with running() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def other_web(django_db_setup):
+    with running() as found:
+        yield found
+
+
+@pytest.fixture
+def own_web(db):
+    """A process that the test may stop. It gives up soon on a client that does not answer a close."""
+    with running("event_service.server.server._CLOSE_S=1") as found:
+        yield found
+
+
+@pytest.fixture
+def publish(workspace):
+    """Record one event for each JSON text that is given, in one transaction."""
+
+    def record(*data):
+        return Event.record_all([check(Submission(type="test", data=msgspec.Raw(item)), workspace.pk) for item in data])
+
+    return record
+
+
+def cursors(websocket, count):
+    return [int(json.loads(websocket.recv(timeout=DEADLINE_S))["cursor"]) for _ in range(count)]
+
+
+def assert_quiet(websocket):
+    with pytest.raises(TimeoutError):
+        websocket.recv(timeout=QUIET_S)
+
+
+def closed(websocket):
+    """Return the close code and reason that the websocket gets next."""
+    with pytest.raises(ConnectionClosed) as error:
+        websocket.recv(timeout=DEADLINE_S)
+    return error.value.rcvd.code, error.value.rcvd.reason
+
+
+def states(endpoint):
+    return list(Delivery.objects.filter(endpoint=endpoint).order_by("seq").values_list("seq", "state"))
+
+
+# --- which events come
+
+
+def test_a_frame_is_the_event_with_its_cursor(web, web_socket, key, workspace):
+    submission = Submission(type="order.paid", data=msgspec.Raw(b'{"n": 1}'), source="shop", subject="order/1")
+    [recorded] = Event.record_all([check(submission, workspace.pk)])
+    date = Event.objects.get().date.astimezone(UTC)
+    with web.listen(web_socket, key) as websocket:
+        assert json.loads(websocket.recv(timeout=DEADLINE_S)) == {
+            "id": str(recorded.id),
+            "type": "order.paid",
+            "date": date.isoformat(timespec="microseconds"),
+            "source": "shop",
+            "subject": "order/1",
+            "workspaceId": str(workspace.pk),
+            "data": {"n": 1},
+            "cursor": "1",
+        }
+
+
+def test_data_arrives_byte_for_byte(web, web_socket, key, publish):
+    texts = ["1.00", "1e2", '{"a": 1,  "a":2}', '"\\u00e9\\ud83d\\ude00"', '"é😀"', "[ ]", "12345678901234567890"]
+    publish(*[text.encode() for text in texts])
+    with web.listen(web_socket, key) as websocket:
+        for cursor, text in enumerate(texts, start=1):
+            assert websocket.recv(timeout=DEADLINE_S).endswith(f',"data":{text},"cursor":"{cursor}"}}')
+
+
+def test_what_nobody_read_waits_for_the_next_socket(web, web_socket, key, publish):
+    publish(b"1", b"2", b"3")
+    with web.listen(web_socket, key) as websocket:
+        assert cursors(websocket, 3) == [1, 2, 3]
+
+
+def test_a_backlog_longer_than_one_read_comes_whole(web, web_socket, key, publish):
+    publish(*[b"1"] * 950)
+    with web.listen(web_socket, key) as websocket:
+        assert cursors(websocket, 500) == list(range(1, 501))
+        publish(*[b"2"] * 50)
+        assert cursors(websocket, 500) == list(range(501, 1001))
+
+
+def test_events_with_much_data_come_whole(web, web_socket, key, publish):
+    publish(*[b'"' + b"x" * 200_000 + b'"'] * 8)
+    with web.listen(web_socket, key) as websocket:
+        assert cursors(websocket, 8) == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_an_endpoint_gets_only_what_its_filter_wants(web, web_socket, key, publish, workspace):
+    EventFilter.create(
+        workspace_id=workspace.pk, name="f", definition={"in": {"eventTypes": ["other"]}}, endpoints=[web_socket]
+    )
+    publish(b"1")
+    Event.record_all([check(Submission(type="other"), workspace.pk)])
+    with web.listen(web_socket, key) as websocket:
+        assert json.loads(websocket.recv(timeout=DEADLINE_S))["type"] == "other"
+
+
+def test_every_socket_on_every_process_gets_every_event(web, other_web, web_socket, key, publish):
+    def here():
+        return web.listen(web_socket, key)
+
+    with here() as first, here() as second, other_web.listen(web_socket, key) as elsewhere:
+        for seq in range(1, 21):
+            publish(b"1")
+            assert [cursors(websocket, 1) for websocket in (first, second, elsewhere)] == [[seq]] * 3
+
+
+def test_concurrent_publishers_leave_no_gap_and_no_disorder(web, other_web, web_socket, key, publish):
+    def publish_many(_):
+        try:
+            for size in range(1, 20):
+                publish(*[b"1"] * size)
+        finally:
+            connection.close()
+
+    with (
+        web.listen(web_socket, key) as here,
+        other_web.listen(web_socket, key) as elsewhere,
+        ThreadPoolExecutor(max_workers=4) as publishers,
+    ):
+        done = publishers.map(publish_many, range(4))
+        assert cursors(here, 760) == list(range(1, 761))
+        assert cursors(elsewhere, 760) == list(range(1, 761))
+        list(done)
+
+
+def test_a_socket_that_does_not_read_holds_up_no_other(web, web_socket, key, publish):
+    with web.listen(web_socket, key, max_queue=1) as slow, web.listen(web_socket, key) as fast:
+        for seq in range(1, 121):
+            publish(b'"' + b"x" * 200_000 + b'"')  # in all more than the kernel takes for a client that does not read
+            assert cursors(fast, 1) == [seq]
+        assert cursors(slow, 120) == list(range(1, 121))
+
+
+def test_what_a_client_says_is_ignored(web, web_socket, key, publish):
+    with web.listen(web_socket, key) as websocket:
+        for said in ("", "hello", '{"type": "websocket.disconnect"}', b"\x00\xff", "[" * 100_000):
+            websocket.send(said)
+        publish(b"1")
+        assert cursors(websocket, 1) == [1]
+
+
+# --- replay
+
+
+def test_after_replays_what_was_delivered_and_goes_on(web, web_socket, key, publish):
+    publish(*[b"1"] * 5)
+    with web.listen(web_socket, key) as websocket:
+        cursors(websocket, 5)
+    with web.listen(web_socket, key, after=2) as websocket:
+        assert cursors(websocket, 3) == [3, 4, 5]
+        publish(b"1")
+        assert cursors(websocket, 1) == [6]
+
+
+def test_what_was_skipped_comes_only_to_those_who_ask_for_it(web, web_socket, key, publish):
+    publish(b"1")
+    Endpoint.change_state([web_socket], Endpoint.State.DISABLED, "for the test")
+    publish(b"2")
+    Endpoint.change_state([web_socket], Endpoint.State.ACTIVE)
+    publish(b"3")
+    with web.listen(web_socket, key) as plain, web.listen(web_socket, key, after=0) as replaying:
+        assert cursors(plain, 2) == [1, 3]
+        assert cursors(replaying, 3) == [1, 2, 3]
+    assert (2, "SKIPPED") in states(web_socket)
+
+
+def test_after_that_is_no_cursor_is_refused(web, web_socket, key):
+    for after in ("-1", "", "1.5", "x", "%D9%A1", "9" * 20, "9" * 5000):
+        with web.listen(web_socket, key, after=after) as websocket:
+            code, reason = closed(websocket)
+        assert code == 1008, after
+        assert "give the cursor of an event, or 0" in reason
+
+
+def test_after_beyond_the_last_cursor_is_refused(web, web_socket, key, publish):
+    publish(b"1")
+    with web.listen(web_socket, key, after=2) as websocket:
+        assert closed(websocket) == (1008, "after is 2, but the endpoint's last cursor is 1.")
+
+
+# --- what is recorded
+
+
+def test_sending_is_delivering_once_however_many_sockets_there_are(own_web, web, web_socket, key, publish):
+    since = timezone.now()
+    with own_web.listen(web_socket, key) as first, own_web.listen(web_socket, key) as second:
+        with web.listen(web_socket, key) as elsewhere:
+            publish(*[b"1"] * 250)
+            for websocket in (first, second, elsewhere):
+                cursors(websocket, 250)
+        own_web.drain()
+        assert [closed(first)[0], closed(second)[0]] == [1012, 1012]
+    assert own_web.process.wait(DEADLINE_S) == 0
+    assert states(web_socket) == [(seq, "DELIVERED") for seq in range(1, 251)]
+    assert set(Delivery.objects.values_list("attempts_made", "due_at", "reason")) == {(1, None, "")}
+    attempts = Attempt.objects.select_related("delivery").order_by("delivery__seq")
+    assert [attempt.delivery.seq for attempt in attempts] == list(range(1, 251))
+    for attempt in attempts:
+        assert attempt.number == 1
+        assert attempt.error == ""
+        assert attempt.workspace_id == web_socket.workspace_id
+        assert since < attempt.started_at < attempt.delivery.settled_at
+        assert 0 < attempt.duration_ms < DEADLINE_S * 1000
+
+
+def test_a_replay_of_what_was_delivered_is_no_new_attempt(own_web, web_socket, key, publish):
+    publish(b"1")
+    for _ in range(2):
+        with own_web.listen(web_socket, key, after=0) as websocket:
+            cursors(websocket, 1)
+    own_web.drain()
+    own_web.process.wait(DEADLINE_S)
+    assert Attempt.objects.count() == 1
+
+
+def test_what_comes_when_the_socket_is_closing_stays_owed(own_web, web_socket, key, publish):
+    with (
+        own_web.listen(web_socket, key, max_queue=1) as unreading,
+        own_web.listen(web_socket, key) as reading,
+    ):
+        publish(*[b'"' + b"x" * 100_000 + b'"'] * 5)
+        cursors(reading, 5)
+        own_web.drain()
+        assert closed(reading)[0] == 1012
+        publish(b"6")
+        assert own_web.process.wait(DEADLINE_S) == 0
+        del unreading
+    assert states(web_socket)[5] == (6, "PENDING")
+
+
+# --- hints are hints
+
+
+def test_without_hints_the_poll_finds_everything(web, web_socket, key, publish, monkeypatch):
+    monkeypatch.setattr(router, "WEB_SOCKET_HINT", "nobody_listens_here")
+    with web.listen(web_socket, key) as websocket:
+        for seq in (1, 2):
+            publish(b"1")
+            assert cursors(websocket, 1) == [seq]
+
+
+def test_hints_come_again_after_the_listener_lost_its_connection(web_socket, key, publish):
+    with running(f"routing.hub.POLL_S={NEVER_S}") as web, web.listen(web_socket, key) as websocket:
+        publish_until_received(publish, websocket)
+        terminate_connections()
+        publish_until_received(publish, websocket)
+
+
+def publish_until_received(publish, websocket):
+    for _ in range(DEADLINE_S * 10):
+        publish(b"1")
+        try:
+            return websocket.recv(timeout=0.1)
+        except TimeoutError:
+            pass
+    raise AssertionError("No hint was heard")
+
+
+def test_nothing_is_missing_when_the_database_drops_its_connections(web, web_socket, key, publish):
+    with web.listen(web_socket, key) as first, web.listen(web_socket, key) as second:
+        for start in range(0, 40, 20):
+            publish(*[b"1"] * 10)
+            terminate_connections()
+            publish(*[b"1"] * 10)
+            assert cursors(first, 20) == list(range(start + 1, start + 21))
+        assert cursors(second, 40) == list(range(1, 41))
+
+
+def terminate_connections():
+    """End every connection to the database but this one."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    connection.pool.check()  # this process's own; it would find its broken connections one by one, and ever slower
+
+
+def test_the_poll_asks_as_much_for_many_as_for_one(django_assert_num_queries, workspace):
+    many = {Endpoint.create_web_socket(workspace_id=workspace.pk, name="s").pk for _ in range(5)}
+    keys = {ApiKey.issue(workspace=workspace, name="k", scopes=["subscribe"])[0].pk for _ in range(5)}
+    with django_assert_num_queries(3):
+        assert standings(many).keys() == many
+        assert keys_that_may_read(keys) == keys
+
+
+# --- who may read
+
+
+def test_a_key_may_come_in_the_token_header(web, web_socket, key, publish):
+    path = f"/event-service/ws?endpoint_id={web_socket.pk}"
+    publish(b"1")
+    with web.connect(path, additional_headers={"Token": key}) as websocket:
+        assert cursors(websocket, 1) == [1]
+
+
+def test_a_browser_gives_its_key_as_a_protocol_which_is_not_echoed(web, web_socket, key, publish):
+    publish(b"1")
+    with web.listen(web_socket, subprotocols=["event-service", f"event-service.key.{key}"]) as websocket:
+        assert cursors(websocket, 1) == [1]
+        assert websocket.subprotocol == "event-service"
+        assert key not in str(websocket.response.headers)
+
+
+def test_a_key_alone_among_the_protocols_is_not_echoed_either(web, web_socket, key, publish):
+    publish(b"1")
+    with web.listen(web_socket, subprotocols=[f"event-service.key.{key}"]) as websocket:
+        assert cursors(websocket, 1) == [1]
+        assert websocket.subprotocol is None
+
+
+def test_an_unknown_id_names_no_endpoint(web, key):
+    for given in ("", "not-an-id", str(uuid4()), "%00", "é" * 200):
+        with web.listen(quote(given, safe="%"), key) as websocket:
+            code, reason = closed(websocket)
+        assert code == 4404, given
+        assert reason.startswith("endpoint_id ")
+
+
+def test_a_webhook_and_a_foreign_endpoint_answer_as_one_that_does_not_exist(web, webhook, foreign_workspace, key):
+    foreign = Endpoint.create_web_socket(workspace_id=foreign_workspace.pk, name="theirs")
+    for endpoint in (webhook, foreign, Endpoint(pk=uuid4())):
+        with web.listen(endpoint, key) as websocket:
+            assert closed(websocket) == (4404, f"endpoint_id {str(endpoint.pk)!r} names no websocket endpoint.")
+
+
+def test_without_a_key_nothing_is_told(web, web_socket):
+    for endpoint in (web_socket, uuid4(), "not-an-id"):
+        with web.listen(endpoint) as websocket:
+            code, reason = closed(websocket)
+        assert code == 1008
+        assert reason.startswith("No key: ")
+
+
+def test_a_wrong_key_is_refused(web, web_socket):
+    with web.listen(web_socket, "evs_wrong") as websocket:
+        assert closed(websocket) == (1008, "This key is unknown, revoked or expired.")
+
+
+def test_a_key_needs_the_scope_subscribe(web, web_socket, workspace):
+    _, key = ApiKey.issue(workspace=workspace, name="k", scopes=["publish", "read", "manage"])
+    with web.listen(web_socket, key) as websocket:
+        code, reason = closed(websocket)
+    assert code == 1008
+    assert "needs 'subscribe'" in reason
+
+
+def test_an_open_endpoint_needs_no_key_for_as_long_as_it_is_open(web, web_socket, publish):
+    Endpoint.objects.update(open_access=True)
+    with web.listen(web_socket) as websocket:
+        publish(b"1")
+        assert cursors(websocket, 1) == [1]
+        Endpoint.objects.update(open_access=False)
+        code, reason = closed(websocket)
+    assert code == 1008
+    assert reason.startswith("No key: ")
+
+
+def test_an_installation_may_open_all_endpoints(web_socket, publish):
+    publish(b"1")
+    with running(EVENT_SERVICE_OPEN_WEBSOCKETS="1") as web:
+        with web.listen(web_socket) as websocket:
+            assert cursors(websocket, 1) == [1]
+        with web.listen(uuid4()) as websocket:
+            assert closed(websocket)[0] == 4404
+
+
+def test_other_paths_are_refused(web):
+    for path in ("/", "/event-service/ws/", "/event-service/graphql", "/event-service/ws%00"):
+        with pytest.raises(InvalidStatus) as refusal:
+            web.connect(path)
+        assert refusal.value.response.status_code == 403, path
+
+
+# --- what changes while a socket is open
+
+
+def test_a_revoked_key_ends_its_sockets_and_no_others(web, web_socket, workspace, key, publish):
+    lost, text = ApiKey.issue(workspace=workspace, name="lost", scopes=["subscribe"])
+    with web.listen(web_socket, text) as losing, web.listen(web_socket, key) as keeping:
+        lost.revoke()
+        code, reason = closed(losing)
+        publish(b"1")
+        assert cursors(keeping, 1) == [1]
+    assert code == 1008
+    assert "The key was revoked" in reason
+
+
+def test_a_key_that_expires_ends_its_sockets(web, web_socket, workspace):
+    expiring, text = ApiKey.issue(workspace=workspace, name="expiring", scopes=["subscribe"])
+    with web.listen(web_socket, text) as websocket:
+        ApiKey.objects.filter(pk=expiring.pk).update(expires_at=timezone.now())
+        assert closed(websocket)[0] == 1008
+
+
+def test_a_revoked_key_ends_also_a_socket_that_does_not_read(web, web_socket, workspace, publish):
+    lost, text = ApiKey.issue(workspace=workspace, name="lost", scopes=["subscribe"])
+    with web.listen(web_socket, text, max_queue=1) as unreading, web.listen(web_socket, text) as reading:
+        publish(*[b'"' + b"x" * 200_000 + b'"'] * 60)
+        cursors(reading, 60)
+        lost.revoke()
+        assert closed(reading)[0] == 1008
+        code, received = read_to_the_end(unreading)
+    assert code == 1008
+    assert received < 60
+
+
+def read_to_the_end(websocket):
+    received = 0
+    try:
+        while True:
+            websocket.recv(timeout=DEADLINE_S)
+            received += 1
+    except ConnectionClosed as error:
+        return error.rcvd.code, received
+
+
+def test_a_deleted_endpoint_ends_its_sockets_and_is_gone(web, web_socket, key):
+    gone = (4410, f"The endpoint {web_socket.pk} was deleted.")
+    with web.listen(web_socket, key) as websocket:
+        Endpoint.remove([web_socket])
+        assert closed(websocket) == gone
+    with web.listen(web_socket, key) as websocket:
+        assert closed(websocket) == gone
+
+
+def test_a_disabled_endpoint_ends_its_sockets_and_refuses_others(web, web_socket, key):
+    disabled = (1008, "The endpoint is DISABLED: by hand")
+    with web.listen(web_socket, key) as websocket:
+        Endpoint.change_state([web_socket], Endpoint.State.DISABLED, "by hand")
+        assert closed(websocket) == disabled
+    with web.listen(web_socket, key) as websocket:
+        assert closed(websocket) == disabled
+
+
+def test_a_paused_endpoint_is_silent_until_it_is_resumed(web, web_socket, key, publish):
+    with web.listen(web_socket, key) as before:
+        Endpoint.change_state([web_socket], Endpoint.State.PAUSED)
+        publish(b"1", b"2")
+        assert_quiet(before)
+        with web.listen(web_socket, key) as meanwhile:
+            Endpoint.change_state([web_socket], Endpoint.State.ACTIVE)
+            assert cursors(before, 2) == [1, 2]
+            assert cursors(meanwhile, 2) == [1, 2]
+    assert [seq for seq, _ in states(web_socket)] == [1, 2]
