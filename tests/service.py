@@ -2,13 +2,12 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import psutil
 import requests
@@ -47,25 +46,30 @@ class Service:
             command, cwd=ROOT, env=self._environment, check=True, text=True, stdout=subprocess.PIPE
         ).stdout
 
-    def start(self, *options: str) -> None:
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.supervisor.poll() is None:
+            self.stop()
+
+    def start(self) -> None:
+        command = [sys.executable, "manage.py", "serve", "--port", "0", "--workers", "2"]
         with self.log.open("a") as log:
             self.supervisor = subprocess.Popen(
-                [sys.executable, "manage.py", "serve", "--port", "0", *options],
-                cwd=ROOT,
-                env=self._environment,
-                text=True,
-                stdout=subprocess.PIPE,
-                stderr=log,
+                command, cwd=ROOT, env=self._environment, text=True, stdout=subprocess.PIPE, stderr=log
             )
         assert self.supervisor.stdout
-        ready = self.supervisor.stdout.readline()
+        with self.supervisor.stdout as lines:
+            ready = lines.readline()
         assert ready.startswith(READY), self.log.read_text()
         self.url = ready.removeprefix(READY).partition("/event-service")[0]
 
     def stop(self) -> int:
         """Ask it to end, and return its exit code."""
-        self.supervisor.send_signal(signal.SIGTERM)
-        return self.supervisor.wait(60)
+        self.supervisor.terminate()
+        return self.supervisor.wait(DEADLINE_S)
 
     def processes(self, command: str) -> Sequence[psutil.Process]:
         """Return the running processes of `manage.py COMMAND` that belong to this service."""

@@ -35,10 +35,8 @@ query ($endpoint: ID!) {
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    service = Service(tmp_path_factory.mktemp("service"))
-    service.start("--workers", "2")
-    yield service
-    service.stop()
+    with Service(tmp_path_factory.mktemp("service")) as service:
+        yield service
 
 
 def create_webhook(service: Service, url: str, *, wants: dict[str, Any] | None = None) -> str:
@@ -106,23 +104,22 @@ def test_a_websocket_gets_what_it_missed_and_then_what_follows(service: Service)
 def test_no_accepted_event_is_lost_when_processes_are_killed_under_load(
     tmp_path: Path, receiver: Receiver, killed: list[str]
 ) -> None:
-    service = Service(tmp_path)
-    service.start("--workers", "2")
-    create_webhook(service, f"{receiver.url}/")
-    accepted: list[str] = []
-    load = threading.Thread(target=publish_until, args=[service, accepted, 400])
-    load.start()
-    receiver.wait_for_count(100)
+    with Service(tmp_path) as service:
+        create_webhook(service, f"{receiver.url}/")
+        accepted: list[str] = []
+        load = threading.Thread(target=publish_until, args=[service, accepted, 300])
+        load.start()
+        receiver.wait_for_count(100)
 
-    service.kill(*killed)
-    load.join()
-    if "serve" in killed:
-        service.start("--workers", "2")
-    service.end_leases()
+        service.kill(*killed)
+        load.join()
+        if "serve" in killed:
+            service.start()
+        service.end_leases()
 
-    assert len(accepted) >= 100
-    receiver.wait_for_all(accepted)
-    assert service.stop() == 0
+        assert len(accepted) >= 100
+        receiver.wait_until_all_of(accepted)
+        assert service.stop() == 0
 
 
 def publish_until(service: Service, accepted: list[str], count: int) -> None:

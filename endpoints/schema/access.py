@@ -45,8 +45,13 @@ class Caller:
         return rows.filter(workspace_id=self.grant.workspace_id)
 
 
+def for_change(rows: QuerySet[Row]) -> QuerySet[Row]:
+    """Lock what is read until the transaction ends; without a key lock, so that deliveries don't wait for it."""
+    return rows.select_for_update(no_key=True, of=("self",))
+
+
 def chosen(rows: QuerySet[Row], ids: Sequence[str | None], field: str) -> list[Row]:
-    """Return the rows that `ids` name, each once, locked until the transaction ends.
+    """Return the rows that `ids` name, each once.
 
     Raises NotFound for the first id that `rows` does not have, and BadInput for what is no id.
     """
@@ -55,10 +60,8 @@ def chosen(rows: QuerySet[Row], ids: Sequence[str | None], field: str) -> list[R
     if len(ids) > MAX_IDS:
         raise BadInput(f"{field} has {len(ids)} ids; at most {MAX_IDS} are taken at once.", field)
     wanted = {as_id(given, field): given for given in ids}
-    # In order of id, so that two such lists never wait for each other; and without a key lock, so that
-    # deliveries to these endpoints don't wait at all.
-    locked = rows.select_for_update(no_key=True, of=("self",)).order_by("pk")
-    found = list(locked.filter(pk__in=wanted))
+    # In order of id: where they are locked, two such lists then never wait for each other in a ring.
+    found = list(rows.filter(pk__in=wanted).order_by("pk"))
     missing = wanted.keys() - {row.pk for row in found}
     for id_, given in wanted.items():
         if id_ in missing:

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 
 from endpoints.errors import BadInput
 from endpoints.models import ApiKey, Endpoint, EventFilter, FilterLink, Scope, Workspace
-from endpoints.schema.access import Caller, chosen, one
+from endpoints.schema.access import Caller, chosen, for_change, one
 from endpoints.schema.scalars import JSON, DateTime, KeyScope
 from endpoints.schema.types import ApiKeyOutput, EndpointOutput, EventFiltersOutput, Ok
 
@@ -20,12 +20,12 @@ OK = {"ok": True}
 
 def _endpoints(info: Any) -> QuerySet[Endpoint]:
     caller: Caller = info.context
-    return caller.own(Endpoint.objects.live(), Scope.MANAGE)
+    return for_change(caller.own(Endpoint.objects.live(), Scope.MANAGE))
 
 
 def _event_filters(info: Any) -> QuerySet[EventFilter]:
     caller: Caller = info.context
-    return caller.own(EventFilter.objects.all(), Scope.MANAGE)
+    return for_change(caller.own(EventFilter.objects.all(), Scope.MANAGE))
 
 
 class CreateWebSocketEndpoint(graphene.Mutation):
