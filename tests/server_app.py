@@ -40,6 +40,14 @@ async def wait_for_gate():
         await asyncio.sleep(0.01)
 
 
+async def wait_patiently():
+    say("in patient")
+    try:
+        await asyncio.Event().wait()
+    finally:
+        say("patient cleaned up")
+
+
 async def answer(scope, body):
     path = scope["path"]
     if path == "/async":
@@ -48,6 +56,8 @@ async def answer(scope, body):
         await sync_to_async(wait_for, thread_sensitive=False)(GATE, "sync")
     elif path == "/never":
         await sync_to_async(wait_for, thread_sensitive=False)(NEVER, "never")
+    elif path == "/patient":
+        await wait_patiently()
     elif path == "/open":
         GATE.set()
     elif path == "/big":

@@ -183,6 +183,20 @@ def test_on_sigterm_running_requests_are_answered(own, background):
     assert own.stderr() == ""
 
 
+def test_on_sigterm_a_kept_connection_closes_after_its_answer(own, background):
+    background(own.ask, "/async")
+    assert own.line() == "in async"
+    opening, kept = own.connection(), own.raw(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    own.ask("/", connection=opening)
+    drain(own)
+    kept.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    with kept.makefile("rb") as answers:
+        assert answers.read().count(b"done") == 2
+    assert own.process.poll() is None
+    own.ask("/open", connection=opening)
+
+
 def test_on_sigterm_new_connections_are_refused(own, background):
     kept = own.connection()
     own.ask("/", connection=kept)
@@ -250,13 +264,14 @@ def test_during_the_drain_no_websocket_opens(own, background):
 
 def test_what_outlasts_the_drain_is_cut_off_and_said(background):
     with running("server.DRAIN_S=0.5") as own:
-        cut = background(own.ask, "/never")
-        assert own.line() == "in never"
+        cut = [background(own.ask, "/never"), background(own.ask, "/patient")]
+        assert sorted([own.line(), own.line()]) == ["in never", "in patient"]
         own.process.send_signal(signal.SIGTERM)
 
         assert own.process.wait(DEADLINE_S) == 0
-        assert isinstance(cut.exception(DEADLINE_S), ConnectionError)
-        assert own.stderr() == "Cut off 1 connections, 0.5 s after the signal to stop\n"
+        assert [type(answer.exception(DEADLINE_S)) for answer in cut] == [http.client.RemoteDisconnected] * 2
+        assert own.line() == "patient cleaned up"
+        assert own.stderr() == "Cut off 2 connections, 0.5 s after the signal to stop\n"
 
 
 # --- websockets
@@ -310,11 +325,15 @@ def test_a_message_may_have_a_mebibyte_and_no_more(shared):
 
 def test_a_client_that_sends_faster_than_it_is_heard_is_read_no_further(shared):
     client = shared.raw_websocket("/deaf")
-    client.settimeout(1)
-    frame = b"\x82\xff" + (65536).to_bytes(8) + bytes(4) + bytes(65536)
+    client.settimeout(1)  # for each of them
 
     with pytest.raises(TimeoutError):
-        client.sendall(frame * 3200)
+        send_messages(client, size=65536, count=1600)
+
+
+def send_messages(client, *, size, count):
+    for _ in range(count):
+        client.sendall(b"\x82\xff" + size.to_bytes(8) + bytes(4) + bytes(size))
 
 
 def test_a_client_that_is_gone_without_a_word_is_noticed():
@@ -349,9 +368,13 @@ def test_a_client_that_sends_all_before_it_listens_reads_the_refusal(shared):
     assert shared.ask("/size", method="POST", body=b"a" * 3 * MAX)[0] == 413
 
 
-def test_a_chunked_body_is_refused_when_it_grows_too_large(shared):
+def test_a_chunked_body_is_refused_when_it_grows_too_large(own):
     chunks = (b"a" * 65536 for _ in range(2 * MAX // 65536))
-    assert shared.ask("/size", method="POST", body=chunks)[0] == 413
+    assert own.ask("/size", method="POST", body=chunks)[0] == 413
+
+    drain(own)
+    assert own.process.wait(DEADLINE_S) == 0
+    assert own.stderr() == ""
 
 
 def test_a_client_cannot_set_what_only_a_proxy_knows(shared):

@@ -141,7 +141,7 @@ async def _until_gone(application: Any, **connection: Any) -> None:
 
 
 async def _cancel_the_rest() -> None:
-    """A task that is pending when the interpreter ends can crash it (seen with CPython 3.11.7)."""
+    """Let what is cut off clean up. A task left pending can crash an interpreter that ends (CPython 3.11.7)."""
     rest = asyncio.all_tasks() - {asyncio.current_task()}
     for task in rest:
         task.cancel()
