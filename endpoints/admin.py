@@ -1,0 +1,246 @@
+"""The configuration, for operators. Forms refuse what the API refuses, in the same words."""
+
+from collections.abc import Callable
+from json import JSONDecodeError, JSONDecoder
+from typing import Any, ClassVar
+
+import msgspec
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from endpoints.errors import BadInput
+from endpoints.models import (
+    ApiKey,
+    Endpoint,
+    EventFilter,
+    FilterLink,
+    Scope,
+    Workspace,
+    checked_method,
+    checked_name,
+    checked_url,
+    new_secret,
+)
+from endpoints.patterns import parse_definition
+
+DATES = ("creation_date", "last_modified")
+
+
+def _checked(check: Callable[[Any], Any], value: Any) -> Any:
+    """Return `value` if `check` takes it; what it says against it becomes the form's error."""
+    try:
+        check(value)
+    except BadInput as refusal:
+        raise ValidationError(refusal.message) from None
+    return value
+
+
+class NamedForm(forms.ModelForm):
+    def clean_name(self) -> Any:
+        return _checked(checked_name, self.cleaned_data["name"])
+
+
+class ConfigurationAdmin(admin.ModelAdmin):
+    """What all configuration has in common. A row never changes its workspace: its links would stay behind."""
+
+    form = NamedForm
+    search_fields = ("name", "id__exact")
+    ordering = ("-creation_date", "-pk")
+    readonly_fields: ClassVar[tuple[str, ...]] = ("id", *DATES)
+    fixed: ClassVar[tuple[str, ...]] = ("workspace",)  # what cannot be changed once it is there
+    raw_id_fields: ClassVar[tuple[str, ...]] = ("workspace",)
+    list_select_related: ClassVar[bool | tuple[str, ...]] = ("workspace",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return (*self.readonly_fields, *self.fixed) if obj else self.readonly_fields
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        # Only what was changed here: the rest may have changed since the page was opened.
+        obj.save(update_fields=[*form.changed_data, "last_modified"] if change else None)
+
+
+@admin.register(Workspace)
+class WorkspaceAdmin(ConfigurationAdmin):
+    list_display = ("name", "id", "creation_date")
+    fields = ("name", "id", *DATES)
+    fixed = ()
+    raw_id_fields = ()
+    list_select_related = False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # its traffic holds it
+
+
+class ApiKeyForm(NamedForm):
+    scopes = forms.MultipleChoiceField(choices=Scope.choices, widget=forms.CheckboxSelectMultiple)
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(ConfigurationAdmin):
+    form = ApiKeyForm
+    list_display = ("name", "prefix", "workspace", "scopes", "expires_at", "revoked_at", "last_used_at")
+    fields = ("workspace", "name", "scopes", "expires_at", "id", "prefix", "revoked_at", "last_used_at", *DATES)
+    readonly_fields = ("id", "prefix", "revoked_at", "last_used_at", *DATES)
+    fixed = ("workspace", "scopes", "expires_at")
+    actions = ("revoke",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # it is revoked instead, and stays to be seen
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        key, text = ApiKey.issue(workspace=obj.workspace, name=obj.name, scopes=obj.scopes, expires_at=obj.expires_at)
+        obj.pk = key.pk
+        messages.success(request, f"The key is {text} - it is shown this once.")
+
+    @admin.action(description="Revoke the selected keys", permissions=["change"])
+    def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
+        for key in keys:
+            key.revoke()
+            self.log_change(request, key, "Revoked.")
+
+
+class EndpointForm(NamedForm):
+    def clean(self) -> dict[str, Any]:
+        super().clean()
+        given = self.cleaned_data
+        webhook = given.get("type", self.instance.type) == Endpoint.Type.WEB_HOOK
+        if webhook:
+            self._check("url", checked_url)
+            self._check("method", checked_method)
+            if given.get("open_access"):
+                self.add_error("open_access", "Only a websocket can be open: a webhook is not listened to.")
+            return given
+        for field in ("url", "method"):
+            if given.get(field):
+                self.add_error(field, f"A websocket endpoint has no {field}; leave it empty.")
+        return given
+
+    def _check(self, field: str, check: Callable[[str], Any]) -> None:
+        try:
+            check(self.cleaned_data.get(field, ""))
+        except BadInput as refusal:
+            self.add_error(field, refusal.message)
+
+
+class FilterLinkForm(forms.ModelForm):
+    def clean(self) -> dict[str, Any]:
+        super().clean()
+        given = self.cleaned_data
+        endpoint, event_filter = given.get("endpoint"), given.get("event_filter")
+        if endpoint and event_filter:
+            if endpoint.workspace_id != event_filter.workspace_id:
+                raise ValidationError(f"{event_filter} is a filter of another workspace than {endpoint} is of.")
+            self.instance.workspace_id = endpoint.workspace_id
+        return given
+
+
+class FilterLinkInline(admin.TabularInline):
+    model = FilterLink
+    form = FilterLinkForm
+    fields = ("event_filter",)
+    raw_id_fields = ("event_filter",)
+    extra = 0
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[FilterLink]:
+        return super().get_queryset(request).select_related("event_filter")
+
+
+@admin.register(Endpoint)
+class EndpointAdmin(ConfigurationAdmin):
+    form = EndpointForm
+    list_display = ("name", "type", "state", "state_reason", "url", "workspace", "creation_date")
+    list_filter = ("type", "state")
+    fields = (
+        "workspace",
+        "type",
+        "name",
+        "url",
+        "method",
+        "open_access",
+        "id",
+        "state",
+        "state_reason",
+        *DATES,
+    )
+    readonly_fields = ("id", "state", "state_reason", *DATES)
+    fixed = ("workspace", "type")
+    inlines = (FilterLinkInline,)
+    actions = ("pause", "resume")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Endpoint]:
+        return super().get_queryset(request).filter(deleted_at=None)
+
+    def save_model(self, request: HttpRequest, obj: Endpoint, form: Any, change: bool) -> None:
+        if not change and obj.type == Endpoint.Type.WEB_HOOK:
+            obj.secret = new_secret()
+        super().save_model(request, obj, form, change)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Say what is deleted: the endpoints alone. Their deliveries, which may be millions, stay."""
+        return [str(endpoint) for endpoint in objs], {"endpoints": len(objs)}, set(), []
+
+    def delete_model(self, request: HttpRequest, obj: Endpoint) -> None:
+        Endpoint.remove([obj])
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Endpoint]) -> None:
+        Endpoint.remove(queryset)
+
+    @admin.action(description="Pause the selected endpoints", permissions=["change"])
+    def pause(self, request: HttpRequest, endpoints: QuerySet[Endpoint]) -> None:
+        self._change_state(request, endpoints, Endpoint.State.PAUSED)
+
+    @admin.action(description="Resume the selected endpoints", permissions=["change"])
+    def resume(self, request: HttpRequest, endpoints: QuerySet[Endpoint]) -> None:
+        self._change_state(request, endpoints, Endpoint.State.ACTIVE)
+
+    def _change_state(self, request: HttpRequest, endpoints: QuerySet[Endpoint], state: Endpoint.State) -> None:
+        chosen = list(endpoints)
+        Endpoint.change_state(chosen, state)
+        for endpoint in chosen:
+            self.log_change(request, endpoint, f"State set to {state}.")
+
+
+class StrictDecoder(JSONDecoder):
+    """Reads the JSON that can be stored and written again: no NaN, no half surrogate pairs."""
+
+    def decode(self, s: str, *_args: Any) -> Any:
+        try:
+            return msgspec.json.decode(s)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise JSONDecodeError(str(error), s, 0) from None
+
+
+class EventFilterForm(NamedForm):
+    definition = forms.JSONField(decoder=StrictDecoder)
+
+    def clean_definition(self) -> Any:
+        return _checked(parse_definition, self.cleaned_data["definition"])
+
+
+@admin.register(EventFilter)
+class EventFilterAdmin(ConfigurationAdmin):
+    form = EventFilterForm
+    list_display = ("name", "workspace", "creation_date", "last_modified")
+    fields = ("workspace", "name", "definition", "id", *DATES)
+
+
+@admin.register(FilterLink)
+class FilterLinkAdmin(admin.ModelAdmin):
+    form = FilterLinkForm
+    list_display = ("endpoint", "event_filter")
+    list_select_related = ("endpoint", "event_filter")
+    fields = ("endpoint", "event_filter")
+    raw_id_fields = ("endpoint", "event_filter")
+    search_fields = ("endpoint__name", "event_filter__name")
+    ordering = ("-pk",)
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "endpoint":
+            kwargs["queryset"] = Endpoint.objects.live()
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)

@@ -1,0 +1,131 @@
+"""The traffic, for operators: to look at, not to change. These tables are big, so no page counts or scans them."""
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.functional import cached_property
+
+from routing.models import Attempt, Cursor, Delivery, Event, IdempotencyRecord
+
+
+class BoundedPaginator(Paginator):
+    """Pages over the first rows of a list: who looks for more searches by an id."""
+
+    MOST = 10_000
+
+    @cached_property
+    def count(self) -> int:
+        rows: Any = self.object_list
+        found: int = rows.order_by()[: self.MOST].count()
+        return found
+
+
+class TrafficAdmin(admin.ModelAdmin):
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    list_per_page = 50
+    ordering = ("-pk",)  # newest first, by the primary key
+    search_fields: ClassVar[tuple[str, ...]] = ("pk",)  # a box to search in; get_search_results says how
+    ids: ClassVar[tuple[str, ...]] = ("pk",)  # what a search looks at, each with an index
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        """Find the rows that have the id which `search_term` is."""
+        if not search_term:
+            return queryset, False
+        try:
+            id_ = UUID(search_term.strip())
+        except ValueError:
+            self.message_user(request, f"{search_term!r:.100} is not an id; search by a UUID.", "warning")
+            return queryset.none(), False
+        return queryset.filter(Q.create([(name, id_) for name in self.ids], connector=Q.OR)), False
+
+
+@admin.register(Event)
+class EventAdmin(TrafficAdmin):
+    list_display = ("id", "type", "workspace", "source", "subject", "date", "creation_date")
+    list_select_related = ("workspace",)
+    fields = (
+        "id",
+        "workspace",
+        "type",
+        "source",
+        "subject",
+        "ordering_key",
+        "date",
+        "creation_date",
+        "data",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
+        return super().get_queryset(request).defer("data")  # a list would read megabytes of it
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(TrafficAdmin):
+    list_display = ("id", "state", "reason", "event_id", "endpoint", "seq", "attempts_made", "due_at", "settled_at")
+    list_filter = ("state",)
+    list_select_related = ("endpoint",)
+    ids = ("pk", "event_id", "endpoint_id")
+    fields = (
+        "id",
+        "workspace",
+        "event",
+        "endpoint",
+        "seq",
+        "state",
+        "reason",
+        "attempts_made",
+        "due_at",
+        "creation_date",
+        "settled_at",
+    )
+
+
+@admin.register(Attempt)
+class AttemptAdmin(TrafficAdmin):
+    list_display = ("id", "delivery_id", "number", "started_at", "duration_ms", "status_code", "error")
+    ids = ("pk", "delivery_id")
+    fields = (
+        "id",
+        "workspace",
+        "delivery",
+        "number",
+        "started_at",
+        "duration_ms",
+        "status_code",
+        "error",
+        "error_detail",
+        "response_body",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Attempt]:
+        return super().get_queryset(request).defer("response_body")
+
+
+@admin.register(IdempotencyRecord)
+class IdempotencyRecordAdmin(TrafficAdmin):
+    list_display = ("key", "workspace", "event_id", "creation_date")
+    list_select_related = ("workspace",)
+    fields = ("workspace", "key", "event_id", "creation_date")
+    search_fields = ()  # no index has the event's id
+    ids = ()
+
+
+@admin.register(Cursor)
+class CursorAdmin(TrafficAdmin):
+    list_display = ("endpoint", "last_seq")
+    list_select_related = ("endpoint",)
+    fields = ("endpoint", "last_seq")

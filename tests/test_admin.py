@@ -1,0 +1,357 @@
+"""The admin, as an operator uses it: configuration is edited, traffic is looked at."""
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
+from django.urls import reverse
+
+from endpoints.auth import authenticate
+from endpoints.models import ApiKey, Endpoint, EventFilter, FilterLink, Scope, Workspace
+from routing.models import Attempt, Cursor, Delivery, Event, IdempotencyRecord
+
+NOW = datetime(2024, 5, 22, tzinfo=UTC)
+CONFIGURATION = [Workspace, ApiKey, Endpoint, EventFilter, FilterLink]
+TRAFFIC = [Event, Delivery, Attempt, IdempotencyRecord, Cursor]
+NO_LINKS = {"links-TOTAL_FORMS": "0", "links-INITIAL_FORMS": "0"}
+
+
+def page(model, what, *args):
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{what}", args=args)
+
+
+def errors(response):
+    """What a form says that was sent back."""
+    assert response.status_code == 200
+    return [error for of_field in response.context["errors"] for error in of_field]
+
+
+def rows(model):
+    return list(model.objects.order_by("pk").values())
+
+
+def test_every_model_is_registered():
+    models = {model for app in ("endpoints", "routing") for model in apps.get_app_config(app).get_models()}
+    assert models == set(CONFIGURATION + TRAFFIC) == {model for model in admin.site._registry if model in models}
+
+
+def fill(workspace, count):
+    """Add `count` rows to every table."""
+    definition = {"pattern": {}}
+    first = Endpoint.objects.count()
+    for number in range(first, first + count):
+        Workspace.objects.create(name=f"w{number}")
+        ApiKey.issue(workspace=workspace, name=f"k{number}", scopes=["read"])
+        endpoint = Endpoint.create_web_socket(workspace_id=workspace.pk, name=f"e{number}")
+        EventFilter.create(workspace_id=workspace.pk, name="f", definition=definition, endpoints=[endpoint])
+        event = Event.objects.create(workspace=workspace, type="a", date=NOW, data="1")
+        delivery = Delivery.objects.create(workspace=workspace, event=event, endpoint=endpoint, seq=1)
+        Attempt.objects.create(workspace=workspace, delivery=delivery, number=1, started_at=NOW)
+        IdempotencyRecord.objects.create(workspace=workspace, key=f"{number}", event_id=event.pk, digest=b"d")
+        Cursor.objects.create(endpoint=endpoint, last_seq=1)
+
+
+@pytest.mark.parametrize("model", CONFIGURATION + TRAFFIC)
+def test_a_list_takes_as_many_queries_for_twenty_rows_as_for_one(
+    admin_client, workspace, model, django_assert_num_queries
+):
+    fill(workspace, 1)
+    admin_client.get(page(model, "changelist"))
+    counts = 0 if model in TRAFFIC else 1  # of all rows, besides those that were found
+    expected = 2 + counts + 1 + 1  # session, user; all; found; rows
+    with django_assert_num_queries(expected):
+        assert admin_client.get(page(model, "changelist")).status_code == 200
+    fill(workspace, 20)
+    with django_assert_num_queries(expected):
+        assert admin_client.get(page(model, "changelist")).status_code == 200
+
+
+@pytest.mark.parametrize("model", CONFIGURATION + TRAFFIC)
+def test_a_row_opens(admin_client, workspace, model):
+    fill(workspace, 1)
+    row = model.objects.first()
+    assert admin_client.get(page(model, "change", row.pk)).status_code == 200
+
+
+@pytest.mark.parametrize("model", TRAFFIC)
+def test_traffic_is_looked_at_and_not_changed(admin_client, workspace, model):
+    fill(workspace, 1)
+    before = rows(model)
+    pk = before[0][model._meta.pk.attname]
+    assert admin_client.get(page(model, "add")).status_code == 403
+    assert admin_client.post(page(model, "add"), {}).status_code == 403
+    assert admin_client.post(page(model, "change", pk), {"type": "b"}).status_code == 403
+    assert admin_client.post(page(model, "delete", pk), {"post": "yes"}).status_code == 403
+    admin_client.post(page(model, "changelist"), {"action": "delete_selected", "_selected_action": [pk], "post": "yes"})
+    assert rows(model) == before
+
+
+def test_traffic_is_counted_as_far_as_pages_go(admin_client, workspace, monkeypatch, django_assert_num_queries):
+    monkeypatch.setattr("routing.admin.BoundedPaginator.MOST", 2)
+    for _ in range(3):
+        Event.objects.create(workspace=workspace, type="a", date=NOW, data="1")
+    with django_assert_num_queries(4) as queries:
+        answer = admin_client.get(page(Event, "changelist"))
+    assert answer.context["cl"].result_count == 2
+    counting = [query["sql"] for query in queries.captured_queries if "COUNT" in query["sql"]]
+    assert [("LIMIT 2" in sql) for sql in counting] == [True]
+
+
+def test_traffic_comes_newest_first(admin_client, workspace):
+    events = [Event.objects.create(workspace=workspace, type="a", date=NOW, data="1") for _ in range(3)]
+    assert list(admin_client.get(page(Event, "changelist")).context["cl"].result_list) == events[::-1]
+
+
+def test_traffic_is_searched_by_id(admin_client, workspace, webhook, web_socket):
+    event = Event.objects.create(workspace=workspace, type="a", date=NOW, data="1")
+    mine = Delivery.objects.create(workspace=workspace, event=event, endpoint=webhook, seq=1)
+    other = Delivery.objects.create(workspace=workspace, event=event, endpoint=web_socket, seq=1)
+
+    def found(term):
+        return list(admin_client.get(page(Delivery, "changelist"), {"q": term}).context["cl"].result_list)
+
+    assert found(f" {mine.pk} ") == [mine]
+    assert found(str(webhook.pk)) == [mine]
+    assert found(str(event.pk)) == [other, mine]
+    assert found("nonsense") == []
+
+
+@pytest.mark.parametrize("model", CONFIGURATION + TRAFFIC)
+def test_a_search_for_anything_breaks_nothing(admin_client, workspace, model):
+    fill(workspace, 1)
+    for term in (str(workspace.pk), "nonsense", "%", "\0", "'"):
+        assert admin_client.get(page(model, "changelist"), {"q": term}).status_code == 200
+
+
+# --- configuration
+
+
+def test_a_key_is_shown_once_when_it_is_created(admin_client, workspace):
+    form = {"workspace": str(workspace.pk), "name": "shop", "scopes": ["publish", "read"]}
+    answer = admin_client.post(page(ApiKey, "add"), form, follow=True)
+    (text,) = re.findall(r"evs_[\w-]{43}", answer.content.decode())
+    grant = authenticate(text)
+    key = ApiKey.objects.get()
+    assert (grant.key_id, grant.workspace_id, grant.scopes) == (key.pk, workspace.pk, {"publish", "read"})
+    opened = admin_client.get(page(ApiKey, "change", key.pk)).content.decode()
+    assert key.prefix in opened
+    assert text not in opened
+    assert key.digest.hex() not in opened
+
+
+@pytest.mark.parametrize("form", [{"name": "", "scopes": ["read"]}, {"name": "n"}, {"name": "n", "scopes": ["root"]}])
+def test_a_key_that_makes_no_sense_is_not_created(admin_client, workspace, form):
+    answer = admin_client.post(page(ApiKey, "add"), {"workspace": str(workspace.pk), **form})
+    assert len(errors(answer)) == 1
+    assert not ApiKey.objects.exists()
+
+
+def test_a_key_changes_its_name_and_nothing_else(admin_client, workspace):
+    key, text = ApiKey.issue(workspace=workspace, name="old", scopes=["read"])
+    form = {"name": "new", "scopes": ["manage"], "digest": "x", "expires_at_0": "2024-01-01", "expires_at_1": "00:00"}
+    admin_client.post(page(ApiKey, "change", key.pk), form)
+    key.refresh_from_db()
+    assert (key.name, key.scopes, key.expires_at) == ("new", ["read"], None)
+    assert authenticate(text).scopes == {"read"}
+
+
+def test_keys_are_revoked(admin_client, workspace):
+    revoked, kept = (ApiKey.issue(workspace=workspace, name=name, scopes=["read"])[0] for name in "ab")
+    admin_client.post(page(ApiKey, "changelist"), {"action": "revoke", "_selected_action": [str(revoked.pk)]})
+    assert list(ApiKey.objects.usable()) == [kept]
+    assert list(LogEntry.objects.values_list("object_id", "change_message")) == [(str(revoked.pk), "Revoked.")]
+
+
+def webhook_form(workspace, **changes):
+    form = {"workspace": str(workspace.pk), "type": "WEB_HOOK", "name": "n", "url": "http://a.example"}
+    return {**form, "method": "POST", **NO_LINKS, **changes}
+
+
+def test_a_webhook_gets_a_secret_that_no_page_shows(admin_client, workspace):
+    answer = admin_client.post(page(Endpoint, "add"), webhook_form(workspace))
+    assert answer.status_code == 302
+    row = Endpoint.objects.get()
+    assert (row.name, row.url, row.method, row.state) == ("n", "http://a.example", "POST", "ACTIVE")
+    assert re.fullmatch(r"whsec_[A-Za-z0-9+/]{43}=", row.secret)
+    assert row.secret not in admin_client.get(page(Endpoint, "change", row.pk)).content.decode()
+
+
+def test_a_websocket_is_created(admin_client, workspace):
+    form = webhook_form(workspace, type="WEB_SOCKET", url="", method="", open_access="on")
+    assert admin_client.post(page(Endpoint, "add"), form).status_code == 302
+    row = Endpoint.objects.get()
+    assert (row.type, row.secret, row.open_access) == ("WEB_SOCKET", "", True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": " "}, "This field is required."),
+        ({"url": ""}, "url '' is not http:// or https://."),
+        ({"url": "ftp://a.example"}, "url 'ftp://a.example' is not http:// or https://."),
+        ({"method": ""}, "method '' is unknown; use one of POST, PUT, PATCH, GET, DELETE."),
+        ({"open_access": "on"}, "Only a websocket can be open: a webhook is not listened to."),
+        ({"type": "WEB_SOCKET", "method": ""}, "A websocket endpoint has no url; leave it empty."),
+        ({"type": "WEB_SOCKET", "url": ""}, "A websocket endpoint has no method; leave it empty."),
+        ({"workspace": "7"}, "“7” is not a valid UUID."),
+    ],
+)
+def test_an_endpoint_that_makes_no_sense_is_not_created(admin_client, workspace, changes, message):
+    answer = admin_client.post(page(Endpoint, "add"), webhook_form(workspace) | changes)
+    assert errors(answer) == [message]
+    assert not Endpoint.objects.exists()
+
+
+def test_a_change_leaves_alone_what_happened_meanwhile(admin_client, workspace, webhook, monkeypatch):
+    opened = Endpoint.objects.get(pk=webhook.pk)
+    Endpoint.change_state([webhook], Endpoint.State.DISABLED, "410 Gone")
+    monkeypatch.setattr("endpoints.admin.EndpointAdmin.get_object", lambda *_: opened)
+    form = {"name": "new", "url": webhook.url, "method": "PUT", "type": "WEB_SOCKET", **NO_LINKS}
+    assert admin_client.post(page(Endpoint, "change", webhook.pk), form).status_code == 302
+    row = Endpoint.objects.get()
+    assert (row.name, row.method, row.state, row.state_reason) == ("new", "PUT", "DISABLED", "410 Gone")
+    assert (row.type, row.secret) == ("WEB_HOOK", webhook.secret)
+    assert row.last_modified > opened.creation_date
+
+
+def test_endpoints_are_paused_and_resumed(admin_client, webhook, web_socket):
+    chosen = {"_selected_action": [str(webhook.pk)]}
+    admin_client.post(page(Endpoint, "changelist"), {"action": "pause", **chosen})
+    assert {row.name: row.state for row in Endpoint.objects.all()} == {"MyHook": "PAUSED", "MySocket": "ACTIVE"}
+    admin_client.post(page(Endpoint, "changelist"), {"action": "resume", **chosen})
+    assert {row.name: row.state for row in Endpoint.objects.all()} == {"MyHook": "ACTIVE", "MySocket": "ACTIVE"}
+    assert [entry.change_message for entry in LogEntry.objects.order_by("pk")] == [
+        "State set to PAUSED.",
+        "State set to ACTIVE.",
+    ]
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_deleted_endpoint_leaves_its_history(admin_client, workspace, webhook, many):
+    event = Event.objects.create(workspace=workspace, type="a", date=NOW, data="1")
+    Delivery.objects.create(workspace=workspace, event=event, endpoint=webhook, seq=1)
+    EventFilter.create(workspace_id=workspace.pk, name="f", definition={"pattern": {}}, endpoints=[webhook])
+    if many:
+        form = {"action": "delete_selected", "_selected_action": [str(webhook.pk)], "post": "yes"}
+        answer = admin_client.post(page(Endpoint, "changelist"), form)
+    else:
+        answer = admin_client.post(page(Endpoint, "delete", webhook.pk), {"post": "yes"})
+    assert answer.status_code == 302
+    webhook.refresh_from_db()
+    assert webhook.deleted_at is not None
+    assert not FilterLink.objects.exists()
+    assert Delivery.objects.count() == 1
+    assert list(admin_client.get(page(Endpoint, "changelist")).context["cl"].result_list) == []
+    assert admin_client.get(page(Endpoint, "change", webhook.pk)).status_code == 302
+
+
+def test_a_workspace_is_not_deleted(admin_client, workspace):
+    assert admin_client.post(page(Workspace, "delete", workspace.pk), {"post": "yes"}).status_code == 403
+    assert list(Workspace.objects.all()) == [workspace]
+
+
+def test_a_filter_is_created_and_changed(admin_client, workspace):
+    form = {"workspace": str(workspace.pk), "name": "f", "definition": '{"pattern": {"type": ["a"]}}'}
+    assert admin_client.post(page(EventFilter, "add"), form).status_code == 302
+    row = EventFilter.objects.get()
+    assert row.definition == {"pattern": {"type": ["a"]}}
+    form["definition"] = '{"in": {"eventTypes": ["b"]}}'
+    assert admin_client.post(page(EventFilter, "change", row.pk), form).status_code == 302
+    row.refresh_from_db()
+    assert row.definition == {"in": {"eventTypes": ["b"]}}
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        "",
+        "{",
+        "{}",
+        '{"pattern": {"kind": ["a"]}}',
+        '{"pattern": {"type": [1e999]}}',
+        '{"pattern": {"type": [NaN]}}',
+        '{"pattern": {"type": ["\\u0000"]}}',
+        '{"pattern": {"type": ["\\ud800"]}}',
+        '{"pattern": {"data": {"\\u0000": ["a"]}}}',
+        '{"pattern": {"data": {"\\ud800": ["a"]}}}',
+    ],
+)
+def test_a_filter_that_makes_no_sense_is_not_created(admin_client, workspace, definition):
+    form = {"workspace": str(workspace.pk), "name": "f", "definition": definition}
+    assert len(errors(admin_client.post(page(EventFilter, "add"), form))) == 1
+    assert not EventFilter.objects.exists()
+
+
+@pytest.fixture
+def ours(workspace):
+    return EventFilter.create(workspace_id=workspace.pk, name="ours", definition={"pattern": {}})
+
+
+@pytest.fixture
+def theirs(foreign_workspace):
+    return EventFilter.create(workspace_id=foreign_workspace.pk, name="theirs", definition={"pattern": {}})
+
+
+def inline(event_filter):
+    return {"links-TOTAL_FORMS": "1", "links-INITIAL_FORMS": "0", "links-0-event_filter": str(event_filter.pk)}
+
+
+def test_a_filter_is_linked_on_the_endpoints_page(admin_client, workspace, ours):
+    form = webhook_form(workspace) | inline(ours)
+    assert admin_client.post(page(Endpoint, "add"), form).status_code == 302
+    link = FilterLink.objects.get()
+    assert (link.workspace, link.endpoint.name, link.event_filter) == (workspace, "n", ours)
+
+
+def test_a_filter_of_another_workspace_is_not_linked(admin_client, workspace, webhook, theirs):
+    message = ["theirs is a filter of another workspace than MyHook is of."]
+    form = webhook_form(workspace, name="MyHook") | inline(theirs)
+    assert errors(admin_client.post(page(Endpoint, "change", webhook.pk), form)) == message
+    link = {"endpoint": str(webhook.pk), "event_filter": str(theirs.pk)}
+    assert errors(admin_client.post(page(FilterLink, "add"), link)) == message
+    assert errors(admin_client.post(page(Endpoint, "add"), form)) == message
+    assert not FilterLink.objects.exists()
+    assert list(Endpoint.objects.all()) == [webhook]
+
+
+def test_links_are_made_and_undone_by_themselves(admin_client, workspace, webhook, ours):
+    link = {"endpoint": str(webhook.pk), "event_filter": str(ours.pk)}
+    assert admin_client.post(page(FilterLink, "add"), link).status_code == 302
+    assert FilterLink.objects.get().workspace == workspace
+    assert errors(admin_client.post(page(FilterLink, "add"), link)) == [
+        "Filter link with this Endpoint and Event filter already exists."
+    ]
+    admin_client.post(page(FilterLink, "delete", FilterLink.objects.get().pk), {"post": "yes"})
+    assert not FilterLink.objects.exists()
+
+
+def test_a_deleted_endpoint_is_not_linked(admin_client, webhook, ours):
+    Endpoint.remove([webhook])
+    link = {"endpoint": str(webhook.pk), "event_filter": str(ours.pk)}
+    assert len(errors(admin_client.post(page(FilterLink, "add"), link))) == 1
+    assert not FilterLink.objects.exists()
+
+
+def test_the_admin_is_for_staff(client, workspace):
+    for model in CONFIGURATION + TRAFFIC:
+        assert client.get(page(model, "changelist")).status_code == 302
+
+
+def test_who_may_only_look_changes_nothing(client, django_user_model, workspace, webhook):
+    viewer = django_user_model.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    client.force_login(viewer)
+    assert client.get(page(Endpoint, "changelist")).status_code == 200
+    assert client.post(page(Endpoint, "add"), webhook_form(workspace)).status_code == 403
+    assert client.post(page(Endpoint, "change", webhook.pk), webhook_form(workspace)).status_code == 403
+    client.post(page(Endpoint, "changelist"), {"action": "pause", "_selected_action": [str(webhook.pk)]})
+    assert [row["state"] for row in rows(Endpoint)] == ["ACTIVE"]
+
+
+def test_scopes_are_chosen_from_a_list(admin_client, workspace):
+    form = admin_client.get(page(ApiKey, "add")).context["adminform"].form
+    assert [value for value, _ in form.fields["scopes"].choices] == Scope.values
