@@ -1,5 +1,6 @@
 """The PostgreSQL beside the service, used by real processes that come, go and are killed."""
 
+import operator
 import os
 import pwd
 import runpy
@@ -8,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,14 +18,15 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from event_service.postgres import place, watcher
+from tests.service import wait_until
 
 ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not ROOT, reason="only root can become another user")
 
-# Answers each line, a query, with one line: its value or what went wrong.
+# Answers each line, a query, with one line: its value or what went wrong. Without django.setup(), which would
+# take most of the time: the backend needs the settings only.
 CLIENT = """
-import sys, django
-django.setup()
+import sys
 from django.db import OperationalError, connection
 for query in sys.stdin:
     try:
@@ -49,7 +50,7 @@ STARTED = "SELECT pg_postmaster_start_time()"
 class Client:
     def __init__(self, data_dir: Path, user: str | None, program: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", program],
+            [sys.executable, "-W", "ignore", "-c", program],
             cwd=settings.BASE_DIR,
             env=_environment(data_dir),
             stdin=subprocess.PIPE,
@@ -100,15 +101,8 @@ def watchers_of(data_dir: Path) -> list[psutil.Process]:
     return [one for one in processes if {watcher.__file__, pid_file} <= set(one.info["cmdline"] or ())]
 
 
-def eventually(is_so: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 30
-    while not is_so() and time.monotonic() < deadline:
-        os.sched_yield()
-    return is_so()
-
-
-def stops(data_dir: Path) -> bool:
-    return eventually(lambda: server_of(data_dir) is None and not watchers_of(data_dir))
+def wait_until_stopped(data_dir: Path) -> None:
+    wait_until(lambda: server_of(data_dir) or watchers_of(data_dir), operator.not_)
 
 
 @pytest.fixture
@@ -134,7 +128,8 @@ def start(data_dir: Path) -> Iterator[Callable[..., Client]]:
     yield start
     for _, client in clients:
         client.kill()
-    assert all(stops(used) for used, _ in clients)
+    for used, _ in clients:
+        wait_until_stopped(used)
 
 
 def test_the_first_connection_starts_it_and_not_the_process(start, data_dir):
@@ -158,14 +153,14 @@ def test_processes_share_it_until_the_last_one_leaves(start, data_dir):
     first.leave()
     assert second.ask(STARTED) == started
     second.leave()
-    assert stops(data_dir)
+    wait_until_stopped(data_dir)
 
 
 def test_a_later_process_finds_the_data(start, data_dir):
     writer = start()
     assert writer.ask("CREATE TABLE kept AS SELECT 42 AS number") == "done"
     writer.leave()
-    assert stops(data_dir)
+    wait_until_stopped(data_dir)
     assert start().ask("SELECT number FROM kept") == "42"
 
 
@@ -184,7 +179,7 @@ def test_a_process_that_is_killed_takes_nothing_with_it(start, data_dir):
     killed.kill()
     assert survivor.ask(STARTED) == started
     survivor.kill()
-    assert stops(data_dir)
+    wait_until_stopped(data_dir)
 
 
 def test_a_killed_server_is_started_again_by_the_next_connection(start, data_dir):
@@ -192,17 +187,17 @@ def test_a_killed_server_is_started_again_by_the_next_connection(start, data_dir
     started = client.ask(STARTED)
     assert client.ask("CREATE TABLE kept AS SELECT 42 AS number") == "done"
     server_of(data_dir).kill()
-    assert eventually(lambda: client.ask(f"{STARTED} > '{started}'") == "True")
+    wait_until(lambda: client.ask(f"{STARTED} > '{started}'"), "True".__eq__)
     assert client.ask("SELECT number FROM kept") == "42"
     client.leave()
-    assert stops(data_dir)
+    wait_until_stopped(data_dir)
 
 
 def test_the_pool_starts_a_killed_server_again(start, data_dir):
     client = start(program=POOL_CLIENT)
     started = client.ask(STARTED)
     server_of(data_dir).kill()
-    assert eventually(lambda: client.ask(f"{STARTED} > '{started}'") == "True")
+    wait_until(lambda: client.ask(f"{STARTED} > '{started}'"), "True".__eq__)
 
 
 def test_all_is_well_after_everything_was_killed_at_once(start, data_dir):
@@ -213,7 +208,7 @@ def test_all_is_well_after_everything_was_killed_at_once(start, data_dir):
     again = start()
     assert again.ask("SELECT number FROM kept") == "42"
     again.leave()
-    assert stops(data_dir)
+    wait_until_stopped(data_dir)
 
 
 def test_a_server_without_watcher_is_used_and_gets_one(start, data_dir):
@@ -225,7 +220,7 @@ def test_a_server_without_watcher_is_used_and_gets_one(start, data_dir):
     again = start()
     assert again.ask(STARTED) == started
     again.leave()
-    assert stops(data_dir)
+    wait_until_stopped(data_dir)
 
 
 def test_the_pid_of_a_stranger_is_not_taken_for_the_server(start, data_dir):
@@ -246,7 +241,7 @@ def test_a_start_that_fails_says_why_and_a_later_one_can_succeed(start, data_dir
     client = start()
     assert client.ask("SELECT 1") == "1"
     client.leave()
-    assert stops(data_dir)
+    wait_until_stopped(data_dir)
     version = data_dir / "postgres/PG_VERSION"
     version.write_text("9.6\n")
     client = start()
@@ -262,7 +257,7 @@ def test_any_path_will_do(start, data_dir, name):
     assert Path(sockets).parent == Path("/tmp")
     assert client.ask("SELECT current_database()") == "event_service"
     client.leave()
-    assert stops(data_dir / name)
+    wait_until_stopped(data_dir / name)
     shutil.rmtree(sockets)
 
 
@@ -270,7 +265,7 @@ def test_dbshell_opens_the_database(data_dir):
     command = [sys.executable, "manage.py", "dbshell", "--", "-Atc", "SELECT current_database()"]
     shell = subprocess.run(command, cwd=settings.BASE_DIR, env=_environment(data_dir), capture_output=True, text=True)
     assert (shell.stdout, shell.stderr, shell.returncode) == ("event_service\n", "", 0)
-    assert stops(data_dir)
+    wait_until_stopped(data_dir)
 
 
 @needs_root
