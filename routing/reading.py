@@ -148,7 +148,7 @@ WITH sent AS MATERIALIZED (
     UPDATE routing_delivery AS delivery
     SET state = 'DELIVERED', attempts_made = delivery.attempts_made + 1, settled_at = clock_timestamp()
     FROM taken JOIN sent ON sent.delivery_id = taken.id
-    WHERE delivery.id = taken.id AND delivery.state = 'PENDING'
+    WHERE delivery.id = taken.id
     RETURNING delivery.workspace_id, delivery.attempts_made, sent.*
 )
 INSERT INTO routing_attempt

@@ -1,5 +1,6 @@
 """Websockets: real server processes, and a client that shares no code with them."""
 
+import asyncio
 import json
 import os
 import signal
@@ -23,8 +24,10 @@ from websockets.sync.client import connect
 
 from endpoints.models import ApiKey, Endpoint, EventFilter
 from routing import router
-from routing.admission import keys_that_may_read, standings
+from routing.admission import admit, keys_that_may_read, standings
+from routing.hub import Hub
 from routing.models import Attempt, Delivery, Event
+from routing.reading import in_thread
 from routing.submissions import Submission, check
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -250,6 +253,14 @@ def test_a_socket_that_does_not_read_holds_up_no_other(web, web_socket, key, pub
         assert cursors(slow, 120) == list(range(1, 121))
 
 
+def test_who_joins_ahead_of_a_socket_that_does_not_read_gets_what_comes_next(web, web_socket, key, publish):
+    with web.listen(web_socket, key, max_queue=1):
+        publish(*[b'"' + b"x" * 200_000 + b'"'] * 60)
+        with web.listen(web_socket, key, after=60) as ahead:
+            publish(b"61")
+            assert cursors(ahead, 1) == [61]
+
+
 def test_what_a_client_says_is_ignored(web, web_socket, key, publish):
     with web.listen(web_socket, key) as websocket:
         for said in ("", "hello", '{"type": "websocket.disconnect"}', b"\x00\xff", "[" * 100_000):
@@ -320,6 +331,20 @@ def test_sending_is_delivering_once_however_many_sockets_there_are(own_web, web,
         assert attempt.workspace_id == web_socket.workspace_id
         assert since < attempt.started_at < attempt.delivery.settled_at
         assert 0 < attempt.duration_ms < DEADLINE_S * 1000
+
+
+def test_who_leaves_in_the_middle_settles_what_was_sent(web_socket, key, publish):
+    async def send_one_of_two():
+        query = f"endpoint_id={web_socket.pk}".encode()
+        admission = await in_thread(
+            admit, {"query_string": query, "subprotocols": [], "headers": [(b"token", key.encode())]}
+        )
+        async with Hub().reader(admission, end=pytest.fail) as reader:
+            reader.sent(await reader.next(), started_at=timezone.now(), duration_ms=1)
+
+    publish(b"1", b"2")
+    asyncio.run(send_one_of_two())
+    assert states(web_socket) == [(1, "DELIVERED"), (2, "PENDING")]
 
 
 def test_a_replay_of_what_was_delivered_is_no_new_attempt(own_web, web_socket, key, publish):
@@ -509,6 +534,12 @@ def test_a_key_that_expires_ends_its_sockets(web, web_socket, workspace):
     expiring, text = ApiKey.issue(workspace=workspace, name="expiring", scopes=["subscribe"])
     with web.listen(web_socket, text) as websocket:
         ApiKey.objects.filter(pk=expiring.pk).update(expires_at=timezone.now())
+        assert closed(websocket)[0] == 1008
+
+
+def test_a_key_that_loses_its_scope_ends_its_sockets(web, web_socket, key):
+    with web.listen(web_socket, key) as websocket:
+        ApiKey.objects.update(scopes=["read"])
         assert closed(websocket)[0] == 1008
 
 
