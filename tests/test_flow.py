@@ -11,6 +11,7 @@ import requests
 from standardwebhooks import Webhook
 from websockets.sync.client import connect
 
+from tests.browser import window
 from tests.receiver import Receiver
 from tests.service import Service, wait_until
 
@@ -98,6 +99,24 @@ def test_a_websocket_gets_what_it_missed_and_then_what_follows(service: Service)
     assert (first["id"], first["type"], first["data"], first["cursor"]) == (missed, "missed", {"n": 1}, "1")
     assert (second["id"], second["type"], second["cursor"]) == (live, "live", "2")
     wait_until(lambda: service.graphql(DELIVERIES, endpoint=endpoint), all_in("DELIVERED"))
+
+
+def test_a_browser_gets_events_with_its_key_in_the_subprotocols(service: Service) -> None:
+    endpoint = service.graphql(CREATE_SOCKET)["createWebSocketEndpoint"]["id"]
+    service.publish({"type": "seen", "data": {"n": 1}})
+    address = f"{service.url.replace('http', 'ws')}/event-service/ws?endpoint_id={endpoint}"
+
+    with window() as page:
+        frame = page.evaluate(
+            """([address, key]) => new Promise((resolve, reject) => {
+                const socket = new WebSocket(address, ["event-service", "event-service.key." + key]);
+                socket.onmessage = message => resolve(message.data);
+                socket.onclose = end => reject(end.code + " " + end.reason);
+            })""",
+            [address, service.key],
+        )
+
+    assert json.loads(frame)["type"] == "seen"
 
 
 @pytest.mark.parametrize("killed", [["web"], ["deliver"], ["serve", "web", "deliver"]], ids=" ".join)

@@ -1,37 +1,34 @@
 """The editor at the API's address, in a real browser, cut off from everything but this machine."""
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
+from tests.browser import window
 
 
 @pytest.fixture
-def window():
-    """A window of the browser. Ask for it last: while it is open, an event loop runs and Django refuses queries."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser.new_page()
-        browser.close()
+def page():
+    """Ask for it last: see `window`."""
+    with window() as page:
+        yield page
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_person_runs_a_query_in_the_editor(live_server, key, webhook, window):
+def test_a_person_runs_a_query_in_the_editor(live_server, key, webhook, page):
     said, asked = [], []
-    window.on("console", lambda message: said.append(message.text))
-    window.on("pageerror", lambda error: said.append(str(error)))
-    window.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
 
-    window.goto(f"{live_server.url}/event-service/graphql")
-    headers = window.locator(".graphiql-editor:not(.hidden) > .CodeMirror").last
+    page.goto(f"{live_server.url}/event-service/graphql")
+    headers = page.locator(".graphiql-editor:not(.hidden) > .CodeMirror").last
     expect(headers).to_contain_text("Bearer YOUR KEY")
     headers.click()
-    window.keyboard.press("Control+A")
-    window.keyboard.insert_text(f'{{"Authorization": "Bearer {key}"}}')
-    window.get_by_role("button", name="Execute query").click()
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text(f'{{"Authorization": "Bearer {key}"}}')
+    page.get_by_role("button", name="Execute query").click()
 
-    answer = window.locator(".result-window")
+    answer = page.locator(".result-window")
     expect(answer).to_contain_text('"totalCount": 1')
     expect(answer).to_contain_text('"name": "MyHook"')
     assert said == []

@@ -369,3 +369,36 @@ def test_a_revoked_key_opens_nothing(graphql, workspace):
 def test_the_workspace_is_the_keys(graphql, workspace):
     answer = graphql("{ workspace { id name } }")
     assert answer == {"data": {"workspace": {"id": str(workspace.pk), "name": "Ours"}}}
+
+
+@pytest.mark.parametrize("written", ["WEB_SOCKET", '"WEB_SOCKET"'])
+def test_the_type_to_filter_by_is_a_word_or_a_string(graphql, web_socket, webhook, written):
+    answer = graphql("{ endpoints(filters: {type: {exact: T}}) { collectionItems { name } } }".replace("T", written))
+    assert answer == {"data": {"endpoints": {"collectionItems": [{"name": "MySocket"}]}}}
+
+
+def test_the_type_is_an_enum(graphql):
+    answer = graphql('{ __type(name: "EndpointType") { kind enumValues { name } } }')
+    values = [{"name": "WEB_SOCKET"}, {"name": "WEB_HOOK"}]
+    assert answer == {"data": {"__type": {"kind": "ENUM", "enumValues": values}}}
+
+
+def test_a_type_that_is_none_is_refused_by_name(graphql):
+    answer = graphql('{ endpoints(filters: {type: {exact: "WEB_HOOKS"}}) { totalCount } }')
+    assert answer["errors"][0]["extensions"] == {"code": "BAD_USER_INPUT"}
+    assert answer["errors"][0]["message"].startswith("Value 'WEB_HOOKS' does not exist in 'EndpointType' enum.")
+
+
+@pytest.mark.parametrize("field", ["creation_date", "creationDate", "last_modified", "lastModified"])
+@pytest.mark.parametrize(("direction", "names"), [("ASC", ["MySocket", "MyHook"]), ("DESC", ["MyHook", "MySocket"])])
+def test_order_takes_both_spellings(graphql, web_socket, webhook, field, direction, names):
+    answer = graphql(
+        "{ endpoints(order: {ORDER}) { collectionItems { name } } }".replace("ORDER", f"{field}: {direction}")
+    )
+    assert [item["name"] for item in answer["data"]["endpoints"]["collectionItems"]] == names
+
+
+def test_method_is_post_when_left_out(graphql):
+    answer = graphql('mutation { createWebhookEndpoint(name: "n", url: "http://a.example") { meta } }')
+    meta = {"url": "http://a.example", "method": "POST"}
+    assert answer == {"data": {"createWebhookEndpoint": {"meta": meta}}}
