@@ -79,6 +79,14 @@ def test_an_operation_needs_its_scope_and_no_other(graphql, workspace, webhook, 
     assert "FORBIDDEN" not in [error["extensions"]["code"] for error in errors]
 
 
+@pytest.mark.django_db(transaction=True)
+def test_every_operation_brings_the_transaction_that_it_needs(graphql, web_socket):
+    """Other tests run inside a transaction, which would hide that one is missing."""
+    for query in OPERATIONS.values():
+        errors = graphql(query.replace("ID", str(web_socket.pk))).get("errors", [])
+        assert "INTERNAL" not in [error["extensions"]["code"] for error in errors]
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
 @pytest.mark.parametrize(
     "headers", [{}, {"Authorization": "Bearer evs_wrong"}, {"Authorization": "Basic eDp5"}, {"Token": "evs_wrong"}]

@@ -1,0 +1,37 @@
+"""Changes of the configuration. Lists are changed as a whole or not at all."""
+
+import graphene
+
+from endpoints.schema.mutations.endpoints import (
+    CreateWebhookEndpoint,
+    CreateWebSocketEndpoint,
+    DeleteEndpoints,
+    PauseEndpoints,
+    ResumeEndpoints,
+    UpdateEndpoint,
+)
+from endpoints.schema.mutations.filters import (
+    CreateEventFilters,
+    DeleteEventFilters,
+    LinkEndpointsToEventFilters,
+    UnlinkEndpointsToEventFilters,
+    UpdateEventFilters,
+)
+from endpoints.schema.mutations.keys import CreateApiKey, RevokeApiKey
+
+
+class Mutation(graphene.ObjectType):
+    create_web_socket_endpoint = CreateWebSocketEndpoint.Field()
+    create_webhook_endpoint = CreateWebhookEndpoint.Field()
+    update_endpoint = UpdateEndpoint.Field()
+    delete_endpoints = DeleteEndpoints.Field()
+    delete_endpoint = DeleteEndpoints.Field(description="Another name for deleteEndpoints.")
+    pause_endpoints = PauseEndpoints.Field()
+    resume_endpoints = ResumeEndpoints.Field()
+    create_event_filters = CreateEventFilters.Field()
+    update_event_filters = UpdateEventFilters.Field()
+    delete_event_filters = DeleteEventFilters.Field()
+    link_endpoints_to_event_filters = LinkEndpointsToEventFilters.Field()
+    unlink_endpoints_to_event_filters = UnlinkEndpointsToEventFilters.Field()
+    create_api_key = CreateApiKey.Field()
+    revoke_api_key = RevokeApiKey.Field()

@@ -1,0 +1,122 @@
+"""Changes of endpoints: find what is named, then one domain call."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import graphene
+from django.db import transaction
+from django.db.models import QuerySet
+
+from endpoints.errors import BadInput
+from endpoints.models import Endpoint, Scope
+from endpoints.schema.access import Caller, chosen, for_change, one
+from endpoints.schema.types import EndpointOutput, Ok
+
+Ids = Sequence[str | None]  # the published lists are [ID]: null is no id, and is refused when looked up
+OK = {"ok": True}
+
+
+def endpoints_to_change(info: Any) -> QuerySet[Endpoint]:
+    caller: Caller = info.context
+    return for_change(caller.own(Endpoint.objects.live(), Scope.MANAGE))
+
+
+class CreateWebSocketEndpoint(graphene.Mutation):
+    """Create an endpoint that is read over a websocket."""
+
+    class Arguments:
+        name = graphene.String(required=True)
+
+    Output = EndpointOutput
+
+    @staticmethod
+    def mutate(_root: None, info: Any, name: str) -> Endpoint:
+        workspace_id = info.context.workspace_id(Scope.MANAGE)
+        return Endpoint.create_web_socket(workspace_id=workspace_id, name=name)
+
+
+class CreateWebhookEndpoint(graphene.Mutation):
+    """Create an endpoint that events are sent to over HTTP."""
+
+    class Arguments:
+        name = graphene.String(required=True)
+        url = graphene.String(required=True)
+        method = graphene.String(description="POST when left out; or PUT, PATCH, GET, DELETE.")
+
+    Output = EndpointOutput
+
+    @staticmethod
+    def mutate(_root: None, info: Any, name: str, url: str, method: str | None = None) -> Endpoint:
+        workspace_id = info.context.workspace_id(Scope.MANAGE)
+        method = Endpoint.Method.POST if method is None else method
+        return Endpoint.create_webhook(workspace_id=workspace_id, name=name, url=url, method=method)
+
+
+class UpdateEndpoint(graphene.Mutation):
+    """Change what is given of an endpoint; the rest stays."""
+
+    class Arguments:
+        id = graphene.ID(required=True)
+        name = graphene.String()
+        url = graphene.String()
+        method = graphene.String()
+
+    Output = EndpointOutput
+
+    @staticmethod
+    @transaction.atomic
+    def mutate(_root: None, info: Any, id: str, **changes: str | None) -> Endpoint:
+        endpoint = one(endpoints_to_change(info), id, "id")
+        endpoint.change(**changes)
+        return endpoint
+
+
+class DeleteEndpoints(graphene.Mutation):
+    """Delete a list of endpoints. What they are still owed is cancelled."""
+
+    class Arguments:
+        ids = graphene.List(graphene.ID)
+        endpoint_ids = graphene.List(graphene.ID, description="Another name for ids; give one of the two.")
+
+    Output = Ok
+
+    @staticmethod
+    @transaction.atomic
+    def mutate(_root: None, info: Any, ids: Ids | None = None, endpoint_ids: Ids | None = None) -> dict[str, bool]:
+        endpoints = endpoints_to_change(info)
+        if (ids is None) == (endpoint_ids is None):
+            given = "both ids and endpointIds" if ids is not None else "neither ids nor endpointIds"
+            raise BadInput(f"deleteEndpoints has {given}; give one of the two.", "ids")
+        field = "ids" if ids is not None else "endpointIds"
+        Endpoint.remove(chosen(endpoints, ids if ids is not None else endpoint_ids or [], field))
+        return OK
+
+
+class PauseEndpoints(graphene.Mutation):
+    """Let the events of these endpoints wait until they are resumed."""
+
+    class Arguments:
+        ids = graphene.List(graphene.ID, required=True)
+
+    Output = Ok
+
+    @staticmethod
+    @transaction.atomic
+    def mutate(_root: None, info: Any, ids: Ids) -> dict[str, bool]:
+        Endpoint.change_state(chosen(endpoints_to_change(info), ids, "ids"), Endpoint.State.PAUSED)
+        return OK
+
+
+class ResumeEndpoints(graphene.Mutation):
+    """Make these endpoints active, whether they were paused or disabled."""
+
+    class Arguments:
+        ids = graphene.List(graphene.ID, required=True)
+
+    Output = Ok
+
+    @staticmethod
+    @transaction.atomic
+    def mutate(_root: None, info: Any, ids: Ids) -> dict[str, bool]:
+        Endpoint.change_state(chosen(endpoints_to_change(info), ids, "ids"), Endpoint.State.ACTIVE)
+        return OK
