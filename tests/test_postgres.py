@@ -1,6 +1,6 @@
 """The PostgreSQL beside the service, used by real processes that come, go and are killed."""
 
-import operator
+import fcntl
 import os
 import pwd
 import runpy
@@ -18,7 +18,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from event_service.postgres import place, watcher
-from tests.service import wait_until
+from tests.service import DEADLINE_S, wait_until
 
 ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not ROOT, reason="only root can become another user")
@@ -102,7 +102,12 @@ def watchers_of(data_dir: Path) -> list[psutil.Process]:
 
 
 def wait_until_stopped(data_dir: Path) -> None:
-    wait_until(lambda: server_of(data_dir) or watchers_of(data_dir), operator.not_)
+    """Block on the watcher's lock, which it gives back when the server is gone; SIGALRM ends a test that hangs."""
+    signal.alarm(DEADLINE_S)
+    with (data_dir / "postgres").resolve().with_name("postgres.watch").open() as watch:
+        fcntl.flock(watch, fcntl.LOCK_EX)
+    signal.alarm(0)
+    assert server_of(data_dir) is None
 
 
 @pytest.fixture
