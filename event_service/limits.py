@@ -19,6 +19,7 @@ from graphql import (
     SelectionSetNode,
     ValidationContext,
     ValidationRule,
+    ValueNode,
     get_named_type,
     is_list_type,
 )
@@ -30,6 +31,7 @@ MAX_COMMENTS = 200
 MAX_DEPTH = 8  # fields beneath fields
 MAX_ALIASES = 15
 MAX_COST = 10_000  # rows that the answer may hold
+INTROSPECTION = 4_000  # what one look at the schema is taken to cost: tools need one or two
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +88,10 @@ class Limits(ValidationRule):
     def _weigh_field(self, parent: GraphQLNamedType | None, node: FieldNode) -> Weight:
         aliases = 0 if node.alias is None else 1
         field = getattr(parent, "fields", {}).get(node.name.value)
-        if field is None or node.selection_set is None:  # a leaf, an unknown name, or introspection, which
-            return Weight(1, aliases, 0)  # graphql-core's MaxIntrospectionDepthRule judges
+        if field is None and node.name.value in ("__schema", "__type"):
+            return Weight(1, aliases, INTROSPECTION)  # graphql-core's MaxIntrospectionDepthRule judges the rest
+        if field is None or node.selection_set is None:
+            return Weight(1, aliases)  # a leaf, or an unknown name, which is another rule's error
         beneath = self._weigh(get_named_type(field.type), node.selection_set)
         return Weight(beneath.depth + 1, beneath.aliases + aliases, _cost(field, node, beneath.cost))
 
@@ -113,5 +117,12 @@ def _page_size(node: FieldNode) -> int:
                 return MAX_LIMIT
             for member in argument.value.fields:
                 if member.name.value == "limit":
-                    return int(member.value.value) if isinstance(member.value, IntValueNode) else MAX_LIMIT
+                    return _bounded(member.value)
     return DEFAULT_LIMIT
+
+
+def _bounded(limit: ValueNode) -> int:
+    """Return what is written as a limit as far as any page goes: the list itself refuses the rest."""
+    if not isinstance(limit, IntValueNode) or len(limit.value) > 9:
+        return MAX_LIMIT
+    return max(0, min(MAX_LIMIT, int(limit.value)))

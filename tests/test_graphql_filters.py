@@ -37,6 +37,7 @@ def four(workspace):
     return {row.name: row for row in Endpoint.objects.all()}
 
 
+HEX = "52c6548d3e174b9b9268ce51d6900530"
 DAY_B = "2024-05-23T08:55:23.460103+00:00"
 DAY_B_ELSEWHERE = "2024-05-23T10:55:23.460103+02:00"
 
@@ -89,6 +90,7 @@ def test_ids_are_filtered_by_one_or_several(names, four):
         ('filters: {id: {exact: "7"}}', "filters.id.exact '7' is not a UUID", "filters.id.exact"),
         ('filters: {id: {exact: ""}}', "filters.id.exact '' is not a UUID", "filters.id.exact"),
         ('filters: {id: {in: ["x"]}}', "filters.id.in 'x' is not a UUID", "filters.id.in"),
+        (f'filters: {{id: {{exact: "{HEX}"}}}}', f"filters.id.exact '{HEX}' is not a UUID", "filters.id.exact"),
         ('filters: {name: {exact: "\\u0000"}}', "filters.name.exact holds a NUL character", "filters.name.exact"),
         ('filters: {name: {in: ["\\u0000"]}}', "filters.name.in holds a NUL character", "filters.name.in"),
         ("pagination: {limit: 201}", "limit is 201; it is between 0 and 200.", "pagination.limit"),

@@ -124,6 +124,10 @@ EXPENSIVE = {
     "depth": NESTED.replace("{ id }", "{ endpoints { eventFilters { id } } }"),
     "rows": "{ eventsFilters(pagination: {limit: 200}) { collectionItems { endpoints { eventFilters { id }}}}}",
     "rows by default": "{ events { collectionItems { deliveries { attempts { id }}}}}",
+    "negative rows": "{ endpoints(pagination: {limit: -1000000}) { collectionItems { id } } "
+    "eventsFilters(pagination: {limit: 200}) { collectionItems { endpoints { eventFilters { id }}}}}",
+    "introspection": "{" + " ".join(f"a{i}: __schema {{ types {{ name }} }}" for i in range(3)) + "}",
+    "a limit without end": "{ endpoints(pagination: {limit: " + "9" * 5_000 + "}) { collectionItems { id } } }",
     "conflicting arguments": "{" + " ".join(f"endpoints(pagination: {{limit: {i}}})" for i in range(180)) + "}",
     "comments": "#\n" * 1_000 + "{__typename}",
 }
