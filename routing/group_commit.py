@@ -12,7 +12,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 
 from endpoints.auth import Grant
 from endpoints.errors import Conflict, ServiceError, Unavailable
-from endpoints.models import ApiKey, Scope
+from endpoints.models import Scope
 from routing.models import Event, Recorded
 from routing.submissions import NewEvent
 
@@ -63,12 +63,15 @@ class GroupCommit:
                 requests.append(self._waiting.get())
                 events += len(requests[-1].events)
             self._record(requests)
+            if self._waiting.empty():
+                connection.close()  # back to the pool, which checks a connection before it hands it out again
 
     def _record(self, requests: Sequence[_Request]) -> None:
         try:
             answers = _record_all(requests)
         except (OperationalError, InterfaceError) as error:
             logger.warning("%s requests were answered 503: %s", len(requests), error)
+            connection.close()
             answers = [Unavailable("The database does not answer; try again in a second.")] * len(requests)
         except DatabaseError:
             if len(requests) > 1:  # one of them can't be stored: the others must not pay for it
@@ -77,8 +80,6 @@ class GroupCommit:
                 return
             logger.exception("A request's events could not be stored")
             answers = [Unavailable("The events could not be stored; the operator's log says why.")]
-        finally:
-            connection.close()  # back to the pool, which checks a connection before it hands it out again
         requests[0].loop.call_soon_threadsafe(_resolve, requests, answers)
 
 
@@ -92,7 +93,9 @@ def _record_all(requests: Sequence[_Request]) -> list[Answers | ServiceError]:
 
 def _refusals(grants: set[Grant]) -> dict[UUID, ServiceError]:
     """Ask again, in the transaction that stores the events, whether the keys may publish."""
-    scopes = dict(ApiKey.objects.usable().filter(pk__in=[grant.key_id for grant in grants]).values_list("pk", "scopes"))
+    with connection.cursor() as cursor:
+        cursor.execute(_SCOPES, [[grant.key_id for grant in grants]])
+        scopes = dict(cursor.fetchall())
     refusals = {}
     for grant in grants:
         try:
@@ -110,3 +113,10 @@ def _resolve(requests: Sequence[_Request], answers: Sequence[Answers | ServiceEr
             request.answer.set_exception(answer)
         else:
             request.answer.set_result(answer)
+
+
+# ApiKeyQuerySet.usable(), as SQL: Django takes five times as long to write it as PostgreSQL to answer it.
+_SCOPES = """
+SELECT id, scopes FROM endpoints_apikey
+WHERE id = ANY(%s) AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+"""
