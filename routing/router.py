@@ -10,7 +10,7 @@ import msgspec
 from django.db import connection
 from uuid_utils.compat import uuid7
 
-from endpoints.models import Endpoint, FilterLink, Workspace
+from endpoints.models import Endpoint, FilterLink
 from endpoints.patterns import Fields, parse_definition
 from routing.submissions import NewEvent
 
@@ -63,8 +63,9 @@ def route(*, events: Sequence[NewEvent], **_: Any) -> None:
 
 def _routes(workspace_ids: set[UUID]) -> dict[UUID, Routes]:
     """Return the routes of each workspace, compiled anew where the version that this transaction sees is another."""
-    versions = Workspace.objects.filter(pk__in=workspace_ids).values_list("pk", "version")
-    return {workspace_id: _routes_at(workspace_id, version) for workspace_id, version in versions}
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id, version FROM endpoints_workspace WHERE id = ANY(%s)", [list(workspace_ids)])
+        return {workspace_id: _routes_at(workspace_id, version) for workspace_id, version in cursor.fetchall()}
 
 
 def _routes_at(workspace_id: UUID, version: int) -> Routes:
@@ -114,13 +115,14 @@ def _write(owed: Sequence[tuple[NewEvent, Target]]) -> None:
         )
         later[target.endpoint_id] += 1
     web_sockets = {target.endpoint_id for _, target in owed if target.type == Endpoint.Type.WEB_SOCKET}
+    hints = []
+    if len(web_sockets) < len(later):
+        hints.append({"channel": WEBHOOK_HINT, "payload": ""})
+    if web_sockets:
+        named = ",".join(map(str, web_sockets)) if len(web_sockets) <= _MAX_HINTED else ""
+        hints.append({"channel": WEB_SOCKET_HINT, "payload": named})
     with connection.cursor() as cursor:
-        cursor.execute(_WRITE, [msgspec.json.encode(rows).decode()])
-        if len(web_sockets) < len(later):
-            cursor.execute("SELECT pg_notify(%s, '')", [WEBHOOK_HINT])
-        if web_sockets:
-            named = ",".join(map(str, web_sockets)) if len(web_sockets) <= _MAX_HINTED else ""
-            cursor.execute("SELECT pg_notify(%s, %s)", [WEB_SOCKET_HINT, named])
+        cursor.execute(_WRITE, [msgspec.json.encode(rows).decode(), msgspec.json.encode(hints).decode()])
 
 
 # The cursor rows are locked in the order of endpoints, so that two batches never wait for each other in a ring,
@@ -134,13 +136,15 @@ WITH owed AS MATERIALIZED (
     SELECT endpoint_id, count(*) FROM owed GROUP BY endpoint_id ORDER BY endpoint_id
     ON CONFLICT (endpoint_id) DO UPDATE SET last_seq = cursor.last_seq + excluded.last_seq
     RETURNING endpoint_id, last_seq
+), written AS (
+    INSERT INTO routing_delivery
+        (id, workspace_id, event_id, endpoint_id, seq, attempts_made, state, reason, due_at, settled_at)
+    SELECT id, workspace_id, event_id, endpoint_id, last_seq - later, 0,
+           CASE kind WHEN 'DISABLED' THEN 'SKIPPED' ELSE 'PENDING' END,
+           CASE kind WHEN 'DISABLED' THEN 'ENDPOINT_DISABLED' ELSE '' END,
+           CASE kind WHEN 'WEB_HOOK' THEN statement_timestamp() END,
+           CASE kind WHEN 'DISABLED' THEN statement_timestamp() END
+    FROM owed JOIN numbered USING (endpoint_id)
 )
-INSERT INTO routing_delivery
-    (id, workspace_id, event_id, endpoint_id, seq, attempts_made, state, reason, due_at, settled_at)
-SELECT id, workspace_id, event_id, endpoint_id, last_seq - later, 0,
-       CASE kind WHEN 'DISABLED' THEN 'SKIPPED' ELSE 'PENDING' END,
-       CASE kind WHEN 'DISABLED' THEN 'ENDPOINT_DISABLED' ELSE '' END,
-       CASE kind WHEN 'WEB_HOOK' THEN statement_timestamp() END,
-       CASE kind WHEN 'DISABLED' THEN statement_timestamp() END
-FROM owed JOIN numbered USING (endpoint_id)
+SELECT pg_notify(channel, payload) FROM json_to_recordset(%s::json) AS hint(channel text, payload text)
 """
