@@ -17,13 +17,13 @@ from uuid import uuid4
 import msgspec
 import pytest
 from django.conf import settings
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from endpoints.models import ApiKey, Endpoint, EventFilter
-from routing import router
+from routing import reading, router
 from routing.admission import admit, keys_that_may_read, standings
 from routing.hub import Hub
 from routing.models import Attempt, Delivery, Event
@@ -156,6 +156,11 @@ def closed(websocket):
 
 def states(endpoint):
     return list(Delivery.objects.filter(endpoint=endpoint).order_by("seq").values_list("seq", "state"))
+
+
+async def admission(endpoint, key):
+    query = f"endpoint_id={endpoint.pk}".encode()
+    return await in_thread(admit, {"query_string": query, "headers": [(b"token", key.encode())], "subprotocols": []})
 
 
 # --- which events come
@@ -335,11 +340,7 @@ def test_sending_is_delivering_once_however_many_sockets_there_are(own_web, web,
 
 def test_who_leaves_in_the_middle_settles_what_was_sent(web_socket, key, publish):
     async def send_one_of_two():
-        query = f"endpoint_id={web_socket.pk}".encode()
-        admission = await in_thread(
-            admit, {"query_string": query, "subprotocols": [], "headers": [(b"token", key.encode())]}
-        )
-        async with Hub().reader(admission, end=pytest.fail) as reader:
+        async with Hub().reader(await admission(web_socket, key), end=pytest.fail) as reader:
             reader.sent(await reader.next(), started_at=timezone.now(), duration_ms=1)
 
     publish(b"1", b"2")
@@ -370,6 +371,18 @@ def test_what_comes_when_the_socket_is_closing_stays_owed(own_web, web_socket, k
         assert own_web.process.wait(DEADLINE_S) == 0
         del unreading
     assert states(web_socket)[5] == (6, "PENDING")
+
+
+def test_a_client_that_vanishes_is_no_error(own_web, web_socket, key, publish):
+    with own_web.listen(web_socket, key, max_queue=1) as vanishing, own_web.listen(web_socket, key) as staying:
+        publish(*[b'"' + b"x" * 200_000 + b'"'] * 60)
+        cursors(staying, 60)
+        vanishing.socket.shutdown(socket.SHUT_RDWR)
+        publish(b"61")
+        assert cursors(staying, 1) == [61]
+        own_web.drain()
+        own_web.process.wait(DEADLINE_S)
+    assert own_web.log() == ""
 
 
 # --- hints are hints
@@ -408,6 +421,18 @@ def test_nothing_is_missing_when_the_database_drops_its_connections(web, web_soc
             publish(*[b"1"] * 10)
             assert cursors(first, 20) == list(range(start + 1, start + 21))
         assert cursors(second, 40) == list(range(1, 41))
+
+
+def test_database_work_is_tried_until_it_succeeds(monkeypatch):
+    answers = iter([OperationalError("starting up"), InterfaceError("closed"), None])
+
+    def work():
+        if problem := next(answers):
+            raise problem
+        return "done"
+
+    monkeypatch.setattr(reading, "RETRY_S", 0)
+    assert asyncio.run(reading.insist(work)) == "done"
 
 
 def terminate_connections():
@@ -584,12 +609,31 @@ def test_a_disabled_endpoint_ends_its_sockets_and_refuses_others(web, web_socket
 
 
 def test_a_paused_endpoint_is_silent_until_it_is_resumed(web, web_socket, key, publish):
-    with web.listen(web_socket, key) as before:
+    with web.listen(web_socket, key) as websocket:
         Endpoint.change_state([web_socket], Endpoint.State.PAUSED)
         publish(b"1", b"2")
-        assert_quiet(before)
-        with web.listen(web_socket, key) as meanwhile:
-            Endpoint.change_state([web_socket], Endpoint.State.ACTIVE)
-            assert cursors(before, 2) == [1, 2]
-            assert cursors(meanwhile, 2) == [1, 2]
-    assert [seq for seq, _ in states(web_socket)] == [1, 2]
+        assert_quiet(websocket)
+        assert states(web_socket) == [(1, "PENDING"), (2, "PENDING")]
+        Endpoint.change_state([web_socket], Endpoint.State.ACTIVE)
+        assert cursors(websocket, 2) == [1, 2]
+
+
+def test_who_joins_a_paused_endpoint_gets_its_events_when_it_is_resumed(web, web_socket, key, publish):
+    Endpoint.change_state([web_socket], Endpoint.State.PAUSED)
+    publish(b"1")
+    with web.listen(web_socket, key) as websocket:
+        Endpoint.change_state([web_socket], Endpoint.State.ACTIVE)
+        assert cursors(websocket, 1) == [1]
+
+
+def test_no_socket_hangs_on_a_hub_that_failed(web_socket, key, monkeypatch):
+    async def fail(hub):
+        raise ZeroDivisionError
+
+    async def how_it_ends():
+        refusal = asyncio.get_running_loop().create_future()
+        async with Hub().reader(await admission(web_socket, key), end=refusal.set_result):
+            return await refusal
+
+    monkeypatch.setattr(Hub, "_poll", fail)
+    assert asyncio.run(how_it_ends()).code == 1011
