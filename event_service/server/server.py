@@ -151,5 +151,5 @@ async def _cancel_the_rest() -> None:
 
 def _log_failure(event: LogEvent) -> None:
     """Twisted drops the connection for an error in its callbacks; one line says so."""
-    if failure := event.get("log_failure"):
+    if failure := event.get("log_failure") or event.get("failure"):  # the latter from Twisted's older half
         logger.error("%s: %s", failure.type.__name__, failure.getErrorMessage())

@@ -25,6 +25,8 @@ class WebSocket(WebSocketProtocol):
     Twisted calls pauseProducing, resumeProducing and stopProducing as its send buffer fills and empties.
     """
 
+    server: Any = None  # daphne sets it once the handshake has turned out to be one
+
     def __init__(self) -> None:
         super().__init__()
         self.drained = asyncio.Event()
@@ -38,7 +40,8 @@ class WebSocket(WebSocketProtocol):
 
     def onClose(self, clean: bool, code: int | None, reason: str | None) -> None:
         self.drained.set()
-        super().onClose(clean, code, reason)
+        if self.server is not None:
+            super().onClose(clean, code, reason)
 
     def pauseProducing(self) -> None:
         self.drained.clear()
