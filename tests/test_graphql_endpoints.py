@@ -172,6 +172,9 @@ def test_a_deleted_endpoint_is_gone_everywhere(graphql, webhook, paid):
         assert refused(graphql(f"mutation {{ {call} }}"))[::2] == ("NOT_FOUND", f"There is no endpoint {id_}.")
     assert refused(graphql(f'{{ endpointSecret(id: "{id_}") {{ secret }} }}'))[0] == "NOT_FOUND"
     assert not FilterLink.objects.exists()
+    FilterLink.link([webhook], paid)  # as somebody might who goes past the API
+    answer = graphql("{ eventsFilters { collectionItems { endpoints { id } } } }")
+    assert answer == {"data": {"eventsFilters": {"collectionItems": [{"endpoints": []}]}}}
 
 
 def test_the_secret_of_a_webhook_is_shown_to_who_asks_for_it(graphql, webhook):
@@ -232,6 +235,15 @@ def test_a_filter_is_written_in_the_query_itself(graphql, workspace):
     answer = graphql(query, type="a")
     meta = {"pattern": {"type": ["a", "b"], "data": {"n": [-1.5]}}}
     assert answer == {"data": {"createEventFilters": {"meta": meta}}}
+
+
+def test_a_variable_that_is_not_given_is_null_inside_json(graphql, workspace):
+    query = """
+    mutation($v: JSON) {
+      createEventFilters(name: "n", eventFiltersInput: {pattern: {data: {a: [$v]}}}) { meta }
+    }
+    """
+    assert graphql(query) == {"data": {"createEventFilters": {"meta": {"pattern": {"data": {"a": [None]}}}}}}
 
 
 @pytest.mark.parametrize(
@@ -300,6 +312,15 @@ def test_linking_what_is_linked_and_unlinking_what_is_not_are_fine(graphql, paid
     for _ in range(2):
         assert graphql(unlink, e=one, f=str(paid.pk)) == {"data": {"unlinkEndpointsToEventFilters": {"ok": True}}}
     assert set(paid.endpoints.all()) == {web_socket}
+
+
+def test_what_a_change_names_is_locked_until_it_is_done(graphql, paid, webhook, django_assert_max_num_queries):
+    """Or an endpoint could be deleted while it is linked. Deliveries to it, which take a key lock, don't wait."""
+    with django_assert_max_num_queries(20) as done:
+        graphql(LINK, e=[str(webhook.pk)], f=str(paid.pk))
+    locked = [query["sql"] for query in done.captured_queries if "FOR NO KEY UPDATE OF" in query["sql"]]
+    assert ["endpoints_endpoint" in sql for sql in locked] == [True, False]
+    assert ["endpoints_eventfilter" in sql for sql in locked] == [False, True]
 
 
 @pytest.mark.parametrize("mutation", ["linkEndpoints", "unlinkEndpoints"])

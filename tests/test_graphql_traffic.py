@@ -368,3 +368,10 @@ def test_a_list_takes_as_many_queries_for_one_row_as_for_fifty(
     with django_assert_num_queries(KEY + queries):
         answer = graphql(f"{{ {query} }}")
     assert "errors" not in answer
+
+
+def test_a_list_reads_the_data_of_its_events_when_it_is_asked_for(graphql, workspace, django_assert_num_queries):
+    stored(workspace)
+    with django_assert_num_queries(KEY + 1) as done:
+        graphql("{ events { collectionItems { id } } }")
+    assert '"data"' not in done.captured_queries[-1]["sql"]
