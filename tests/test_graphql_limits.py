@@ -92,6 +92,10 @@ def test_the_url_is_not_looked_at(client, key, workspace):
         {"query": "subscription { events }"},
         {"query": "query A {__typename} query B {__typename}"},
         {"query": "{__typename}", "operationName": "Absent"},
+        {
+            "query": "query($n: BigInt) { deliveries(filters: {seq: {gt: $n}}) { totalCount } }",
+            "variables": {"n": "many"},
+        },
         {"query": "query ($id: ID!) { endpointSecret(id: $id) { secret } }"},
         {"query": '{ events(filters: {date: {gt: "2024-05-22T08:55:23"}}) { totalCount } }'},
         {"query": '{ endpoints(filters: {name: {exact: "\\ud800"}}) { totalCount } }'},
@@ -114,14 +118,19 @@ def doubling(levels):
     return f"{{...F0}} {' '.join(fragments)} fragment F{levels} on Query {{ endpoints {{ totalCount }} }}"
 
 
-NESTED = "{ eventsFilters { collectionItems { endpoints { eventFilters { endpoints { eventFilters { id }}}}}}}"
+def deep(levels):
+    """A query of as many levels of fields, which costs no rows."""
+    lists = ["eventsFilters(pagination: {limit: 0})", "collectionItems", *["endpoints", "eventFilters"] * levels]
+    return "".join(f"{{ {name} " for name in lists[: levels - 1]) + "{ id " + "}" * levels
+
+
 EXPENSIVE = {
     "aliases": "{" + " ".join(f"a{i}: __typename" for i in range(300)) + "}",
     "aliases in a fragment": "{...F} fragment F on Query {" + " ".join(f"a{i}: __typename" for i in range(16)) + "}",
     "many aliases": "{" + " ".join(f"a{i}: __typename" for i in range(10_000)) + "}",
     "tokens": "{" + "__typename " * 50_000 + "}",
     "doubling fragments": doubling(18).replace("totalCount", "x: totalCount"),
-    "depth": NESTED.replace("{ id }", "{ endpoints { eventFilters { id } } }"),
+    "depth": deep(9),
     "rows": "{ eventsFilters(pagination: {limit: 200}) { collectionItems { endpoints { eventFilters { id }}}}}",
     "rows by default": "{ events { collectionItems { deliveries { attempts { id }}}}}",
     "negative rows": "{ endpoints(pagination: {limit: -1000000}) { collectionItems { id } } "
@@ -145,6 +154,10 @@ def test_what_a_page_of_the_api_needs_is_within_the_limits(graphql):
     assert graphql(nested) == {"data": {"eventsFilters": {"collectionItems": []}}}
     one = "{ events(pagination: {limit: 5}) { collectionItems { deliveries { attempts { id } } } } }"
     assert graphql(one) == {"data": {"events": {"collectionItems": []}}}
+
+
+def test_a_query_may_be_as_deep_as_the_limit(graphql):
+    assert graphql(deep(8)) == {"data": {"eventsFilters": {"collectionItems": []}}}
 
 
 def test_a_limit_in_a_variable_weighs_as_the_most(client):
