@@ -17,7 +17,7 @@ from routing.queue import LEASE_S, Job, Result, cancel_deleted, claim, settle
 from routing.submissions import Submission, check
 from tests.together import together
 
-committed = pytest.mark.django_db(transaction=True)
+committed = pytest.mark.django_db(transaction=True, available_apps=["endpoints", "routing"])
 
 
 def record(workspace, count=1):

@@ -15,7 +15,7 @@ from routing.signals import events_recorded
 from routing.submissions import Submission, check
 from tests.together import together
 
-committed = pytest.mark.django_db(transaction=True)
+committed = pytest.mark.django_db(transaction=True, available_apps=["endpoints", "routing"])
 
 
 def record(workspace, *types, **fields):

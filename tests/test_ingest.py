@@ -1,0 +1,608 @@
+"""The event door: POST /event-service/events, from the bytes of a request to its answer."""
+
+import asyncio
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from asgiref.sync import async_to_sync
+from asgiref.testing import ApplicationCommunicator
+from django.db import OperationalError, connection
+from django.db.models.functions import Now
+
+from endpoints.models import ApiKey, Endpoint, Scope
+from routing.ingest import MAX_BODY_BYTES, MAX_EVENTS, PATH, EventDoor
+from routing.models import Delivery, Event, IdempotencyRecord
+from routing.submissions import MAX_DATA_BYTES
+from tests.together import together
+
+DOOR = EventDoor()
+EVENT = {"type": "order.paid"}
+# The door's database work is done in threads of its own, which see what is committed.
+pytestmark = pytest.mark.django_db(transaction=True, available_apps=["endpoints", "routing"])
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: Any
+
+
+async def ask(body, key, *, door=DOOR, method="POST", chunks=None, **headers):
+    sent = {"host": "localhost", "content_type": "application/json", **headers}
+    if key:
+        sent["authorization"] = f"Bearer {key}"
+    names = {name.replace("_", "-").encode(): value.encode("latin-1") for name, value in sent.items() if value}
+    scope = {"type": "http", "method": method, "path": PATH, "headers": list(names.items())}
+    communicator = ApplicationCommunicator(door, scope)
+    for chunk in chunks or [body if isinstance(body, bytes) else json.dumps(body).encode()]:
+        await communicator.send_input({"type": "http.request", "body": chunk, "more_body": True})
+    await communicator.send_input({"type": "http.request"})
+    await communicator.wait(30)
+    start, end = await communicator.receive_output(), await communicator.receive_output()
+    answered = {name.decode(): value.decode() for name, value in start["headers"]}
+    assert answered["content-length"] == str(len(end["body"]))
+    return Answer(start["status"], answered, json.loads(end["body"]))
+
+
+post = async_to_sync(ask)
+
+
+@async_to_sync
+async def post_at_once(*requests, door=DOOR):
+    return await asyncio.gather(*[ask(body, key, door=door) for body, key in requests])
+
+
+def accepted(answer):
+    """Return the ids of an answer that accepted everything."""
+    assert answer.status == 202, answer
+    return [event["id"] for event in answer.body["events"]]
+
+
+def refused(answer):
+    """Return how everything was refused. Nothing was written, then."""
+    assert not Event.objects.exists()
+    assert not IdempotencyRecord.objects.exists()
+    error = answer.body["error"]
+    return answer.status, error["code"], error.get("field")
+
+
+def told(answer):
+    """Return what was said of each event: True for a duplicate, False for a new one, or code and field."""
+    return [
+        (item["error"]["code"], item["error"].get("field")) if "error" in item else item["duplicate"]
+        for item in answer.body["events"]
+    ]
+
+
+@contextmanager
+def trap(table, action, *, when="true"):
+    """Have the database do `action` before each row that is inserted into `table`."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"CREATE FUNCTION trap() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {action}; RETURN NEW; END $$;"
+            f"CREATE TRIGGER trap BEFORE INSERT ON {table} FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION trap()"
+        )
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP FUNCTION trap() CASCADE")
+
+
+@pytest.fixture
+def database_down(monkeypatch, db):
+    """Nobody can connect, and who was connected is not any more."""
+    parameters = {name: value for name, value in connection.get_connection_params().items() if name != "pool"}
+    name = parameters["dbname"]
+    monkeypatch.setattr(connection.pool, "timeout", 0.2)
+
+    @contextmanager
+    def down():
+        connection.close()
+        with psycopg.connect(**parameters | {"dbname": "postgres"}, autocommit=True) as outside:
+            outside.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+            outside.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+            try:
+                yield
+            finally:
+                outside.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+                connection.close()
+                connection.close_pool()  # a new one does not wait before it tries again
+
+    return down
+
+
+# --- one event
+
+
+def test_an_accepted_event_is_stored_with_what_is_owed(workspace, key, webhook):
+    answer = post(
+        b'{"type": "order.paid", "data": {"total": 1.00}, "source": "shop", "subject": "order/1", '
+        b'"orderingKey": "1", "date": "2026-11-22T12:00:00+02:00", "id": "mine"}',
+        key,
+    )
+
+    event = Event.objects.get()
+    assert answer == Answer(
+        202,
+        {"content-type": "application/json", "content-length": answer.headers["content-length"]},
+        {"events": [{"id": str(event.pk), "duplicate": False}]},
+    )
+    assert (event.workspace_id, event.type, event.data) == (workspace.pk, "order.paid", '{"total": 1.00}')
+    assert (event.source, event.subject, event.ordering_key) == ("shop", "order/1", "1")
+    assert event.date.isoformat() == "2026-11-22T10:00:00+00:00"
+    assert list(Delivery.objects.values_list("event", "endpoint", "state")) == [(event.pk, webhook.pk, "PENDING")]
+
+
+def test_a_body_may_come_in_pieces(key):
+    assert accepted(post(None, key, chunks=[b'{"ty', b"", b'pe": "a"', b"}"]))
+
+
+def test_the_header_token_is_a_key_as_well(key):
+    assert accepted(post(EVENT, None, token=key))
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "application/json; charset=utf-8", "Application/JSON"])
+def test_json_is_json_however_it_is_spelled(key, media_type):
+    assert accepted(post(EVENT, key, content_type=media_type))
+
+
+# --- who may not
+
+
+@pytest.mark.parametrize("presented", [{}, {"authorization": "Basic dTpw"}, {"token": "evs_unknown"}])
+def test_without_a_valid_key_nothing_is_looked_at(db, presented):
+    answer = post(b"not JSON", None, **presented)
+
+    assert refused(answer) == (401, "UNAUTHENTICATED", None)
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+def test_a_key_without_the_scope_publish_is_forbidden(workspace):
+    _, key = ApiKey.issue(workspace=workspace, name="reader", scopes=["read", "manage", "subscribe"])
+
+    assert refused(post(EVENT, key)) == (403, "FORBIDDEN", None)
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"revoked_at": Now()}, 401),
+        ({"expires_at": Now() - timedelta(seconds=1)}, 401),
+        ({"scopes": ["read"]}, 403),
+    ],
+    ids=["revoked", "expired", "descoped"],
+)
+def test_a_key_that_lost_its_power_is_refused_at_once_although_it_was_just_used(key, change, status):
+    accepted(post(EVENT, key))
+    Event.objects.all().delete()
+
+    ApiKey.objects.update(**change)
+
+    assert refused(post(EVENT, key))[0] == status
+
+
+def test_a_key_that_lost_its_power_does_not_harm_others_who_publish_at_the_same_time(workspace, key):
+    revoked, text = ApiKey.issue(workspace=workspace, name="ci", scopes=["publish"])
+    accepted(post(EVENT, key))
+    accepted(post(EVENT, text))
+    revoked.revoke()
+
+    answers = post_at_once(*[(EVENT, key), (EVENT, text)] * 10)
+
+    assert [answer.status for answer in answers] == [202, 401] * 10
+    assert Event.objects.count() == 2 + 10
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "HEAD"])
+def test_events_are_posted(key, method):
+    answer = post(EVENT, key, method=method)
+
+    assert refused(answer) == (405, "BAD_USER_INPUT", None)
+    assert answer.headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize("host", ["evil.com", "localhost.evil.com", "localhost@evil.com", "", "localhost:x"])
+def test_a_host_that_is_not_ours_is_refused(settings, key, host):
+    settings.ALLOWED_HOSTS = ["localhost"]
+
+    assert refused(post(EVENT, key, host=host)) == (400, "BAD_USER_INPUT", None)
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:8000", "LocalHost"])
+def test_a_host_that_is_ours_is_served(settings, key, host):
+    settings.ALLOWED_HOSTS = ["localhost"]
+
+    assert accepted(post(EVENT, key, host=host))
+
+
+# --- what can't be read
+
+NO_REQUESTS = {
+    "nothing": b"",
+    "white space": b" \n",
+    "no JSON": b"hello",
+    "a byte order mark": b'\xef\xbb\xbf{"type": "a"}',
+    "no UTF-8": b'{"type": "\xff"}',
+    "UTF-16": '{"type": "a"}'.encode("utf-16"),
+    "half a surrogate pair": b'{"type": "\\ud800"}',
+    "half a surrogate pair in the data": b'{"type": "a", "data": "\\ud800"}',
+    "half an object": b'{"type": "a"',
+    "half an array": b'[{"type": "a"}',
+    "two objects": b'{"type": "a"} {"type": "b"}',
+    "one that is broken among good ones": b'[{"type": "a"}, {"type": NaN}]',
+    "no events": b"[]",
+    "100,000 arrays in each other": b"[" * 100_000,
+    "100,000 objects in each other": b'{"data":' * 100_000,
+}
+
+
+@pytest.mark.parametrize("body", NO_REQUESTS.values(), ids=NO_REQUESTS)
+def test_a_body_that_can_not_be_read_is_refused_as_a_whole(key, body):
+    assert refused(post(body, key)) == (400, "BAD_USER_INPUT", None)
+
+
+NO_EVENT = {
+    "null": (b"null", None),
+    "a number": (b"1", None),
+    "a string": (b'"order.paid"', None),
+    "an array in the array": (b"[[]]", None),
+    "no type": (b'{"data": 1}', "type"),
+    "an unknown field": (b'{"type": "a", "when": "now"}', None),
+    "a type of 300 characters": (b'{"type": "' + b"x" * 300 + b'"}', "type"),
+    "an empty type": (b'{"type": ""}', "type"),
+    "NUL in the type": (b'{"type": "a\\u0000"}', "type"),
+    "NUL in the data": (b'{"type": "a", "data": {"a": "\\u0000"}}', "data"),
+    "a number beyond all range": (b'{"type": "a", "data": 1e400000}', "data"),
+    "data one byte too long": (b'{"type": "a", "data": "' + b"x" * (MAX_DATA_BYTES - 1) + b'"}', "data"),
+    "a date without offset": (b'{"type": "a", "date": "2026-11-22T10:00:00"}', "date"),
+    "an id that is a number": (b'{"type": "a", "id": 1}', "id"),
+}
+
+
+@pytest.mark.parametrize(("body", "field"), NO_EVENT.values(), ids=NO_EVENT)
+def test_an_event_that_can_not_be_stored_is_refused_with_its_field(key, body, field):
+    answer = post(body, key)
+
+    assert (answer.status, told(answer)) == (400, [("BAD_USER_INPUT", field)])
+    assert not Event.objects.exists()
+
+
+def test_after_poison_the_door_takes_events_as_before(key):
+    for body in [*NO_REQUESTS.values(), *(body for body, _ in NO_EVENT.values())]:
+        assert post(body, key).status == 400
+
+    answers = [post(EVENT, key) for _ in range(20)]
+
+    assert [answer.status for answer in answers] == [202] * 20
+
+
+def test_a_body_of_exactly_the_limit_is_taken_and_one_byte_more_is_not(key):
+    body = b'{"type": "a"}'.ljust(MAX_BODY_BYTES)
+
+    assert refused(post(body + b" ", key)) == (413, "BAD_USER_INPUT", None)
+    assert accepted(post(body, key))
+
+
+def test_a_body_that_is_too_long_is_not_read_to_its_end(key):
+    endless = [b" " * 1_000_000] * 20
+
+    assert refused(post(None, key, chunks=endless))[0] == 413
+
+
+def test_data_of_exactly_the_limit_is_taken(key):
+    assert accepted(post(b'{"type": "a", "data": "' + b"x" * (MAX_DATA_BYTES - 2) + b'"}', key))
+
+
+@pytest.mark.parametrize("media_type", ["", "text/plain", "application/x-www-form-urlencoded", "text/json"])
+def test_another_media_type_is_not_read(key, media_type):
+    assert refused(post(EVENT, key, content_type=media_type)) == (415, "BAD_USER_INPUT", None)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "identity"])
+def test_an_encoded_body_is_not_read(key, encoding):
+    assert refused(post(EVENT, key, content_encoding=encoding)) == (415, "BAD_USER_INPUT", None)
+
+
+def test_a_request_that_ends_before_its_body_stores_nothing(key):
+    @async_to_sync
+    async def hang_up():
+        headers = [(b"host", b"localhost"), (b"token", key.encode()), (b"content-type", b"application/json")]
+        communicator = ApplicationCommunicator(
+            DOOR, {"type": "http", "method": "POST", "path": PATH, "headers": headers}
+        )
+        await communicator.send_input({"type": "http.request", "body": b'{"type": "a"}', "more_body": True})
+        await communicator.send_input({"type": "http.disconnect"})
+        return await communicator.receive_output(30)
+
+    assert hang_up()["status"] == 400
+    assert not Event.objects.exists()
+
+
+# --- many events
+
+
+def test_every_event_of_a_list_gets_its_answer_in_order(workspace, key):
+    known = accepted(post({"type": "known", "id": "k"}, key))
+
+    answer = post(
+        [
+            {"type": "a"},
+            {"type": ""},
+            {"type": "known", "id": "k"},
+            {"type": "unknown", "id": "k"},
+            {"type": "b", "id": "new"},
+            {"type": "b", "id": "new"},
+            {"type": "c", "id": "new"},
+            {"type": "d", "date": "now"},
+        ],
+        key,
+    )
+
+    assert (answer.status, told(answer)) == (
+        202,
+        [
+            False,
+            ("BAD_USER_INPUT", "type"),
+            True,
+            ("CONFLICT", "id"),
+            False,
+            True,
+            ("CONFLICT", "id"),
+            ("BAD_USER_INPUT", "date"),
+        ],
+    )
+    ids = [item.get("id") for item in answer.body["events"]]
+    assert ids[2] == known[0]
+    assert ids[4] == ids[5]
+    assert [str(event.pk) for event in Event.objects.order_by("pk")] == [*known, ids[0], ids[4]]
+
+
+def test_a_list_has_as_many_events_as_the_limit_and_no_more(key):
+    assert refused(post([EVENT] * (MAX_EVENTS + 1), key)) == (400, "BAD_USER_INPUT", None)
+
+    assert len(set(accepted(post([EVENT] * MAX_EVENTS, key)))) == MAX_EVENTS
+
+
+def test_events_of_a_list_are_numbered_in_its_order(key, webhook):
+    ids = accepted(post([EVENT] * 20, key))
+
+    assert list(map(str, Delivery.objects.order_by("seq").values_list("event", flat=True))) == ids
+
+
+# --- the producer's own id
+
+
+@pytest.mark.parametrize("repeat", [{"body": {**EVENT, "id": "k"}}, {"body": EVENT, "idempotency_key": "k"}])
+def test_a_repeat_is_answered_with_the_first_result(key, webhook, repeat):
+    first = post({**EVENT, "id": "k"}, key)
+
+    again = post(repeat.pop("body"), key, **repeat)
+
+    assert (again.status, again.body) == (202, {"events": [{"id": accepted(first)[0], "duplicate": True}]})
+    assert (Event.objects.count(), Delivery.objects.count()) == (1, 1)
+
+
+def test_the_same_id_with_other_content_is_a_conflict(key):
+    post({**EVENT, "id": "k", "data": 1}, key)
+
+    answer = post({**EVENT, "data": 2}, key, idempotency_key="k")
+
+    assert (answer.status, told(answer)) == (409, [("CONFLICT", "id")])
+    assert Event.objects.get().data == "1"
+
+
+def test_the_same_id_in_another_workspace_is_another_event(key, foreign_workspace):
+    _, foreign_key = ApiKey.issue(workspace=foreign_workspace, name="theirs", scopes=["publish"])
+
+    ours, theirs = (post({**EVENT, "id": "k", "data": n}, used) for n, used in enumerate([key, foreign_key]))
+
+    assert (told(ours), told(theirs)) == ([False], [False])
+    assert accepted(ours) != accepted(theirs)
+
+
+def test_an_idempotency_key_names_one_event(key):
+    assert refused(post([EVENT, EVENT], key, idempotency_key="k")) == (400, "BAD_USER_INPUT", "Idempotency-Key")
+
+
+def test_an_idempotency_key_and_an_id_that_differ_are_refused(key):
+    assert refused(post({**EVENT, "id": "other"}, key, idempotency_key="k")) == (400, "BAD_USER_INPUT", "id")
+
+
+def test_of_50_that_send_the_same_id_at_once_one_is_stored(key, webhook):
+    def post_10_to_a_door_of_its_own():
+        return post_at_once(*[({**EVENT, "id": "k"}, key)] * 10, door=EventDoor())
+
+    answers = sum(together(*[post_10_to_a_door_of_its_own] * 5), [])
+
+    (event,) = Event.objects.all()
+    assert {accepted(answer)[0] for answer in answers} == {str(event.pk)}
+    assert sorted(told(answer)[0] for answer in answers) == [False] + [True] * 49
+    assert Delivery.objects.count() == 1
+
+
+def test_of_50_that_send_other_content_under_the_same_id_at_once_one_is_stored(key):
+    def post_10_to_a_door_of_its_own(first):
+        return lambda: post_at_once(
+            *[({**EVENT, "id": "k", "data": n}, key) for n in range(first, first + 10)], door=EventDoor()
+        )
+
+    answers = sum(together(*[post_10_to_a_door_of_its_own(first) for first in range(0, 50, 10)]), [])
+
+    assert sorted(answer.status for answer in answers) == [202] + [409] * 49
+    assert [answer.status for answer in answers].index(202) == int(Event.objects.get().data)
+
+
+# --- when the database fails
+
+
+def test_a_database_that_dies_halfway_leaves_nothing_and_the_repeat_is_new(key, webhook):
+    with trap("routing_delivery", "PERFORM pg_terminate_backend(pg_backend_pid())"):
+        answer = post({**EVENT, "id": "k"}, key)
+
+    assert refused(answer) == (503, "UNAVAILABLE", None)
+    assert answer.headers["retry-after"] == "1"
+    assert told(post({**EVENT, "id": "k"}, key)) == [False]
+    assert (Event.objects.count(), Delivery.objects.count()) == (1, 1)
+
+
+def test_without_the_database_events_are_refused_and_later_taken_again(database_down, key):
+    accepted(post(EVENT, key))
+
+    with database_down():
+        answer = post({**EVENT, "id": "k"}, key)
+
+    assert (answer.status, answer.body["error"]["code"], answer.headers["retry-after"]) == (503, "UNAVAILABLE", "1")
+    assert told(post({**EVENT, "id": "k"}, key)) == [False]
+
+
+@pytest.mark.xfail(strict=True, raises=OperationalError, reason="the door does not catch what authenticate() raises")
+def test_without_the_database_a_key_that_was_not_seen_before_is_told_to_try_again(database_down, key):
+    with database_down():
+        answer = post(EVENT, key)
+
+    assert (answer.status, answer.body["error"]["code"], answer.headers["retry-after"]) == (503, "UNAVAILABLE", "1")
+
+
+def test_an_event_that_can_not_be_stored_does_not_harm_those_it_was_committed_with(workspace, key):
+    post(EVENT, key)  # so that the key is known and all of the next arrive together
+    _, other_key = ApiKey.issue(workspace=workspace, name="other", scopes=["publish"])
+    post(EVENT, other_key)
+    bad = {"type": "unstorable"}
+
+    with trap("routing_event", "RAISE 'no room'", when="NEW.type = 'unstorable'"):
+        answers = post_at_once(*[(EVENT, key)] * 10, (bad, other_key), *[(EVENT, key)] * 10)
+
+    assert [answer.status for answer in answers] == [202] * 10 + [503] + [202] * 10
+    assert Event.objects.count() == 2 + 20
+
+
+def test_requests_that_arrive_together_get_their_own_answers(workspace, foreign_workspace, key):
+    _, foreign_key = ApiKey.issue(workspace=foreign_workspace, name="theirs", scopes=Scope.values)
+    ours = Endpoint.create_webhook(workspace_id=workspace.pk, name="Ours", url="https://example.com/")
+
+    answers = post_at_once(
+        *[([{"type": f"{n}"}, {"type": ""}], used) for n in range(20) for used in (key, foreign_key)]
+    )
+
+    stored = {str(event.pk): (event.type, event.workspace_id) for event in Event.objects.all()}
+    assert [told(answer) for answer in answers] == [[False, ("BAD_USER_INPUT", "type")]] * 40
+    assert [stored[answer.body["events"][0]["id"]] for answer in answers] == [
+        (f"{n}", owner.pk) for n in range(20) for owner in (workspace, foreign_workspace)
+    ]
+    assert set(Delivery.objects.values_list("endpoint", "workspace")) == {(ours.pk, workspace.pk)}
+
+
+# --- CloudEvents 1.0
+
+CLOUD = {"specversion": "1.0", "id": "1", "source": "/shop", "type": "order.paid"}
+STRUCTURED, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
+BINARY = {f"ce_{name}": value for name, value in CLOUD.items()}
+
+
+def stored():
+    (event,) = Event.objects.values("type", "source", "subject", "ordering_key", "data")
+    return tuple(event.values())
+
+
+def test_a_structured_cloud_event_is_an_event(key):
+    body = b'{"specversion": "1.0", "id": "1", "source": "/shop", "type": "order.paid", "subject": "order/1", '
+    body += b'"time": "2026-11-22T10:00:00Z", "partitionkey": "7", "datacontenttype": "application/json", '
+    body += b'"traceparent": "00-0-0-00", "data": {"total": 1.00}}'
+
+    accepted(post(body, key, content_type=f"{STRUCTURED}; charset=UTF-8"))
+
+    assert stored() == ("order.paid", "/shop", "order/1", "7", '{"total": 1.00}')
+    assert Event.objects.get().date.isoformat() == "2026-11-22T10:00:00+00:00"
+
+
+def test_a_binary_cloud_event_has_its_attributes_in_headers(key):
+    accepted(
+        post(
+            b'{"total": 1.00}',
+            key,
+            **BINARY,
+            ce_subject="Euro%20%E2%82%AC%20%F0%9F%98%80",
+            ce_time="2026-11-22T10:00:00Z",
+            ce_partitionkey="7",
+        )
+    )
+
+    assert stored() == ("order.paid", "/shop", "Euro € 😀", "7", '{"total": 1.00}')
+    assert Event.objects.get().date.isoformat() == "2026-11-22T10:00:00+00:00"
+
+
+def test_a_binary_cloud_event_needs_no_data(key):
+    accepted(post(b"", key, **BINARY, content_type=""))
+
+    assert stored() == ("order.paid", "/shop", "", "", "")
+
+
+def test_a_batch_of_cloud_events_is_answered_one_by_one(key):
+    answer = post([CLOUD, {**CLOUD, "specversion": "0.3"}, CLOUD, {**CLOUD, "id": "2"}], key, content_type=BATCH)
+
+    assert (answer.status, told(answer)) == (202, [False, ("BAD_USER_INPUT", None), True, False])
+
+
+def test_source_and_id_together_make_a_cloud_event_the_same(key):
+    bodies = [CLOUD, CLOUD, {**CLOUD, "source": "/till"}, {**CLOUD, "id": "2"}]
+
+    answers = [post(body, key, content_type=STRUCTURED) for body in bodies]
+
+    assert [told(answer) for answer in answers] == [[False], [True], [False], [False]]
+
+
+def test_a_cloud_event_is_the_same_whichever_way_it_is_sent(key):
+    structured = post({**CLOUD, "data": 1}, key, content_type=STRUCTURED)
+
+    binary = post(b"1", key, **BINARY)
+
+    assert (told(binary), accepted(binary)) == ([True], accepted(structured))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"specversion": "0.3"},
+        {"specversion": None},
+        {"id": None},
+        {"source": None},
+        {"type": None},
+        {"type": 1},
+        {"data_base64": "AAEC"},
+        {"datacontenttype": "text/plain"},
+    ],
+    ids=str,
+)
+def test_what_is_no_cloud_event_of_json_is_refused(key, changed):
+    body = {name: value for name, value in {**CLOUD, **changed}.items() if value is not None}
+
+    answer = post(body, key, content_type=STRUCTURED)
+
+    assert (answer.status, told(answer)) == (400, [("BAD_USER_INPUT", None)])
+    assert not Event.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"ce_specversion": "2.0"}, {"ce_id": ""}, {"ce_source": ""}, {"ce_type": ""}, {"content_type": "text/plain"}],
+    ids=str,
+)
+def test_a_binary_request_that_is_no_cloud_event_of_json_is_refused(key, changed):
+    answer = post(b"1", key, **{**BINARY, **changed})
+
+    assert (answer.status, told(answer)) == (400, [("BAD_USER_INPUT", None)])
+    assert not Event.objects.exists()
+
+
+@pytest.mark.parametrize("data", [b"{", b"NaN", b'"\\ud800"', b"\xff", b" "])
+def test_the_data_of_a_binary_cloud_event_is_checked_like_any_other(key, data):
+    answer = post(data, key, **BINARY)
+
+    assert (answer.status, told(answer)) == (400, [("BAD_USER_INPUT", "data")])
