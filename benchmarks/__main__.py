@@ -1,0 +1,29 @@
+"""Run the benchmarks that are named, or all of them. Start it with script/bench."""
+
+import os
+import sys
+import time
+
+import django
+from django.core.management import call_command
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "event_service.settings")
+django.setup()
+
+from benchmarks import batches, delivery, ingest, latency  # noqa: E402 - they need a Django that is set up
+
+BENCHMARKS = {"ingest": ingest.run, "batches": batches.run, "delivery": delivery.run, "latency": latency.run}
+
+
+def main(names: list[str]) -> None:
+    if unknown := set(names) - set(BENCHMARKS):
+        sys.exit(f"{', '.join(sorted(unknown))}: no such benchmark; there are {', '.join(BENCHMARKS)}.")
+    started = time.monotonic()
+    call_command("migrate", verbosity=0)
+    print(f"{os.cpu_count()} cores, shared by the service, PostgreSQL, the load and the sink", flush=True)
+    for name in names or BENCHMARKS:
+        BENCHMARKS[name]()
+    print(f"\n{time.monotonic() - started:.0f} s in all")
+
+
+main(sys.argv[1:])

@@ -1,0 +1,32 @@
+"""The web server's ceiling: an application that reads the body and answers 202, under the service's own server."""
+
+import os
+import socket
+from argparse import ArgumentParser
+
+from event_service.server import Server
+from routing import lifeline
+
+ANSWER = b'{"events":[{"id":"0192f5c8-0000-7000-8000-000000000000","duplicate":false}]}'
+HEADERS = [(b"content-type", b"application/json"), (b"content-length", str(len(ANSWER)).encode())]
+
+
+async def application(scope, receive, send):
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 202, "headers": HEADERS})
+    await send({"type": "http.response.body", "body": ANSWER})
+
+
+def main():
+    parser = ArgumentParser()
+    for option in ("--listener", "--ready", "--lifeline"):
+        parser.add_argument(option, type=int, required=True)
+    options = parser.parse_args()
+    lifeline.watch(options.lifeline)
+    listener = socket.socket(fileno=options.listener)
+    Server(application, listener, on_ready=lambda: os.write(options.ready, b".")).run()
+
+
+if __name__ == "__main__":
+    main()
