@@ -9,6 +9,7 @@ send headers and ask for the protocols ["event-service", "event-service.key.KEY"
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
@@ -48,7 +49,8 @@ class EventsConsumer(AsyncWebsocketConsumer):
     async def disconnect(self, code: int) -> None:
         if self._serving:
             self._serving.cancel()
-            await asyncio.wait([self._serving])
+            with suppress(asyncio.CancelledError):
+                await self._serving  # it settles what was sent; what went wrong in it is the server's to log
 
     async def _serve(self, admission: Admission) -> None:
         try:
