@@ -5,7 +5,7 @@ from django_filters import FilterSet
 
 from endpoints.models import Scope
 from endpoints.schema.collections import collection
-from endpoints.schema.queries import CHOICE, RANGE, ID
+from endpoints.schema.queries import CHOICE, ID, RANGE
 from routing.models import Attempt, Delivery, Event
 from routing.schema.types import AttemptOutput, DeliveryOutput, DeliveryState, EventOutput
 
