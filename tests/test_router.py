@@ -197,6 +197,21 @@ def test_a_filter_that_another_connection_changed_by_raw_sql_holds_at_once(works
     assert owed(endpoint) == [(1, "before"), (2, "after")]
 
 
+@pytest.mark.xfail(strict=True, reason="the version of an undone change is given out again")
+def test_what_was_compiled_in_a_transaction_that_was_undone_is_not_used_later(workspace):
+    endpoint = make_endpoint(workspace, wants=[{"type": ["a"]}])
+    event_filter = EventFilter.objects.get()
+    with transaction.atomic():
+        event_filter.change(definition={"pattern": {"type": ["undone"]}})
+        record(workspace, "undone")
+        transaction.set_rollback(True)
+
+    event_filter.change(definition={"pattern": {"type": ["b"]}})
+    record(workspace, "a", "b", "undone")
+
+    assert owed(endpoint) == [(1, "b")]
+
+
 def test_routes_are_compiled_once_for_as_long_as_nothing_changes(workspace):
     endpoint = make_endpoint(workspace, wants=[{"type": ["a"]}])
 
