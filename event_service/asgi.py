@@ -10,8 +10,8 @@ from django.core.asgi import get_asgi_application
 
 django_application = get_asgi_application()
 
-from routing.consumers import web_sockets  # noqa: E402 - the models need a Django that is set up
-
+# These need a Django that is set up.
+from routing.consumers import web_sockets  # noqa: E402
 from routing.ingest import PATH, EventDoor  # noqa: E402
 
 event_door = EventDoor()

@@ -17,7 +17,7 @@ def _listed(name: str, default: str = "") -> list[str]:
 
 
 # Where the embedded database and the generated secret key live.
-DATA_DIR = Path(os.environ.get("DATA_DIR", BASE_DIR / "var")).resolve()
+DATA_DIR = Path(os.environ.get("DATA_DIR") or BASE_DIR / "var").resolve()
 
 # --- the web server
 HOST = os.environ.get("HOST", "127.0.0.1")

@@ -3,6 +3,7 @@
 import os
 from urllib.parse import quote
 
+from django.conf import settings
 from django.db import connection
 
 
@@ -14,6 +15,6 @@ def environment() -> dict[str, str]:
     return {
         "PATH": os.environ["PATH"],
         "DATABASE_URL": f"postgres://{found.get('user', '')}@{address}/{found['dbname']}",
-        "DATA_DIR": os.environ.get("DATA_DIR", ""),
+        "DATA_DIR": str(settings.DATA_DIR),
         "EVENT_SERVICE_EGRESS_ALLOW": "127.0.0.0/8",
     }
