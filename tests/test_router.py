@@ -197,7 +197,6 @@ def test_a_filter_that_another_connection_changed_by_raw_sql_holds_at_once(works
     assert owed(endpoint) == [(1, "before"), (2, "after")]
 
 
-@pytest.mark.xfail(strict=True, reason="the version of an undone change is given out again")
 def test_what_was_compiled_in_a_transaction_that_was_undone_is_not_used_later(workspace):
     endpoint = make_endpoint(workspace, wants=[{"type": ["a"]}])
     event_filter = EventFilter.objects.get()

@@ -1,11 +1,15 @@
-"""Every change of a workspace's configuration raises its version, in the same transaction, whoever makes it."""
+"""Every change of a workspace's configuration raises its version, in the same transaction, whoever makes it.
+
+Versions come from a sequence: the one of a change that was undone is never given out again.
+"""
 
 from django.db import migrations
 
+SEQUENCE = "CREATE SEQUENCE endpoints_workspace_version MINVALUE 2"
 FUNCTION = """
 CREATE FUNCTION raise_workspace_version() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE endpoints_workspace SET version = version + 1
+    UPDATE endpoints_workspace SET version = nextval('endpoints_workspace_version')
     WHERE id = CASE WHEN TG_OP = 'DELETE' THEN OLD.workspace_id ELSE NEW.workspace_id END;
     RETURN NULL;
 END $$
@@ -29,6 +33,7 @@ def trigger(table, columns):
 class Migration(migrations.Migration):
     dependencies = [("endpoints", "0001_initial")]
     operations = [
+        migrations.RunSQL(SEQUENCE, "DROP SEQUENCE endpoints_workspace_version"),
         migrations.RunSQL(FUNCTION, "DROP FUNCTION raise_workspace_version()"),
         *(trigger(table, columns) for table, columns in WATCHED.items()),
     ]
