@@ -23,7 +23,7 @@ from routing.router import WEBHOOK_HINT
 logger = logging.getLogger(__name__)
 
 POLL_S = 1.0  # how long a delivery waits for its claim where no hint came
-TICK_S = 0.02  # how long a result waits for others to be settled with
+TICK_S = 0.02  # how long results wait for others to be settled with
 SETTLE_AT = 200  # results that don't wait
 PREFETCH = 400  # claimed at once: threads never wait for a claim
 PER_ENDPOINT = 100  # of these for one endpoint
@@ -46,6 +46,7 @@ class Worker:
         self._stopping = threading.Event()
         self._more = True  # whether a claim would find something
         self._polled_at = -POLL_S
+        self._settled_at = -TICK_S
         self._swept = False
         self._clock = _DatabaseClock()
 
@@ -82,9 +83,12 @@ class Worker:
             self._stopping.wait(RECONNECT_S)
 
     def _turn(self) -> None:
-        self._settle()
-        if time.monotonic() - self._polled_at >= POLL_S:
-            self._polled_at = time.monotonic()
+        now = time.monotonic()
+        if now - self._settled_at >= TICK_S or len(self._results) >= SETTLE_AT:
+            self._settled_at = now
+            self._settle()
+        if now - self._polled_at >= POLL_S:
+            self._polled_at = now
             self._more = True
             cancel_deleted(within_s=DELETED_WITHIN_S if self._swept else EVER_S)
             self._swept = True
@@ -114,8 +118,9 @@ class Worker:
         for _ in results:
             self._results.popleft()
         self._outstanding -= len(results)
+        if max(self._in_flight.values()) >= PER_ENDPOINT:
+            self._more = True  # there may be more for an endpoint that was at its cap
         self._in_flight -= Counter(result.job.endpoint_id for result in results)  # drops those at zero
-        self._more = True  # an endpoint may have been at its cap
 
     def _on_hint(self) -> None:
         self._more = True
