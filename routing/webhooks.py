@@ -3,9 +3,9 @@
 import base64
 import hmac
 import time
-from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
+from typing import NamedTuple
 
 from django.conf import settings
 
@@ -18,8 +18,7 @@ _USER_AGENT = f"event-service/{settings.VERSION}"
 _BODILESS = ("GET", "DELETE")
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What came of one request. `error` is empty where it was delivered: a 2xx."""
 
     started_at: datetime

@@ -7,7 +7,6 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -153,11 +152,11 @@ class Worker:
 
 def _result(job: Job, outcome: webhooks.Outcome) -> Result:
     if not outcome.error:
-        return Result(job, Delivery.State.DELIVERED, **asdict(outcome))
+        return Result(job, Delivery.State.DELIVERED, **outcome._asdict())
     wait = retry.wait_after(job.number, chance=random.random())
     if wait is None:
-        return Result(job, Delivery.State.EXHAUSTED, "ATTEMPTS_EXHAUSTED", **asdict(outcome))
-    return Result(job, Delivery.State.PENDING, retry_after_s=wait.total_seconds(), **asdict(outcome))
+        return Result(job, Delivery.State.EXHAUSTED, "ATTEMPTS_EXHAUSTED", **outcome._asdict())
+    return Result(job, Delivery.State.PENDING, retry_after_s=wait.total_seconds(), **outcome._asdict())
 
 
 class _DatabaseClock:
