@@ -167,7 +167,7 @@ def test_without_a_valid_key_nothing_is_looked_at(db, presented):
 def test_a_key_without_the_scope_publish_is_forbidden(workspace):
     _, key = ApiKey.issue(workspace=workspace, name="reader", scopes=["read", "manage", "subscribe"])
 
-    assert refused(post(EVENT, key)) == (403, "FORBIDDEN", None)
+    assert [refused(post(body, key)) for body in (EVENT, b"not JSON")] == [(403, "FORBIDDEN", None)] * 2
 
 
 @pytest.mark.parametrize(
