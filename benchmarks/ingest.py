@@ -16,7 +16,7 @@ def run() -> None:
     clear()
     _, unheard = new_workspace()
     _, heard = new_workspace(webhooks=["http://127.0.0.1:9/"], paused=True)
-    with web_process(EMPTY) as empty, web_process(MANAGE, "web") as service:
+    with web_process(*EMPTY) as empty, web_process(MANAGE, "web") as service:
         for web, key in ((empty, unheard), (service, unheard), (service, heard)):
             _measure(web, key, seconds=1)  # warm-up
         rounds = [[_measure(empty, heard), _measure(service, unheard), _measure(service, heard)] for _ in range(ROUNDS)]
