@@ -49,9 +49,9 @@ SECRET_KEY = _secret_key()
 
 # --- the database: DATABASE_URL, or a PostgreSQL that runs beside the service
 _POOL = {"min_size": 1, "max_size": 16, "timeout": 10}  # connections of one process; seconds to wait for one
-_database: dict[str, Any] = {"ENGINE": "event_service.postgres", "NAME": "event_service"}
+_database: dict[str, Any] = {"ENGINE": "event_service.postgres.embedded", "NAME": "event_service"}
 if _database_url := os.environ.get("DATABASE_URL"):
-    _database = {**dj_database_url.parse(_database_url, engine="django.db.backends.postgresql")}
+    _database = {**dj_database_url.parse(_database_url, engine="event_service.postgres")}
 DATABASES = {
     "default": {
         **_database,

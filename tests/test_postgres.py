@@ -17,7 +17,7 @@ import pytest
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from event_service.postgres import place, watcher
+from event_service.postgres.embedded import place, watcher
 from tests.service import DEADLINE_S, wait_until
 
 ROOT = os.geteuid() == 0

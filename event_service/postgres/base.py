@@ -1,52 +1,29 @@
-"""Django's PostgreSQL backend, on the server that runs beside the service. How it runs: see server.py."""
+"""Django's PostgreSQL backend, with a pool that recovers at once when the database comes back."""
 
-import sys
-from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
-from django.db import DEFAULT_DB_ALIAS
 from django.db.backends.postgresql import base
-from django.db.backends.postgresql.client import DatabaseClient as PsqlClient
-from psycopg.conninfo import make_conninfo
-
-if sys.platform == "win32":
-    raise ImproperlyConfigured("No PostgreSQL runs beside the service on Windows; set DATABASE_URL to one.")
-
-from event_service.postgres.server import embedded_server
-
-
-def _conninfo() -> str:
-    return make_conninfo(**embedded_server().serving())
-
-
-class DatabaseClient(PsqlClient):
-    @classmethod
-    def settings_to_cmd_args_env(
-        cls, settings_dict: dict[str, Any], parameters: Iterable[str]
-    ) -> tuple[list[str], dict[str, str] | None]:
-        server = embedded_server()
-        where = {key.upper(): value for key, value in server.serving().items()}
-        arguments, env = super().settings_to_cmd_args_env({**settings_dict, **where}, parameters)
-        return [str(server.programs / cls.executable_name), *arguments[1:]], env
+from psycopg import Connection
+from psycopg_pool import ConnectionPool
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    client_class = DatabaseClient
-
-    def __init__(self, settings_dict: dict[str, Any], alias: str = DEFAULT_DB_ALIAS) -> None:
-        options = settings_dict["OPTIONS"]
-        if pool := options.get("pool"):
-            # The pool asks anew for each connection that it makes, and so starts a server that was killed.
-            pool = {**({} if pool is True else pool), "conninfo": _conninfo}
-            settings_dict = {**settings_dict, "OPTIONS": {**options, "pool": pool}}
-        super().__init__(settings_dict, alias)
-
     @property
     def pool(self) -> Any:
-        # Django comes here also outside its own wrapping, and making the pool may have to start the server.
-        with self.wrap_database_errors:
-            return super().pool
+        pool = super().pool
+        if pool and pool._check == ConnectionPool.check_connection:  # Django has no setting for another one
+            pool._check = partial(_check, pool)
+        return pool
 
-    def get_connection_params(self) -> dict[str, Any]:
-        return super().get_connection_params() | embedded_server().serving()
+
+def _check(pool: "ConnectionPool[Connection[Any]]", connection: "Connection[Any]") -> None:
+    """Check a connection that is about to be taken. When one is broken, so are those that came before it.
+
+    By itself the pool finds them one by one, and waits 1 s, 2 s, 4 s ... after each.
+    """
+    try:
+        ConnectionPool.check_connection(connection)
+    except Exception:
+        pool.drain()
+        raise

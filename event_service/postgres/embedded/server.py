@@ -28,8 +28,8 @@ import psycopg
 from django.conf import settings
 from psycopg import sql
 
-from event_service.postgres import watcher
-from event_service.postgres.place import Account, Place, choose_place
+from event_service.postgres.embedded import watcher
+from event_service.postgres.embedded.place import Account, Place, choose_place
 
 PORT = "5432"  # a part of the socket's name; there is no TCP
 SOCKET = f".s.PGSQL.{PORT}"
