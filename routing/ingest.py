@@ -13,6 +13,7 @@ from uuid import UUID
 import msgspec
 from channels.db import database_sync_to_async
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 from django.http.request import split_domain_port, validate_host
 
 from endpoints.auth import Grant, authenticate, presented_key
@@ -101,7 +102,10 @@ class EventDoor:
         kept = self._grants.get(key)
         if kept and kept[1] > time.monotonic():
             return kept[0]
-        grant: Grant = await database_sync_to_async(authenticate)(key)
+        try:
+            grant: Grant = await database_sync_to_async(authenticate)(key)
+        except (OperationalError, InterfaceError):
+            raise Unavailable("The database does not answer; try again in a second.") from None
         if len(self._grants) >= _MAX_GRANTS:
             self._grants.clear()
         self._grants[key] = grant, time.monotonic() + _GRANT_SECONDS

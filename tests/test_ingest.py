@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from asgiref.sync import async_to_sync
 from asgiref.testing import ApplicationCommunicator
-from django.db import OperationalError, connection
+from django.db import connection
 from django.db.models.functions import Now
 
 from endpoints.models import ApiKey, Endpoint, Scope
@@ -462,7 +462,6 @@ def test_without_the_database_events_are_refused_and_later_taken_again(database_
     assert told(post({**EVENT, "id": "k"}, key)) == [False]
 
 
-@pytest.mark.xfail(strict=True, raises=OperationalError, reason="the door does not catch what authenticate() raises")
 def test_without_the_database_a_key_that_was_not_seen_before_is_told_to_try_again(database_down, key):
     with database_down():
         answer = post(EVENT, key)
