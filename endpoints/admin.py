@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from endpoints.checks import checked_method, checked_name, checked_url
 from endpoints.errors import BadInput
 from endpoints.models import (
     ApiKey,
@@ -19,10 +20,6 @@ from endpoints.models import (
     FilterLink,
     Scope,
     Workspace,
-    checked_method,
-    checked_name,
-    checked_url,
-    new_secret,
 )
 from endpoints.patterns import parse_definition
 
@@ -178,7 +175,7 @@ class EndpointAdmin(ConfigurationAdmin):
 
     def save_model(self, request: HttpRequest, obj: Endpoint, form: Any, change: bool) -> None:
         if not change and obj.type == Endpoint.Type.WEB_HOOK:
-            obj.secret = new_secret()
+            obj.secret = Endpoint.new_secret()
         super().save_model(request, obj, form, change)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:

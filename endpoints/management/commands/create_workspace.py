@@ -5,8 +5,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import IntegrityError, transaction
 
+from endpoints.checks import checked_name
 from endpoints.errors import BadInput
-from endpoints.models import ApiKey, Scope, Workspace, checked_name
+from endpoints.models import ApiKey, Scope, Workspace
 
 
 class Command(BaseCommand):

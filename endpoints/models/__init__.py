@@ -1,0 +1,7 @@
+"""Who wants what: the configuration, which people edit over GraphQL and in the admin."""
+
+from endpoints.models.endpoints import Endpoint
+from endpoints.models.filters import EventFilter, FilterLink
+from endpoints.models.workspaces import ApiKey, Scope, Workspace, key_digest
+
+__all__ = ["ApiKey", "Endpoint", "EventFilter", "FilterLink", "Scope", "Workspace", "key_digest"]

@@ -1,0 +1,132 @@
+"""Where events go."""
+
+import base64
+import secrets
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Self
+from uuid import UUID
+
+from django.db import models, transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from endpoints.checks import URL_LENGTH, checked_method, checked_name, checked_url
+from endpoints.errors import BadInput
+from endpoints.models.workspaces import Configuration, Workspace
+
+if TYPE_CHECKING:
+    from endpoints.models.filters import EventFilter, FilterLink
+
+
+class EndpointQuerySet(models.QuerySet["Endpoint"]):
+    def live(self) -> Self:
+        """Leave out what was deleted: such rows stay for the history of their deliveries."""
+        return self.filter(deleted_at=None)
+
+
+class Endpoint(Configuration):
+    class Type(models.TextChoices):
+        WEB_SOCKET = "WEB_SOCKET"
+        WEB_HOOK = "WEB_HOOK"
+
+    class State(models.TextChoices):
+        ACTIVE = "ACTIVE"  # gets events
+        PAUSED = "PAUSED"  # its events wait until it is resumed
+        DISABLED = "DISABLED"  # its events are skipped, each with a row that says so
+
+    class Method(models.TextChoices):
+        POST = "POST"
+        PUT = "PUT"
+        PATCH = "PATCH"
+        GET = "GET"
+        DELETE = "DELETE"
+
+    workspace = models.ForeignKey(Workspace, models.PROTECT, related_name="endpoints", db_index=False)
+    type = models.CharField(max_length=10, choices=Type.choices)
+    url = models.CharField(max_length=URL_LENGTH, blank=True)
+    method = models.CharField(max_length=6, choices=Method.choices, blank=True)
+    secret = models.CharField(max_length=100, blank=True, editable=False)  # whsec_..., of a webhook
+    open_access = models.BooleanField(
+        default=False,
+        help_text="Anybody who knows the id of this websocket endpoint may listen, without a key.",
+    )
+    state = models.CharField(max_length=8, choices=State.choices, default=State.ACTIVE)
+    state_reason = models.CharField(max_length=200, blank=True)
+    deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
+    event_filters: "models.ManyToManyField[EventFilter, FilterLink]" = models.ManyToManyField(
+        "EventFilter", through="FilterLink", related_name="endpoints", blank=True
+    )
+
+    objects = EndpointQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "id"], name="endpoint_in_workspace"),
+            models.CheckConstraint(condition=~Q(name=""), name="endpoint_has_name"),
+            models.CheckConstraint(
+                condition=Q(type="WEB_SOCKET", url="", method="", secret="")
+                | Q(type="WEB_HOOK", open_access=False, method__in=["POST", "PUT", "PATCH", "GET", "DELETE"])
+                & (Q(url__startswith="http://") | Q(url__startswith="https://"))
+                & Q(secret__startswith="whsec_"),
+                name="endpoint_fits_its_type",
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=["ACTIVE", "PAUSED"]) | Q(state="DISABLED") & ~Q(state_reason=""),
+                name="endpoint_state_has_reason",
+            ),
+        ]
+        # The list of a workspace, newest first.
+        indexes = [models.Index(fields=["workspace", "-creation_date"], name="endpoint_newest")]
+
+    @property
+    def meta(self) -> dict[str, str]:
+        """Return {} for a websocket, {"url", "method"} for a webhook."""
+        return {"url": self.url, "method": self.method} if self.type == Endpoint.Type.WEB_HOOK else {}
+
+    @classmethod
+    def create_web_socket(cls, *, workspace_id: UUID, name: str) -> "Endpoint":
+        return cls.objects.create(workspace_id=workspace_id, name=checked_name(name), type=cls.Type.WEB_SOCKET)
+
+    @classmethod
+    def create_webhook(cls, *, workspace_id: UUID, name: str, url: str, method: str = "POST") -> "Endpoint":
+        """Make a webhook with a secret of its own. Raises BadInput for a bad name, URL or method."""
+        return cls.objects.create(
+            workspace_id=workspace_id,
+            name=checked_name(name),
+            type=cls.Type.WEB_HOOK,
+            url=checked_url(url),
+            method=checked_method(method),
+            secret=cls.new_secret(),
+        )
+
+    def change(self, *, name: str | None = None, url: str | None = None, method: str | None = None) -> None:
+        """Change what is given. Raises BadInput, and changes nothing, where a value is bad."""
+        if self.type == Endpoint.Type.WEB_SOCKET and (url is not None or method is not None):
+            raise BadInput("A websocket endpoint has no url and no method.", "url" if url is not None else "method")
+        if name is not None:
+            self.name = checked_name(name)
+        if url is not None:
+            self.url = checked_url(url)
+        if method is not None:
+            self.method = checked_method(method)
+        self.save(update_fields=["name", "url", "method", "last_modified"])
+
+    @classmethod
+    def change_state(cls, endpoints: Iterable["Endpoint"], state: State, reason: str = "") -> None:
+        """Put all of them into `state`, in one statement."""
+        cls.objects.filter(pk__in=[endpoint.pk for endpoint in endpoints]).update(
+            state=state, state_reason=reason, last_modified=Now()
+        )
+
+    @classmethod
+    def remove(cls, endpoints: Iterable["Endpoint"]) -> None:
+        """Delete all of them, for everybody but the history: their open deliveries will be cancelled."""
+        ids = [endpoint.pk for endpoint in endpoints]
+        with transaction.atomic():
+            cls.event_filters.through.objects.filter(endpoint_id__in=ids).delete()
+            cls.objects.filter(pk__in=ids, deleted_at=None).update(deleted_at=Now(), last_modified=Now())
+
+    @staticmethod
+    def new_secret() -> str:
+        """Return a signing secret in the form of Standard Webhooks: 'whsec_' and 256 random bits in base64."""
+        return f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"

@@ -1,0 +1,88 @@
+"""Which events go where."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from django.db import models, transaction
+from django.db.models import Q
+
+from endpoints.checks import checked_name
+from endpoints.constraints import SameWorkspace
+from endpoints.models.endpoints import Endpoint
+from endpoints.models.workspaces import Configuration, Workspace
+from endpoints.patterns import parse_definition
+
+
+class EventFilter(Configuration):
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="event_filters", db_index=False)
+    # As it was given: {"in": {"eventTypes": [...], ...}} or {"pattern": {...}}. See patterns.py.
+    definition = models.JSONField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "id"], name="event_filter_in_workspace"),
+            models.CheckConstraint(condition=~Q(name=""), name="event_filter_has_name"),
+        ]
+        # The list of a workspace, newest first.
+        indexes = [models.Index(fields=["workspace", "-creation_date"], name="event_filter_newest")]
+
+    @classmethod
+    def create(
+        cls, *, workspace_id: UUID, name: str, definition: dict[str, Any], endpoints: Iterable[Endpoint] = ()
+    ) -> "EventFilter":
+        """Make a filter and link it to `endpoints`, or nothing. Raises BadInput for a bad name or definition."""
+        parse_definition(definition)
+        with transaction.atomic():
+            event_filter = cls.objects.create(workspace_id=workspace_id, name=checked_name(name), definition=definition)
+            FilterLink.link(endpoints, event_filter)
+        return event_filter
+
+    def change(self, *, name: str | None = None, definition: dict[str, Any] | None = None) -> None:
+        """Change what is given. Raises BadInput, and changes nothing, where a value is bad."""
+        if definition is not None:
+            parse_definition(definition)
+            self.definition = definition
+        if name is not None:
+            self.name = checked_name(name)
+        self.save(update_fields=["name", "definition", "last_modified"])
+
+    @classmethod
+    def remove(cls, event_filters: Iterable["EventFilter"]) -> None:
+        """Delete all of them with their links."""
+        cls.objects.filter(pk__in=[event_filter.pk for event_filter in event_filters]).delete()
+
+
+class FilterLink(models.Model):
+    # Composite keys, below, stand in for the constraints of single columns.
+    workspace = models.ForeignKey(Workspace, models.CASCADE, db_constraint=False, db_index=False, related_name="+")
+    endpoint = models.ForeignKey(Endpoint, models.CASCADE, db_constraint=False, db_index=False, related_name="links")
+    event_filter = models.ForeignKey(EventFilter, models.CASCADE, db_constraint=False, related_name="links")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["endpoint", "event_filter"], name="filter_link_once"),
+            SameWorkspace(column="endpoint_id", target="endpoints_endpoint", name="filter_link_endpoint_in_workspace"),
+            SameWorkspace(
+                column="event_filter_id",
+                target="endpoints_eventfilter",
+                name="filter_link_event_filter_in_workspace",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.endpoint_id} - {self.event_filter_id}"
+
+    @classmethod
+    def link(cls, endpoints: Iterable[Endpoint], event_filter: EventFilter) -> None:
+        """Link all of them; what is linked stays so."""
+        links = [
+            FilterLink(workspace_id=event_filter.workspace_id, endpoint=endpoint, event_filter=event_filter)
+            for endpoint in endpoints
+        ]
+        FilterLink.objects.bulk_create(links, ignore_conflicts=True)
+
+    @classmethod
+    def unlink(cls, endpoints: Iterable[Endpoint], event_filter: EventFilter) -> None:
+        """Unlink all of them; what is not linked stays so."""
+        cls.objects.filter(endpoint__in=list(endpoints), event_filter=event_filter).delete()

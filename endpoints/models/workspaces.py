@@ -1,0 +1,117 @@
+"""Workspaces, and the keys that open them."""
+
+import hashlib
+import secrets
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any, Self
+from uuid import uuid4
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from endpoints.checks import NAME_LENGTH, checked_name
+from endpoints.errors import BadInput
+
+
+class Configuration(models.Model):
+    """What all configuration has: an id that tells nothing, a name, and when it was made and changed."""
+
+    id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
+    name = models.CharField(max_length=NAME_LENGTH)
+    creation_date = models.DateTimeField(editable=False)
+    last_modified = models.DateTimeField(editable=False)
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.last_modified = timezone.now()
+        if self._state.adding:
+            self.creation_date = self.last_modified
+        super().save(*args, **kwargs)
+
+
+class Workspace(Configuration):
+    # Triggers raise it with every change of the workspace's configuration, whoever makes it; what was
+    # compiled from the configuration is good for as long as the version stands.
+    version = models.BigIntegerField(default=1, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["name"], name="workspace_name_once"),
+            models.CheckConstraint(condition=~Q(name=""), name="workspace_has_name"),
+        ]
+
+
+class Scope(models.TextChoices):
+    PUBLISH = "publish"
+    READ = "read"
+    MANAGE = "manage"
+    SUBSCRIBE = "subscribe"
+
+
+class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    def usable(self) -> Self:
+        """Leave out what is revoked or expired, by the database's clock."""
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), revoked_at=None)
+
+
+class ApiKey(Configuration):
+    workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="api_keys")
+    prefix = models.CharField(max_length=12, editable=False)  # by which people recognise the key
+    digest = models.BinaryField(max_length=64, unique=True, editable=False)  # SHA-512; the key itself is not kept
+    scopes = ArrayField(models.CharField(max_length=20, choices=Scope.choices))
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = ApiKeyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "API key"
+        constraints = [
+            models.CheckConstraint(condition=~Q(name=""), name="api_key_has_name"),
+            models.CheckConstraint(
+                condition=Q(scopes__contained_by=list(Scope.values)) & Q(scopes__len__gt=0),
+                name="api_key_has_known_scopes",
+            ),
+        ]
+
+    @classmethod
+    def issue(
+        cls, *, workspace: Workspace, name: str, scopes: Collection[str], expires_at: datetime | None = None
+    ) -> tuple["ApiKey", str]:
+        """Make a key and return it with its text, which can't be had again.
+
+        256 random bits need no salt and no slow hash. Raises BadInput for an unknown scope.
+        """
+        unknown = sorted(set(scopes) - set(Scope.values))
+        if unknown or not scopes:
+            given = ", ".join(unknown) or "no scope"
+            raise BadInput(f"{given}: a key has one or more of {', '.join(Scope.values)}.", "scopes")
+        text = f"evs_{secrets.token_urlsafe(32)}"
+        key = cls.objects.create(
+            workspace=workspace,
+            name=checked_name(name),
+            prefix=text[:12],
+            digest=key_digest(text),
+            scopes=sorted(set(scopes)),
+            expires_at=expires_at,
+        )
+        return key, text
+
+    def revoke(self) -> None:
+        """Refuse the key from now on. A key that is revoked already keeps its date."""
+        ApiKey.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=Now())
+        self.refresh_from_db()
+
+
+def key_digest(key: str) -> bytes:
+    return hashlib.sha512(key.encode()).digest()
