@@ -174,9 +174,9 @@ class EndpointAdmin(ConfigurationAdmin):
         return super().get_queryset(request).filter(deleted_at=None)
 
     def save_model(self, request: HttpRequest, obj: Endpoint, form: Any, change: bool) -> None:
-        if not change and obj.type == Endpoint.Type.WEB_HOOK:
-            obj.secret = Endpoint.new_secret()
         super().save_model(request, obj, form, change)
+        if not change and obj.type == Endpoint.Type.WEB_HOOK:
+            obj.give_secret()
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Say what is deleted: the endpoints alone. Their deliveries, which may be millions, stay."""

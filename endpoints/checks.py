@@ -15,7 +15,7 @@ def checked_name(name: str) -> str:
     if len(name) > NAME_LENGTH:
         raise BadInput(f"name has {len(name)} characters; at most {NAME_LENGTH} are kept.", "name")
     if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in name):
-        raise BadInput("name holds a NUL character or half of a surrogate pair, which can't be stored.", "name")
+        raise BadInput("name holds a NUL character or half a surrogate pair, which can't be stored.", "name")
     return name
 
 

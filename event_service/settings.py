@@ -2,10 +2,12 @@
 
 import ipaddress
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import dj_database_url
+from cryptography.fernet import Fernet
 from django.core.management.utils import get_random_secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -26,16 +28,14 @@ ALLOWED_HOSTS = _listed("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = _listed("CSRF_TRUSTED_ORIGINS")
 
 
-def _secret_key() -> str:
-    """Return SECRET_KEY, or the key that the first start wrote to DATA_DIR for every process to share."""
-    if given := os.environ.get("SECRET_KEY"):
-        return given
-    kept = DATA_DIR / "secret_key"
+def _kept(name: str, make: Callable[[], str]) -> str:
+    """Return what the first start made and wrote to DATA_DIR, for every process to share."""
+    kept = DATA_DIR / name
     if not kept.exists():
         DATA_DIR.mkdir(parents=True, exist_ok=True)
-        draft = DATA_DIR / f"secret_key.{os.getpid()}"
+        draft = DATA_DIR / f"{name}.{os.getpid()}"
         draft.touch(mode=0o600)
-        draft.write_text(get_random_secret_key())
+        draft.write_text(make())
         try:
             kept.hardlink_to(draft)  # atomic, and of two first starts at once only one wins
         except FileExistsError:
@@ -45,7 +45,10 @@ def _secret_key() -> str:
     return kept.read_text()
 
 
-SECRET_KEY = _secret_key()
+# --- secrets of the installation
+SECRET_KEY = os.environ.get("SECRET_KEY") or _kept("secret_key", get_random_secret_key)
+# Fernet keys that seal signing secrets in the database: the first seals, all of them open.
+SEALING_KEYS = _listed("EVENT_SERVICE_SEALING_KEYS") or [_kept("sealing_key", lambda: Fernet.generate_key().decode())]
 
 # --- the database: DATABASE_URL, or a PostgreSQL that runs beside the service
 _POOL = {"min_size": 1, "max_size": 16, "timeout": 10}  # connections of one process; seconds to wait for one

@@ -152,6 +152,33 @@ class Cursor(models.Model):
         return f"{self.endpoint_id}: {self.last_seq}"
 
 
+class Lane(models.Model):
+    """How a webhook endpoint takes what it is sent. Written by the workers alone; made with the endpoint, by a trigger.
+
+    Apart from the cursor, so that workers and the door never wait for each other.
+    """
+
+    endpoint = models.OneToOneField(Endpoint, models.PROTECT, primary_key=True, related_name="lane")
+    in_flight = models.PositiveIntegerField(default=0)  # deliveries that are SENDING
+    ready_at = models.DateTimeField(db_default=Now())  # no claim before: rate limit, breaker, Retry-After
+    # The rate limit's bucket: how many requests may go at once.
+    tokens = models.FloatField(default=0)
+    tokens_at = models.DateTimeField(db_default=Now())
+    # The breaker: failures among the attempts of a window. While it is open, one delivery at a time is tried.
+    window_started_at = models.DateTimeField(db_default=Now())
+    window_attempts = models.PositiveIntegerField(default=0)
+    window_failures = models.PositiveIntegerField(default=0)
+    opened_at = models.DateTimeField(null=True, blank=True)
+    openings = models.PositiveSmallIntegerField(default=0)  # in a row: each waits twice as long
+    # Nothing but failures since then; how far that has been told, in percent of the time until it is disabled.
+    failing_since = models.DateTimeField(null=True, blank=True)
+    last_failed_at = models.DateTimeField(null=True, blank=True)
+    warned_percent = models.PositiveSmallIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.endpoint_id}: {self.in_flight} in flight"
+
+
 class Delivery(models.Model):
     """One event owed to one endpoint: the queue and the record."""
 
@@ -172,6 +199,11 @@ class Delivery(models.Model):
         Endpoint, models.PROTECT, db_constraint=False, db_index=False, related_name="deliveries"
     )
     seq = models.BigIntegerField()
+    # The delivery that this one repeats, at somebody's wish; each repeats at most once, over and over.
+    retry_of = models.ForeignKey(
+        "self", models.PROTECT, null=True, editable=False, db_constraint=False, db_index=False, related_name="+"
+    )
+    ordering_key = models.CharField(max_length=TEXT_LENGTH, blank=True)  # where the endpoint asks for order
     state = models.CharField(max_length=9, choices=State.choices, default=State.PENDING)
     reason = models.CharField(max_length=200, blank=True)
     attempts_made = models.PositiveSmallIntegerField(default=0)
@@ -188,9 +220,12 @@ class Delivery(models.Model):
             # Also what a websocket reads on from its cursor.
             models.UniqueConstraint(fields=["endpoint", "seq"], name="delivery_seq_once"),
             # Also where one event went.
-            models.UniqueConstraint(fields=["event", "endpoint"], name="delivery_once"),
+            models.UniqueConstraint(
+                fields=["event", "endpoint", "retry_of"], nulls_distinct=False, name="delivery_once"
+            ),
             SameWorkspace(column="event_id", target="routing_event", name="delivery_event_in_workspace"),
             SameWorkspace(column="endpoint_id", target="endpoints_endpoint", name="delivery_endpoint_in_workspace"),
+            SameWorkspace(column="retry_of_id", target="routing_delivery", name="delivery_retry_in_workspace"),
             models.CheckConstraint(
                 condition=Q(state="PENDING", lease_token=None, settled_at=None)
                 | Q(state="SENDING", lease_token__isnull=False, due_at__isnull=False, settled_at=None)
@@ -208,8 +243,26 @@ class Delivery(models.Model):
             ),
         ]
         indexes = [
-            # queue.claim: what is due, or whose lease ran out, of each endpoint.
-            models.Index(fields=["endpoint", "due_at", "seq"], condition=Q(due_at__isnull=False), name="delivery_due"),
+            # queue.claim: first attempts ...
+            models.Index(
+                fields=["endpoint", "seq"],
+                condition=Q(due_at__isnull=False, attempts_made=0),
+                name="delivery_first",
+            ),
+            # ... and what is due again.
+            models.Index(
+                fields=["endpoint", "due_at", "seq"],
+                condition=Q(state="PENDING", due_at__isnull=False, attempts_made__gt=0),
+                name="delivery_due",
+            ),
+            # queue.reap: whose lease ran out.
+            models.Index(fields=["due_at"], condition=Q(state="SENDING"), name="delivery_leased"),
+            # queue.settle and the router: whose turn it is within an ordering key.
+            models.Index(
+                fields=["endpoint", "ordering_key", "seq"],
+                condition=Q(state__in=["PENDING", "SENDING"]) & ~Q(ordering_key=""),
+                name="delivery_in_order",
+            ),
             # consumers: where a websocket endpoint stands.
             models.Index(fields=["endpoint", "seq"], condition=Q(state="PENDING", due_at=None), name="delivery_unread"),
         ]

@@ -12,6 +12,7 @@ from uuid_utils.compat import uuid7
 
 from endpoints.models import Endpoint, FilterLink
 from endpoints.patterns import Fields, parse_definition
+from routing import order
 from routing.submissions import NewEvent
 
 MAX_WORKSPACES = 1_000  # whose routes one process keeps compiled
@@ -29,6 +30,7 @@ class Target:
     endpoint_id: UUID
     type: str
     disabled: bool
+    ordered: bool  # by ordering key
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,8 @@ def _routes_at(workspace_id: UUID, version: int) -> Routes:
 def _compile(workspace_id: UUID, version: int) -> Routes:
     live = Endpoint.objects.live().filter(workspace_id=workspace_id)
     targets = {
-        pk: Target(pk, type, disabled=state == Endpoint.State.DISABLED)
-        for pk, type, state in live.order_by("pk").values_list("pk", "type", "state")
+        pk: Target(pk, type, disabled=state == Endpoint.State.DISABLED, ordered=ordering != Endpoint.Ordering.UNORDERED)
+        for pk, type, state, ordering in live.order_by("pk").values_list("pk", "type", "state", "ordering")
     }
     links = FilterLink.objects.filter(workspace_id=workspace_id).order_by("event_filter_id", "endpoint_id")
     linked: dict[UUID, tuple[Any, list[Target]]] = {}
@@ -110,6 +112,7 @@ def _write(owed: Sequence[tuple[NewEvent, Target]]) -> None:
                 "event_id": event.id,
                 "endpoint_id": target.endpoint_id,
                 "later": later[target.endpoint_id],
+                "ordering_key": event.ordering_key if target.ordered else "",
                 "kind": "DISABLED" if target.disabled else target.type,
             }
         )
@@ -123,6 +126,8 @@ def _write(owed: Sequence[tuple[NewEvent, Target]]) -> None:
         hints.append({"channel": WEB_SOCKET_HINT, "payload": named})
     with connection.cursor() as cursor:
         cursor.execute(_WRITE, [msgspec.json.encode(rows).decode(), msgspec.json.encode(hints).decode()])
+    if keys := {(target.endpoint_id, event.ordering_key) for event, target in owed if target.ordered}:
+        order.let_next_go(keys)
 
 
 # The cursor rows are locked in the order of endpoints, so that two batches never wait for each other in a ring,
@@ -130,7 +135,8 @@ def _write(owed: Sequence[tuple[NewEvent, Target]]) -> None:
 _WRITE = """
 WITH owed AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s::json)
-        AS owed(id uuid, workspace_id uuid, event_id uuid, endpoint_id uuid, later int, kind text)
+        AS owed(id uuid, workspace_id uuid, event_id uuid, endpoint_id uuid, later int, ordering_key text,
+                kind text)
 ), numbered AS (
     INSERT INTO routing_cursor AS cursor (endpoint_id, last_seq)
     SELECT endpoint_id, count(*) FROM owed GROUP BY endpoint_id ORDER BY endpoint_id
@@ -138,11 +144,11 @@ WITH owed AS MATERIALIZED (
     RETURNING endpoint_id, last_seq
 ), written AS (
     INSERT INTO routing_delivery
-        (id, workspace_id, event_id, endpoint_id, seq, attempts_made, state, reason, due_at, settled_at)
-    SELECT id, workspace_id, event_id, endpoint_id, last_seq - later, 0,
+        (id, workspace_id, event_id, endpoint_id, seq, ordering_key, attempts_made, state, reason, due_at, settled_at)
+    SELECT id, workspace_id, event_id, endpoint_id, last_seq - later, ordering_key, 0,
            CASE kind WHEN 'DISABLED' THEN 'SKIPPED' ELSE 'PENDING' END,
            CASE kind WHEN 'DISABLED' THEN 'ENDPOINT_DISABLED' ELSE '' END,
-           CASE kind WHEN 'WEB_HOOK' THEN statement_timestamp() END,
+           CASE WHEN kind = 'WEB_HOOK' AND ordering_key = '' THEN statement_timestamp() END,
            CASE kind WHEN 'DISABLED' THEN statement_timestamp() END
     FROM owed JOIN numbered USING (endpoint_id)
 )

@@ -1,10 +1,7 @@
 """One signed request to a webhook: bytes, headers, signature, and every way the far end can fail as an Outcome."""
 
-import base64
-import hmac
 import time
 from datetime import datetime
-from hashlib import sha256
 from typing import NamedTuple
 
 from django.conf import settings
@@ -12,6 +9,7 @@ from django.conf import settings
 from routing import envelope
 from routing.egress import Door, EgressError
 from routing.queue import Job
+from routing.signing import signatures
 
 DEADLINE_S = 15
 _USER_AGENT = f"event-service/{settings.VERSION}"
@@ -31,11 +29,11 @@ class Outcome(NamedTuple):
 
 def deliver(job: Job, door: Door, *, now: datetime) -> Outcome:
     """Send the event of `job` and return what came of it. `now` dates the signature."""
-    body = b"" if job.method in _BODILESS else _body(job)
+    body = b"" if job.target.method in _BODILESS else _body(job)
     headers = _headers(job, body, now)
     started = time.monotonic()
     try:
-        answer = door.send(job.method, job.url, headers, body, timeout_s=DEADLINE_S)
+        answer = door.send(job.target.method, job.target.url, headers, body, timeout_s=DEADLINE_S)
     except EgressError as error:
         return Outcome(now, _ms_since(started), error=error.code, error_detail=error.detail)
     status = answer.status_code
@@ -48,13 +46,6 @@ def deliver(job: Job, door: Door, *, now: datetime) -> Outcome:
         error_detail="" if delivered else f"The receiver answered {status}.",
         response_body=answer.body.decode(errors="replace").replace("\0", "\ufffd"),
     )
-
-
-def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
-    """Return the `v1` signature of Standard Webhooks: HMAC-SHA256 over "id.timestamp.body"."""
-    key = base64.b64decode(secret.removeprefix("whsec_"))
-    signed = b"%s.%d.%s" % (message_id.encode(), timestamp, body)
-    return f"v1,{base64.b64encode(hmac.digest(key, signed, sha256)).decode()}"
 
 
 def _body(job: Job) -> bytes:
@@ -77,7 +68,7 @@ def _headers(job: Job, body: bytes, now: datetime) -> dict[str, str]:
         "accept-encoding": "identity",
         "webhook-id": message_id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": signature(job.secret, message_id, timestamp, body),
+        "webhook-signature": signatures(job.target.keys, message_id, timestamp, body),
     }
     if body:
         # In this spelling: requests looks for it so, and sends the body in chunks where it is missing.

@@ -1,51 +1,53 @@
 """The delivery worker: claim -> send -> settle. One thread talks to the database, the others send."""
 
 import logging
-import queue
-import random
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, connection
 
-from routing import retry, webhooks
+from routing import order, webhooks
 from routing.egress import Door
 from routing.hints import Hints
 from routing.models import Delivery
-from routing.queue import LEASE_S, Job, Result, cancel_deleted, claim, settle
+from routing.queue import LEASE_S, Job, Result, cancel_deleted, claim, reap, seconds_until_ready, settle
 from routing.router import WEBHOOK_HINT
+from routing.senders import SLOW_PER_ENDPOINT, Senders
+from routing.verdict import verdict
 
 logger = logging.getLogger(__name__)
 
 POLL_S = 1.0  # how long a delivery waits for its claim where no hint came
 TICK_S = 0.02  # how long results wait for others to be settled with
+AGAIN_S = 0.1  # until the next claim where the last one left what it could have taken
 SETTLE_AT = 200  # results that don't wait
 PREFETCH = 400  # claimed at once: threads never wait for a claim
 PER_ENDPOINT = 100  # of these for one endpoint
 RECONNECT_S = 1.0
 DELETED_WITHIN_S = 3600.0  # how far back to look, once the first look has seen everything
 EVER_S = 1e9
+FORGOTTEN_S = 30.0  # between looks for ordered deliveries that wait for nothing
 
 
 class Worker:
     """Delivers until it is told to stop."""
 
     def __init__(self, *, threads: int) -> None:
-        self._threads = [threading.Thread(target=self._send, name=f"sender-{n}") for n in range(threads)]
+        self._threads = threads
+        self._senders = Senders(threads, self._send)
+        self._door = Door()
         self._hints = Hints(WEBHOOK_HINT, self._on_hint)
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._results: deque[Result] = deque()
         self._in_flight: Counter[UUID] = Counter()  # claimed and not settled, by endpoint; of one thread
         self._outstanding = 0  # the same in all, for every thread
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._more = True  # whether a claim would find something
-        self._polled_at = -POLL_S
-        self._settled_at = -TICK_S
+        self._claim_at = 0.0  # when a claim may find something
+        self._settled_at = self._polled_at = self._forgotten_at = 0.0
         self._swept = False
         self._clock = _DatabaseClock()
 
@@ -56,23 +58,22 @@ class Worker:
 
     def run(self) -> None:
         self._hints.start()
-        for thread in self._threads:
-            thread.start()
+        self._senders.start()
         while not self._stopping.is_set():
             self._wait_and(self._turn)
         logger.info("Stopping: %d claimed deliveries are settled or given back first", self._outstanding)
+        self._give_back(self._senders.stop())
         while self._outstanding:
             self._wait_and(self._settle)
         self._hints.stop()
-        for _ in self._threads:
-            self._jobs.put(None)
-        for thread in (*self._threads, self._hints):
-            thread.join()
+        self._senders.join()
+        self._hints.join()
+        self._door.close()
         connection.close()
 
     def _wait_and(self, work: Callable[[], None]) -> None:
         """Do `work` on a hint, or when it is time. Where the database does not answer, it is not done."""
-        self._wake.wait(TICK_S if self._outstanding else POLL_S)
+        self._wake.wait(TICK_S if self._outstanding else max(0.0, min(POLL_S, self._claim_at - time.monotonic())))
         self._wake.clear()
         try:
             work()
@@ -83,29 +84,45 @@ class Worker:
 
     def _turn(self) -> None:
         now = time.monotonic()
+        self._give_back(self._senders.look_after())
         if now - self._settled_at >= TICK_S or len(self._results) >= SETTLE_AT:
             self._settled_at = now
             self._settle()
         if now - self._polled_at >= POLL_S:
             self._polled_at = now
-            self._more = True
-            cancel_deleted(within_s=DELETED_WITHIN_S if self._swept else EVER_S)
-            self._swept = True
-        if self._more and self._outstanding <= PREFETCH // 2:
-            self._claim()
+            self._poll(now)
+        if now >= self._claim_at and self._outstanding <= PREFETCH // 2:
+            self._claim(now)
 
-    def _claim(self) -> None:
+    def _poll(self, now: float) -> None:
+        self._claim_at = 0.0
+        reap()
+        cancel_deleted(within_s=DELETED_WITHIN_S if self._swept else EVER_S)
+        self._swept = True
+        if now - self._forgotten_at >= FORGOTTEN_S:
+            self._forgotten_at = now
+            order.let_forgotten_go()
+
+    def _claim(self, now: float) -> None:
+        self._claim_at = now + POLL_S  # before the claim: a hint that comes meanwhile must not be forgotten
         limit = PREFETCH - self._outstanding
-        self._more = False  # before the claim: a hint that comes meanwhile must not be forgotten
-        jobs = claim(limit=limit, per_endpoint=PER_ENDPOINT, in_flight=self._in_flight)
-        if len(jobs) == limit:
-            self._more = True
+        jobs = claim(limit=limit, per_endpoint=PER_ENDPOINT, rooms=self._rooms())
         if jobs:
             self._clock.set(jobs[0].claimed_at)
+            self._claim_at = now if len(jobs) == limit else min(self._claim_at, now + TICK_S)
+        else:
+            wait_s = seconds_until_ready(at_most=POLL_S)
+            self._claim_at = min(self._claim_at, now + (wait_s or AGAIN_S))
         self._outstanding += len(jobs)
-        self._in_flight.update(job.endpoint_id for job in jobs)
-        for job in jobs:
-            self._jobs.put(job)
+        self._in_flight.update(job.target.endpoint_id for job in jobs)
+        self._senders.put(jobs)
+
+    def _rooms(self) -> dict[UUID, int]:
+        """Return how many more deliveries this process takes of the endpoints that it has some of, or that hang."""
+        rooms = {endpoint_id: PER_ENDPOINT - count for endpoint_id, count in self._in_flight.items()}
+        for endpoint_id in self._senders.hanging:
+            rooms[endpoint_id] = 2 * SLOW_PER_ENDPOINT - self._in_flight[endpoint_id]
+        return rooms
 
     def _settle(self) -> None:
         results = list(self._results)
@@ -117,46 +134,35 @@ class Worker:
         for _ in results:
             self._results.popleft()
         self._outstanding -= len(results)
-        if max(self._in_flight.values()) >= PER_ENDPOINT:
-            self._more = True  # there may be more for an endpoint that was at its cap
-        self._in_flight -= Counter(result.job.endpoint_id for result in results)  # drops those at zero
+        self._in_flight -= Counter(result.job.target.endpoint_id for result in results)  # drops those at zero
+
+    def _give_back(self, jobs: Sequence[Job]) -> None:
+        self._results.extend(Result(job, Delivery.State.PENDING, retry_after_s=0) for job in jobs)
 
     def _on_hint(self) -> None:
-        self._more = True
-        if self._outstanding < len(self._threads):  # the others come around within a tick
+        self._claim_at = 0.0
+        if self._outstanding < self._threads:  # the others come around within a tick
             self._wake.set()
 
-    def _send(self) -> None:
-        door = Door()
-        while (job := self._jobs.get()) is not None:
-            self._results.append(self._attempt(job, door))
-            if len(self._results) >= SETTLE_AT:
-                self._wake.set()
-        door.close()
+    def _send(self, job: Job) -> None:
+        self._results.append(self._attempt(job))
+        if len(self._results) >= SETTLE_AT:
+            self._wake.set()
 
-    def _attempt(self, job: Job, door: Door) -> Result:
-        if job.workspace_id != job.endpoint_workspace_id:
+    def _attempt(self, job: Job) -> Result:
+        if job.workspace_id != job.target.workspace_id:
             logger.critical("Delivery %s joins two workspaces; it was not sent", job.delivery_id)
             return Result(job, Delivery.State.CANCELLED, "WORKSPACE_MISMATCH")
         now = self._clock.now()
         lease_left = LEASE_S - (now - job.claimed_at).total_seconds()
-        if self._stopping.is_set() or lease_left < 2 * webhooks.DEADLINE_S:
+        if lease_left < 2 * webhooks.DEADLINE_S:
             return Result(job, Delivery.State.PENDING, retry_after_s=0)
         try:
-            outcome = webhooks.deliver(job, door, now=now)
+            outcome = webhooks.deliver(job, self._door, now=now)
         except Exception:  # a fault of ours must cost one attempt, not the thread and all that it would have sent
             logger.exception("Delivery %s could not be attempted", job.delivery_id)
             outcome = webhooks.Outcome(now, 0, error="INTERNAL", error_detail="The operator's log says why.")
-        return _result(job, outcome)
-
-
-def _result(job: Job, outcome: webhooks.Outcome) -> Result:
-    if not outcome.error:
-        return Result(job, Delivery.State.DELIVERED, **outcome._asdict())
-    wait = retry.wait_after(job.number, chance=random.random())
-    if wait is None:
-        return Result(job, Delivery.State.EXHAUSTED, "ATTEMPTS_EXHAUSTED", **outcome._asdict())
-    return Result(job, Delivery.State.PENDING, retry_after_s=wait.total_seconds(), **outcome._asdict())
+        return verdict(job, outcome)
 
 
 class _DatabaseClock:

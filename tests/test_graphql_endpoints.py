@@ -34,7 +34,11 @@ def rows(model):
     ("arguments", "field", "message"),
     [
         ('name: "", url: "http://a.example"', "name", "name is empty; give 1 to 200 characters."),
-        ('name: "a\\u0000b", url: "http://a.example"', "name", "name holds a NUL character or half of a surrogate pair, which can't be stored."),
+        (
+            'name: "a\\u0000b", url: "http://a.example"',
+            "name",
+            "name holds a NUL character or half a surrogate pair, which can't be stored.",
+        ),
         (f'name: "{"n" * 201}", url: "http://a.example"', "name", "name has 201 characters; at most 200 are kept."),
         ('name: "n", url: "ftp://a.example"', "url", "url 'ftp://a.example' is not http:// or https://."),
         (

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from endpoints.models import Endpoint
 from routing.models import Attempt, Delivery, Event
-from routing.queue import LEASE_S, Job, Result, cancel_deleted, claim, settle
+from routing.queue import LEASE_S, Job, Result, Target, cancel_deleted, claim, settle
 from routing.submissions import Submission, check
 from tests.together import together
 
@@ -25,8 +25,8 @@ def record(workspace, count=1):
     return [recorded.id for recorded in Event.record_all([check(submission, workspace.pk) for _ in range(count)])]
 
 
-def claimed(limit=100, per_endpoint=100, in_flight=None):
-    return claim(limit=limit, per_endpoint=per_endpoint, in_flight=in_flight or {})
+def claimed(limit=100, per_endpoint=100, rooms=None):
+    return claim(limit=limit, per_endpoint=per_endpoint, rooms=rooms or {})
 
 
 def result(job, state="DELIVERED", **fields):
@@ -60,14 +60,22 @@ def test_a_claim_gives_all_that_a_request_is_made_of(workspace, webhook):
     (job,) = claimed()
 
     assert job == Job(
+        target=Target(
+            endpoint_id=webhook.pk,
+            workspace_id=workspace.pk,
+            url="https://example.com/hook",
+            method="POST",
+            headers={},
+            payload_format="STANDARD",
+            retry_policy={},
+            ordering="UNORDERED",
+            keys=[("v1", bytes(webhook.signing_keys.get().sealed))],
+        ),
         delivery_id=delivery.pk,
         workspace_id=workspace.pk,
-        endpoint_id=webhook.pk,
-        endpoint_workspace_id=workspace.pk,
+        ordering_key="",
         number=1,
-        url="https://example.com/hook",
-        method="POST",
-        secret=webhook.secret,
+        first_due_at=delivery.creation_date,
         event_id=event_id,
         type="order.paid",
         date=event.date,
@@ -132,7 +140,7 @@ def test_a_backlog_of_one_endpoint_does_not_keep_the_others_out(workspace, webho
 
     jobs = claimed(limit=8, per_endpoint=5)
 
-    assert {job.endpoint_id for job in jobs} == {webhook.pk, *others}
+    assert {job.target.endpoint_id for job in jobs} == {webhook.pk, *others}
 
 
 @pytest.mark.parametrize("state", ["PAUSED", "DISABLED"])

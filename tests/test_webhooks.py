@@ -3,6 +3,7 @@
 import json
 import socket
 import struct
+from base64 import b64decode
 from datetime import UTC, datetime, timedelta
 from select import select
 from uuid import UUID
@@ -11,11 +12,13 @@ import pytest
 from django.conf import settings as project
 from standardwebhooks import Webhook
 
+from endpoints.vault import seal
 from routing import webhooks
 from routing.egress import BODY_LIMIT
-from routing.queue import Job
+from routing.queue import Job, Target
+from routing.signing import signature
 from routing.submissions import MAX_DATA_BYTES
-from routing.webhooks import deliver, signature
+from routing.webhooks import deliver
 from tests.receiver import answer
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -23,16 +26,27 @@ EVENT, WORKSPACE = UUID(int=1), UUID(int=2)
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 
 
-def job(url, **changes):
+TARGET = Target(
+    endpoint_id=UUID(int=4),
+    workspace_id=WORKSPACE,
+    url="",
+    method="POST",
+    headers={},
+    payload_format="STANDARD",
+    retry_policy={},
+    ordering="UNORDERED",
+    keys=[("v1", seal(b64decode(SECRET.removeprefix("whsec_"))))],
+)
+
+
+def job(url, method="POST", **changes):
     return Job(
+        target=TARGET._replace(url=url, method=method),
         delivery_id=UUID(int=3),
         workspace_id=WORKSPACE,
-        endpoint_id=UUID(int=4),
-        endpoint_workspace_id=WORKSPACE,
+        ordering_key="",
         number=1,
-        url=url,
-        method="POST",
-        secret=SECRET,
+        first_due_at=NOW,
         event_id=EVENT,
         type="order.paid",
         date=NOW,

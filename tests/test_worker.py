@@ -158,10 +158,10 @@ def test_a_job_that_joins_two_workspaces_is_not_sent(
     workspace: Workspace, foreign_workspace: Workspace, target: Endpoint, receiver: Receiver
 ) -> None:
     record(workspace)
-    (job,) = worker.claim(limit=1, per_endpoint=1, in_flight={})
-    door = worker.Door()
+    (job,) = worker.claim(limit=1, per_endpoint=1, rooms={})
+    foreign_target = job.target._replace(workspace_id=foreign_workspace.pk)
 
-    result = Worker(threads=0)._attempt(job._replace(endpoint_workspace_id=foreign_workspace.pk), door)
+    result = Worker(threads=0)._attempt(job._replace(target=foreign_target))
 
     assert (result.state, result.reason) == ("CANCELLED", "WORKSPACE_MISMATCH")
     assert receiver.requests == []
@@ -200,6 +200,7 @@ def test_sigterm_lets_running_requests_finish_and_gives_back_the_rest(
         assert process.stderr is not None
         assert any("Stopping" in line for line in process.stderr)
         go_on.set()
+        process.stderr.read()
 
     assert process.returncode == 0
     assert len(receiver.requests) == 3

@@ -16,7 +16,7 @@ END $$
 """
 # Columns that routing does not look at, such as last_used_at, must not throw away what was compiled.
 WATCHED = {
-    "endpoints_endpoint": "type, state, deleted_at",
+    "endpoints_endpoint": "workspace_id, type, state, ordering, deleted_at",
     "endpoints_eventfilter": "definition",
     "endpoints_filterlink": "endpoint_id, event_filter_id",
 }

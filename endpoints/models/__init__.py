@@ -2,6 +2,7 @@
 
 from endpoints.models.endpoints import Endpoint
 from endpoints.models.filters import EventFilter, FilterLink
+from endpoints.models.signing import SigningKey
 from endpoints.models.workspaces import ApiKey, Scope, Workspace, key_digest
 
-__all__ = ["ApiKey", "Endpoint", "EventFilter", "FilterLink", "Scope", "Workspace", "key_digest"]
+__all__ = ["ApiKey", "Endpoint", "EventFilter", "FilterLink", "Scope", "SigningKey", "Workspace", "key_digest"]

@@ -1,6 +1,5 @@
 """Where events go."""
 
-import base64
 import secrets
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
@@ -13,6 +12,7 @@ from django.db.models.functions import Now
 from endpoints.checks import URL_LENGTH, checked_method, checked_name, checked_url
 from endpoints.errors import BadInput
 from endpoints.models.workspaces import Configuration, Workspace
+from endpoints.vault import seal
 
 if TYPE_CHECKING:
     from endpoints.models.filters import EventFilter, FilterLink
@@ -41,15 +41,32 @@ class Endpoint(Configuration):
         GET = "GET"
         DELETE = "DELETE"
 
+    class PayloadFormat(models.TextChoices):
+        STANDARD = "STANDARD"
+        CLOUDEVENTS_STRUCTURED = "CLOUDEVENTS_STRUCTURED"
+        CLOUDEVENTS_BINARY = "CLOUDEVENTS_BINARY"
+
+    class Ordering(models.TextChoices):
+        UNORDERED = "UNORDERED"
+        FIFO_BLOCK = "FIFO_BLOCK"  # by ordering key; one that fails holds up its key until its end
+        FIFO_SKIP = "FIFO_SKIP"  # by ordering key; one that fails lets the next of its key go first
+
     workspace = models.ForeignKey(Workspace, models.PROTECT, related_name="endpoints", db_index=False)
     type = models.CharField(max_length=10, choices=Type.choices)
     url = models.CharField(max_length=URL_LENGTH, blank=True)
     method = models.CharField(max_length=6, choices=Method.choices, blank=True)
-    secret = models.CharField(max_length=100, blank=True, editable=False)  # whsec_..., of a webhook
     open_access = models.BooleanField(
         default=False,
         help_text="Anybody who knows the id of this websocket endpoint may listen, without a key.",
     )
+    # How a webhook is sent to; what is empty or null is the default. See delivery.py.
+    headers = models.JSONField(default=dict, blank=True)
+    payload_format = models.CharField(max_length=22, choices=PayloadFormat.choices, default=PayloadFormat.STANDARD)
+    retry_policy = models.JSONField(default=dict, blank=True)
+    max_in_flight = models.PositiveSmallIntegerField(null=True, blank=True)
+    rate_limit = models.PositiveIntegerField(null=True, blank=True)  # requests in rate_period_s
+    rate_period_s = models.PositiveIntegerField(default=1)
+    ordering = models.CharField(max_length=10, choices=Ordering.choices, default=Ordering.UNORDERED)
     state = models.CharField(max_length=8, choices=State.choices, default=State.ACTIVE)
     state_reason = models.CharField(max_length=200, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -64,15 +81,21 @@ class Endpoint(Configuration):
             models.UniqueConstraint(fields=["workspace", "id"], name="endpoint_in_workspace"),
             models.CheckConstraint(condition=~Q(name=""), name="endpoint_has_name"),
             models.CheckConstraint(
-                condition=Q(type="WEB_SOCKET", url="", method="", secret="")
+                condition=Q(type="WEB_SOCKET", url="", method="", headers={}, retry_policy={}, ordering="UNORDERED")
                 | Q(type="WEB_HOOK", open_access=False, method__in=["POST", "PUT", "PATCH", "GET", "DELETE"])
-                & (Q(url__startswith="http://") | Q(url__startswith="https://"))
-                & Q(secret__startswith="whsec_"),
+                & (Q(url__startswith="http://") | Q(url__startswith="https://")),
                 name="endpoint_fits_its_type",
             ),
             models.CheckConstraint(
                 condition=Q(state__in=["ACTIVE", "PAUSED"]) | Q(state="DISABLED") & ~Q(state_reason=""),
                 name="endpoint_state_has_reason",
+            ),
+            models.CheckConstraint(
+                condition=(Q(rate_limit=None) | Q(rate_limit__gt=0)) & Q(rate_period_s__gt=0),
+                name="endpoint_rate_is_positive",
+            ),
+            models.CheckConstraint(
+                condition=Q(max_in_flight=None) | Q(max_in_flight__gt=0), name="endpoint_max_in_flight_is_positive"
             ),
         ]
         # The list of a workspace, newest first.
@@ -90,14 +113,16 @@ class Endpoint(Configuration):
     @classmethod
     def create_webhook(cls, *, workspace_id: UUID, name: str, url: str, method: str = "POST") -> "Endpoint":
         """Make a webhook with a secret of its own. Raises BadInput for a bad name, URL or method."""
-        return cls.objects.create(
-            workspace_id=workspace_id,
-            name=checked_name(name),
-            type=cls.Type.WEB_HOOK,
-            url=checked_url(url),
-            method=checked_method(method),
-            secret=cls.new_secret(),
-        )
+        with transaction.atomic():
+            endpoint = cls.objects.create(
+                workspace_id=workspace_id,
+                name=checked_name(name),
+                type=cls.Type.WEB_HOOK,
+                url=checked_url(url),
+                method=checked_method(method),
+            )
+            endpoint.give_secret()
+        return endpoint
 
     def change(self, *, name: str | None = None, url: str | None = None, method: str | None = None) -> None:
         """Change what is given. Raises BadInput, and changes nothing, where a value is bad."""
@@ -126,7 +151,11 @@ class Endpoint(Configuration):
             cls.event_filters.through.objects.filter(endpoint_id__in=ids).delete()
             cls.objects.filter(pk__in=ids, deleted_at=None).update(deleted_at=Now(), last_modified=Now())
 
-    @staticmethod
-    def new_secret() -> str:
-        """Return a signing secret in the form of Standard Webhooks: 'whsec_' and 256 random bits in base64."""
-        return f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
+    def give_secret(self) -> None:
+        """Make the first signing key of a webhook: 256 random bits."""
+        self.signing_keys.create(workspace_id=self.workspace_id, scheme="v1", sealed=seal(secrets.token_bytes(32)))
+
+    @property
+    def secret(self) -> str:
+        """Return the current secret of a webhook, whsec_...; "" for a websocket."""
+        return "".join(key.secret for key in self.signing_keys.filter(scheme="v1", expires_at=None))

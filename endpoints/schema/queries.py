@@ -91,7 +91,7 @@ class Query(graphene.ObjectType):
     @staticmethod
     def resolve_endpoint_secret(_root: None, info: Any, id: str) -> dict[str, str]:
         endpoint = one(info.context.own(Endpoint.objects.live(), Scope.MANAGE), id, "id")
-        if not endpoint.secret:
+        if endpoint.type != Endpoint.Type.WEB_HOOK:
             raise BadInput(f"Endpoint {id} is a websocket; only webhooks have a secret.", "id")
         return {"secret": endpoint.secret}
 

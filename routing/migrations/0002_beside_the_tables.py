@@ -32,9 +32,25 @@ CREATE FUNCTION routing_uuid7() RETURNS uuid LANGUAGE sql VOLATILE AS $$
         'hex')::uuid
 $$
 """
+# Each endpoint has its cursor and its lane from the start, so that they can be locked before the first delivery.
+LANES = """
+CREATE FUNCTION routing_open_lane() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO routing_cursor (endpoint_id, last_seq) VALUES (NEW.id, 0);
+    IF NEW.type = 'WEB_HOOK' THEN
+        INSERT INTO routing_lane (endpoint_id, in_flight, tokens, window_attempts, window_failures, openings,
+                                  warned_percent)
+        VALUES (NEW.id, 0, 0, 0, 0, 0, 0);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER open_lane AFTER INSERT ON endpoints_endpoint FOR EACH ROW EXECUTE FUNCTION routing_open_lane()
+"""
+CLOSE_LANES = "DROP TRIGGER open_lane ON endpoints_endpoint; DROP FUNCTION routing_open_lane()"
 # Rows that change often leave room on their page, so that a change needs no new index entries.
 STORAGE = """
 ALTER TABLE routing_cursor SET (fillfactor = 20);
+ALTER TABLE routing_lane SET (fillfactor = 20);
 ALTER TABLE routing_delivery SET (fillfactor = 70)
 """
 
@@ -44,5 +60,6 @@ class Migration(migrations.Migration):
     operations = [
         migrations.RunSQL(VIEW, "DROP VIEW routing_conservation"),
         migrations.RunSQL(UUID7, "DROP FUNCTION routing_uuid7()"),
+        migrations.RunSQL(LANES, CLOSE_LANES),
         migrations.RunSQL(STORAGE, migrations.RunSQL.noop),
     ]

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from routing.webhooks import signature
+from routing.signing import signature
 
 _TOLERANCE_S = 300  # how far a timestamp may lie from this machine's clock
 

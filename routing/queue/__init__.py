@@ -1,0 +1,22 @@
+"""Claim, settle and upkeep: the only SQL of the delivery queue.
+
+A claim leases rows until `due_at` (the database's clock) under a token; a result is written only where the token
+still stands. What a dead worker left behind is reaped when its lease has run out.
+"""
+
+from routing.queue.claim import claim, seconds_until_ready
+from routing.queue.jobs import LEASE_S, Job, Result, Target
+from routing.queue.settle import settle
+from routing.queue.upkeep import cancel_deleted, reap
+
+__all__ = [
+    "LEASE_S",
+    "Job",
+    "Result",
+    "Target",
+    "cancel_deleted",
+    "claim",
+    "reap",
+    "seconds_until_ready",
+    "settle",
+]

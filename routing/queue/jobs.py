@@ -1,0 +1,60 @@
+"""What a worker gets from the queue and gives back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+LEASE_S = 60  # at least twice the deadline of an attempt
+
+
+class Target(NamedTuple):
+    """A webhook endpoint as it stood at the claim. The order is that of the query's columns."""
+
+    endpoint_id: UUID
+    workspace_id: UUID
+    url: str
+    method: str
+    headers: Mapping[str, str]
+    payload_format: str
+    retry_policy: Mapping[str, Any]
+    ordering: str
+    keys: Sequence[tuple[str, bytes]]  # scheme and sealed key; the current ones first
+
+
+class Job(NamedTuple):
+    """A claimed delivery, with all that a request is made of."""
+
+    target: Target
+    delivery_id: UUID
+    workspace_id: UUID
+    ordering_key: str  # "" where there is no order
+    number: int  # of this attempt: 1, 2, 3 ...
+    first_due_at: datetime  # when the delivery was made
+    event_id: UUID
+    type: str
+    date: datetime
+    source: str
+    subject: str
+    data: str
+    claimed_at: datetime
+    lease_token: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What becomes of a claimed delivery. Without `started_at` nothing was tried and the claim is undone."""
+
+    job: Job
+    state: str
+    reason: str = ""
+    retry_after_s: float | None = None
+    started_at: datetime | None = None
+    duration_ms: float | None = None
+    status_code: int | None = None
+    error: str = ""
+    error_detail: str = ""
+    response_body: str = ""
+    pause_s: float = 0  # for which the receiver wants nothing more
+    disable: str = ""  # why the endpoint is to be disabled, if it is
