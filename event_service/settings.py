@@ -67,6 +67,13 @@ DATABASES = {
 # --- delivery
 # Networks that webhooks may reach besides the public internet.
 EGRESS_ALLOW = [ipaddress.ip_network(cidr) for cidr in _listed("EVENT_SERVICE_EGRESS_ALLOW")]
+# Ports that webhooks may reach outside these networks, where every port is free.
+EGRESS_PORTS = [int(port) for port in _listed("EVENT_SERVICE_EGRESS_PORTS", "443,80,8443,8080")]
+# A proxy of the installation, http://[USER:PASSWORD@]HOST:PORT, that all webhooks go through with CONNECT.
+EGRESS_PROXY = os.environ.get("EVENT_SERVICE_EGRESS_PROXY", "")
+# PEM files: authorities to trust besides the public ones; a certificate and its key to show to receivers.
+EGRESS_CA = os.environ.get("EVENT_SERVICE_EGRESS_CA", "")
+EGRESS_CLIENT_CERT = os.environ.get("EVENT_SERVICE_EGRESS_CLIENT_CERT", "")
 # Websocket endpoints that anybody may read who knows their id, as the published API has it.
 OPEN_WEBSOCKETS = os.environ.get("EVENT_SERVICE_OPEN_WEBSOCKETS", "") == "1"
 

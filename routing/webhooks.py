@@ -33,9 +33,17 @@ def deliver(job: Job, door: Door, *, now: datetime) -> Outcome:
     headers = _headers(job, body, now)
     started = time.monotonic()
     try:
-        answer = door.send(job.target.method, job.target.url, headers, body, timeout_s=DEADLINE_S)
+        answer = door.send(
+            job.target.method,
+            job.target.url,
+            headers,
+            body,
+            workspace_id=job.target.workspace_id,
+            deadline_s=DEADLINE_S,
+        )
     except EgressError as error:
-        return Outcome(now, _ms_since(started), error=error.code, error_detail=error.detail)
+        code, text = error.public
+        return Outcome(now, _ms_since(started), error=code, error_detail=text)
     status = answer.status_code
     delivered = 200 <= status < 300
     return Outcome(

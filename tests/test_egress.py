@@ -5,6 +5,7 @@ import socket
 import threading
 from contextlib import suppress
 from ipaddress import ip_network
+from uuid import UUID
 
 import pytest
 
@@ -97,6 +98,8 @@ ALLOWED = [
     "3ffe:ffff::1",
     "3fff:1000::1",
 ]
+WORKSPACE = UUID(int=1)
+DEADLINE_S = 5
 # 127.0.0.1 in the spellings of the outside world; the port is that of a receiver that must not hear of it.
 LOOPBACK = [
     "127.0.0.1",
@@ -135,7 +138,9 @@ def internal(nothing_allowed):
 
 
 def send(door, url, method="POST", headers=None, body=b"{}"):
-    return door.send(method, url, headers or {"Content-Length": str(len(body))}, body, timeout_s=5)
+    return door.send(
+        method, url, headers or {"Content-Length": str(len(body))}, body, workspace_id=WORKSPACE, deadline_s=DEADLINE_S
+    )
 
 
 def refusal(door, url):
@@ -145,10 +150,13 @@ def refusal(door, url):
 
 
 def resolver(monkeypatch, *answers):
-    """Answer questions for names with `answers`, one after the other, and return what was asked."""
+    """Answer questions for .example with `answers`, one after the other, and return what was asked."""
     asked = []
+    real = socket.getaddrinfo
 
-    def getaddrinfo(host, port, *_, **__):
+    def getaddrinfo(host, port, *args, **options):
+        if not host.endswith(".example"):
+            return real(host, port, *args, **options)
         asked.append(host)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port)) for ip in answers[len(asked) - 1]]
 
@@ -232,7 +240,10 @@ def test_the_host_that_is_judged_is_the_host_that_is_dialled(door, internal, url
 
 
 @pytest.mark.parametrize("addresses", [["93.184.216.34", "127.0.0.1"], ["127.0.0.1", "93.184.216.34"]])
-def test_a_name_with_one_internal_record_is_refused_whatever_the_order(monkeypatch, door, internal, addresses):
+def test_a_name_with_one_internal_record_is_refused_whatever_the_order(
+    monkeypatch, settings, door, internal, addresses
+):
+    settings.EGRESS_PORTS = [internal.port]
     resolver(monkeypatch, addresses)
 
     assert refusal(door, f"http://both.example:{internal.port}/") == "ADDRESS_REFUSED"
@@ -327,7 +338,6 @@ def test_of_an_endless_body_16_kib_are_read_and_the_connection_is_closed(door, r
         pytest.param(
             ", ".join(["gzip"] * 50),
             id="50 times",
-            marks=pytest.mark.xfail(strict=True, reason="urllib3 prepares to decode what nobody wants decoded"),
         ),
     ],
 )
@@ -375,10 +385,8 @@ def test_a_connection_is_used_again_after_a_clean_and_complete_answer(door, rece
 @pytest.mark.parametrize("unclean", UNCLEAN.values(), ids=UNCLEAN)
 def test_a_connection_is_not_used_again_after_any_other_answer(door, receiver, unclean):
     receiver.answer = unclean
-    try:
+    with suppress(EgressError):  # some of these answers are refused, others are cut
         send(door, receiver.url)
-    except EgressError as error:
-        assert error.code == "BAD_RESPONSE"  # noqa: PT017 - some of these answers are refused, others are cut
     receiver.answer = answer(202)
 
     assert send(door, receiver.url).status_code == 202

@@ -1,0 +1,161 @@
+"""The connections that are kept, and how HTTP is spoken over them."""
+
+import http.client
+import socket
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Hashable
+from contextlib import suppress
+from http.client import HTTPException
+from io import BufferedReader
+from typing import Any, cast
+
+import requests
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from routing.egress.dialling import Proxy, dial
+from routing.egress.watchdog import TICK_S, Attempt
+
+HEAD_LIMIT = 64 * 1024  # bytes of status line and headers, with every 100 Continue before them
+KEPT = 256  # connections that wait for another request
+KEPT_FOR_S = 30
+
+
+class _Head:
+    """The reader of an answer while its head is read: bounded in all, which http.client bounds by line and count."""
+
+    def __init__(self, reader: BufferedReader) -> None:
+        self._reader = reader
+        self._left = HEAD_LIMIT
+
+    def readline(self, limit: int) -> bytes:
+        line = self._reader.readline(limit)
+        self._left -= len(line)
+        if self._left < 0:
+            raise HTTPException(f"The head of the answer has more than {HEAD_LIMIT} bytes.")
+        return line
+
+    def close(self) -> None:
+        """The reader is closed with the reply."""
+
+
+class Reply(http.client.HTTPResponse):
+    """An answer that tells whether bytes followed it: they would be taken for the next one."""
+
+    followed = False
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self._sock = sock
+        self._reader: BufferedReader = self.fp
+
+    def begin(self) -> None:
+        self.fp = _Head(self._reader)  # type: ignore[assignment]
+        try:
+            super().begin()
+        finally:
+            self.fp = self._reader
+
+    def _close_conn(self) -> None:
+        if self.fp is self._reader:
+            self._sock.settimeout(0)
+            with suppress(OSError):
+                self.followed = bool(self._reader.peek(1))
+        super()._close_conn()  # type: ignore[misc]
+
+
+class _Judged:
+    """A connection that dials only an address that was judged, for the attempt that has it."""
+
+    attempt: Attempt
+    through: Proxy | None
+    port: int
+    timeout: Any
+    response_class: type[http.client.HTTPResponse] = Reply
+    _dns_host: str
+
+    def _new_conn(self) -> socket.socket:
+        dialled = dial(self._dns_host, self.port, self.attempt, self.through)
+        dialled.settimeout(self.timeout)
+        return dialled
+
+
+class PlainConnection(_Judged, HTTPConnection):
+    pass
+
+
+class TLSConnection(_Judged, HTTPSConnection):
+    pass
+
+
+Connection = PlainConnection | TLSConnection
+
+
+def ask(connection: Connection, attempt: Attempt, request: requests.PreparedRequest, path: str) -> Reply:
+    """Send `request` over `connection` and return the answer, of which the body is yet to be read."""
+    connection.attempt = attempt
+    connection.timeout = attempt.left_s() + 2 * TICK_S  # the watchdog comes first: what was read before it is kept
+    if connection.sock is None:
+        connection.connect()
+    else:
+        attempt.watch(connection.sock)
+    with suppress(BrokenPipeError, ConnectionResetError):  # it may have answered before it hung up
+        connection.request(str(request.method), path, request.body, request.headers)
+    return cast(Reply, http.client.HTTPConnection.getresponse(connection))
+
+
+class Pool:
+    """Connections that wait for another request to their origin. Safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._idle: OrderedDict[Connection, tuple[Hashable, float]] = OrderedDict()  # the longest idle first
+        self._by_origin: dict[Hashable, list[Connection]] = {}
+        self._lock = threading.Lock()
+
+    def take(self, origin: Hashable) -> Connection | None:
+        """Return a connection that the far end has neither closed nor written to since, if there is one."""
+        while connection := self._pop(origin):
+            if connection.is_connected:
+                return connection
+            connection.close()
+        return None
+
+    def give(self, origin: Hashable, connection: Connection) -> None:
+        now = time.monotonic()
+        with self._lock:
+            self._idle[connection] = (origin, now)
+            self._by_origin.setdefault(origin, []).append(connection)
+            old = self._expired(now)
+        for connection in old:
+            connection.close()
+
+    def close(self) -> None:
+        with self._lock:
+            idle, self._idle, self._by_origin = self._idle, OrderedDict(), {}
+        for connection in idle:
+            connection.close()
+
+    def _pop(self, origin: Hashable) -> Connection | None:
+        with self._lock:
+            connections = self._by_origin.get(origin)
+            if not connections:
+                return None
+            return self._forget(connections[-1])
+
+    def _expired(self, now: float) -> list[Connection]:
+        expired = []
+        while self._idle:
+            connection, (_, since) = next(iter(self._idle.items()))
+            if len(self._idle) <= KEPT and now - since < KEPT_FOR_S:
+                break
+            expired.append(self._forget(connection))
+        return expired
+
+    def _forget(self, connection: Connection) -> Connection:
+        origin, _ = self._idle.pop(connection)
+        connections = self._by_origin[origin]
+        connections.remove(connection)
+        if not connections:
+            del self._by_origin[origin]
+        return connection
