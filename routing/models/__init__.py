@@ -1,0 +1,10 @@
+"""What happened and where it went: the traffic, which code writes and people read.
+
+Ids are UUIDv7 (RFC 9562): in the order of time, so the newest come first by the primary key.
+"""
+
+from routing.models.deliveries import Attempt, Delivery
+from routing.models.events import Event, IdempotencyRecord, Recorded
+from routing.models.lanes import Cursor, Lane
+
+__all__ = ["Attempt", "Cursor", "Delivery", "Event", "IdempotencyRecord", "Lane", "Recorded"]

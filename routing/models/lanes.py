@@ -1,0 +1,46 @@
+"""The two narrow rows beside each endpoint, apart so that who writes the one never waits for who writes the other."""
+
+from django.db import models
+from django.db.models.functions import Now
+
+from endpoints.models import Endpoint
+
+
+class Cursor(models.Model):
+    """The last number that an endpoint's deliveries have reached. Written by the router alone.
+
+    The row is locked until the transaction that took numbers ends: numbers have no gaps and follow commits.
+    """
+
+    endpoint = models.OneToOneField(Endpoint, models.PROTECT, primary_key=True, related_name="+")
+    last_seq = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.endpoint_id}: {self.last_seq}"
+
+
+class Lane(models.Model):
+    """How a webhook endpoint takes what it is sent. Written by the workers alone; made with the endpoint, by a trigger.
+
+    Apart from the cursor, so that workers and the door never wait for each other.
+    """
+
+    endpoint = models.OneToOneField(Endpoint, models.PROTECT, primary_key=True, related_name="lane")
+    in_flight = models.PositiveIntegerField(default=0)  # deliveries that are SENDING
+    ready_at = models.DateTimeField(db_default=Now())  # no claim before: rate limit, breaker, Retry-After
+    # The rate limit's bucket: how many requests may go at once.
+    tokens = models.FloatField(default=0)
+    tokens_at = models.DateTimeField(db_default=Now())
+    # The breaker: failures among the attempts of a window. While it is open, one delivery at a time is tried.
+    window_started_at = models.DateTimeField(db_default=Now())
+    window_attempts = models.PositiveIntegerField(default=0)
+    window_failures = models.PositiveIntegerField(default=0)
+    opened_at = models.DateTimeField(null=True, blank=True)
+    openings = models.PositiveSmallIntegerField(default=0)  # in a row: each waits twice as long
+    # Nothing but failures since then; how far that has been told, in percent of the time until it is disabled.
+    failing_since = models.DateTimeField(null=True, blank=True)
+    last_failed_at = models.DateTimeField(null=True, blank=True)
+    warned_percent = models.PositiveSmallIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.endpoint_id}: {self.in_flight} in flight"
