@@ -8,6 +8,7 @@ from typing import Any
 
 import dj_database_url
 from cryptography.fernet import Fernet
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -63,6 +64,14 @@ DATABASES = {
         "OPTIONS": {**_database.get("OPTIONS", {}), "pool": _POOL},
     }
 }
+
+# --- the chaos suite's kill points: only beside a database of its own, in a DATA_DIR that it has prepared
+FAILPOINTS = DATA_DIR / "failpoints" if os.environ.get("EVENT_SERVICE_FAILPOINTS") == "1" else None
+if FAILPOINTS and (_database_url or not FAILPOINTS.is_dir()):
+    raise ImproperlyConfigured(
+        f"EVENT_SERVICE_FAILPOINTS is for script/chaos: it kills processes, so it needs the folder {FAILPOINTS} and "
+        "no DATABASE_URL. Remove the variable."
+    )
 
 # --- delivery
 # Networks that webhooks may reach besides the public internet.

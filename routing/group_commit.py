@@ -13,6 +13,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from endpoints.auth import Grant
 from endpoints.errors import Conflict, ServiceError, Unavailable
 from endpoints.models import Scope
+from routing import failpoints
 from routing.models import Event, Recorded
 from routing.submissions import NewEvent
 
@@ -88,6 +89,8 @@ def _record_all(requests: Sequence[_Request]) -> list[Answers | ServiceError]:
         refusals = _refusals({request.grant for request in requests})
         accepted = [request for request in requests if request.grant.key_id not in refusals]
         answers = iter(Event.record_all([event for request in accepted for event in request.events]))
+        failpoints.reach("K1")
+    failpoints.reach("K2")
     return [refusals.get(request.grant.key_id) or [next(answers) for _ in request.events] for request in requests]
 
 

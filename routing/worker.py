@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, connection
 
-from routing import order, webhooks
+from routing import failpoints, order, webhooks
 from routing.egress import Door
 from routing.hints import Hints
 from routing.models import Delivery
@@ -108,6 +108,7 @@ class Worker:
         limit = PREFETCH - self._outstanding
         jobs = claim(limit=limit, per_endpoint=PER_ENDPOINT, rooms=self._rooms())
         if jobs:
+            failpoints.reach("K4")
             self._clock.set(jobs[0].claimed_at)
             self._claim_at = now if len(jobs) == limit else min(self._claim_at, now + TICK_S)
         else:
@@ -129,6 +130,7 @@ class Worker:
         if not results:
             return
         stale = len(results) - settle(results)
+        failpoints.reach("K8")
         if stale:
             logger.warning("%d results came after their lease and were not written", stale)
         for _ in results:
@@ -145,7 +147,9 @@ class Worker:
             self._wake.set()
 
     def _send(self, job: Job) -> None:
-        self._results.append(self._attempt(job))
+        result = self._attempt(job)
+        failpoints.reach("K6")
+        self._results.append(result)
         if len(self._results) >= SETTLE_AT:
             self._wake.set()
 

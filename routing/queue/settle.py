@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from django.db import connection, transaction
 
-from routing import order
+from routing import failpoints, order
 from routing.queue.jobs import Result
 
 BREAKER_WINDOW_S = 60
@@ -33,6 +33,7 @@ def settle(results: Sequence[Result]) -> int:
         if keys:
             order.lock(keys)
             order.let_next_go(keys)
+        failpoints.reach("K7")
     return int(written)
 
 
