@@ -3,13 +3,22 @@
 import gzip
 import socket
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from ipaddress import ip_network
+from types import SimpleNamespace
 from uuid import UUID
 
+import psutil
 import pytest
+import requests
 
-from routing.egress import BODY_LIMIT, EgressError, judge
+from routing.egress import BODY_LIMIT, EgressError, addresses, connections, dialling, judge
+from routing.egress.addresses import refusal as refusal_of
+from routing.egress.door import Adapter
+from routing.egress.targets import target_of
+from tests.doors import WORKSPACE, refusal, resolver, send
 from tests.receiver import Receiver, answer
 
 DENIED = [
@@ -98,8 +107,6 @@ ALLOWED = [
     "3ffe:ffff::1",
     "3fff:1000::1",
 ]
-WORKSPACE = UUID(int=1)
-DEADLINE_S = 5
 # 127.0.0.1 in the spellings of the outside world; the port is that of a receiver that must not hear of it.
 LOOPBACK = [
     "127.0.0.1",
@@ -126,8 +133,10 @@ LOOPBACK = [
 def nothing_allowed(settings):
     settings.EGRESS_ALLOW = []
     judge.cache_clear()
+    addresses._own_addresses.cache_clear()
     yield
     judge.cache_clear()
+    addresses._own_addresses.cache_clear()
 
 
 @pytest.fixture
@@ -135,33 +144,6 @@ def internal(nothing_allowed):
     """A receiver on an address that webhooks may not reach."""
     with Receiver() as receiver:
         yield receiver
-
-
-def send(door, url, method="POST", headers=None, body=b"{}"):
-    return door.send(
-        method, url, headers or {"Content-Length": str(len(body))}, body, workspace_id=WORKSPACE, deadline_s=DEADLINE_S
-    )
-
-
-def refusal(door, url):
-    with pytest.raises(EgressError) as refused:
-        send(door, url)
-    return refused.value.code
-
-
-def resolver(monkeypatch, *answers):
-    """Answer questions for .example with `answers`, one after the other, and return what was asked."""
-    asked = []
-    real = socket.getaddrinfo
-
-    def getaddrinfo(host, port, *args, **options):
-        if not host.endswith(".example"):
-            return real(host, port, *args, **options)
-        asked.append(host)
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port)) for ip in answers[len(asked) - 1]]
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    return asked
 
 
 # --- which addresses
@@ -257,6 +239,133 @@ def test_a_name_that_turns_internal_is_asked_once_and_not_dialled(monkeypatch, d
     send(door, f"http://turning.example:{receiver.port}/")
 
     assert (asked, len(receiver.requests)) == (["turning.example"], 1)
+
+
+def test_a_name_with_a_hundred_records_is_refused_for_the_one_that_is_internal(monkeypatch, door, nothing_allowed):
+    resolver(monkeypatch, [f"93.184.216.{n}" for n in range(99)] + ["10.0.0.5"])
+
+    assert refusal(door, "http://many.example/") == "ADDRESS_REFUSED"
+
+
+def test_a_connection_that_leads_elsewhere_than_it_was_dialled_is_refused(settings, door, internal):
+    settings.EGRESS_ALLOW = [ip_network("0.0.0.0/32")]  # which leads to 127.0.0.1
+
+    assert refusal(door, f"http://0.0.0.0:{internal.port}/") == "ADDRESS_REFUSED"
+    assert internal.requests == []
+
+
+def test_an_address_of_this_host_is_refused_unless_it_is_allowed(monkeypatch, settings, nothing_allowed):
+    def interfaces():
+        return {"lo": [address("93.184.216.1")], "eth0": [address("93.184.216.2"), address("2606:4700::2%eth0")]}
+
+    def address(text):
+        return SimpleNamespace(family=socket.AF_INET6 if ":" in text else socket.AF_INET, address=text)
+
+    monkeypatch.setattr(psutil, "net_if_addrs", interfaces)
+    monkeypatch.setattr(
+        psutil,
+        "net_if_stats",
+        lambda: {"lo": SimpleNamespace(flags="up,loopback"), "eth0": SimpleNamespace(flags="up")},
+    )
+    asked = ["93.184.216.1", "93.184.216.2", "::ffff:93.184.216.2", "2606:4700::2", "93.184.216.3"]
+
+    refused = "ADDRESS_REFUSED"
+    assert [refusal_of(address, 443) for address in asked] == ["", refused, refused, refused, ""]
+
+    settings.EGRESS_ALLOW = [ip_network("93.184.216.2/32")]
+    assert refusal_of("93.184.216.2", 443) == ""
+
+
+@pytest.mark.parametrize("host", ["93.184.216.7", "other.example,database.example"])
+def test_the_address_of_the_database_is_refused(monkeypatch, settings, nothing_allowed, host):
+    monkeypatch.setitem(settings.DATABASES, "default", settings.DATABASES["default"] | {"HOST": host})
+    resolver(monkeypatch, ["93.184.216.6"], ["93.184.216.7"])
+
+    assert refusal_of("93.184.216.7", 443) == "ADDRESS_REFUSED"
+
+
+def test_ports_are_listed_but_for_networks_that_are_allowed(settings, nothing_allowed):
+    settings.EGRESS_ALLOW = [ip_network("10.1.0.0/16")]
+    ports = [80, 443, 8080, 8443, 22, 25, 5432, 6379, 11211]
+
+    assert [port for port in ports if refusal_of("93.184.216.34", port) == ""] == [80, 443, 8080, 8443]
+    assert [port for port in ports if refusal_of("10.1.0.5", port) == ""] == ports
+    assert {refusal_of("93.184.216.34", port) for port in ports} == {"", "PORT_REFUSED"}
+
+
+def test_the_tenant_can_not_tell_what_is_blocked_from_what_is_not_there(
+    monkeypatch, caplog, settings, door, nothing_allowed
+):
+    settings.EGRESS_ALLOW = [ip_network("127.0.0.2/32")]
+    settings.EGRESS_PORTS = [80]
+    with socket.create_server(("127.0.0.2", 0)) as gone:
+        closed = gone.getsockname()[1]
+    resolver(monkeypatch, ["127.0.0.2"], ["10.0.0.5"], [], ["93.184.216.34"])
+
+    told = []
+    for port in (closed, 80, 80, 81):
+        with pytest.raises(EgressError) as failed:
+            send(door, f"http://x.example:{port}/")
+        told.append((failed.value.code, failed.value.public))
+
+    assert [code for code, _ in told] == ["CONNECT_FAILED", "ADDRESS_REFUSED", "DNS_FAILED", "PORT_REFUSED"]
+    assert len({public for _, public in told}) == 1
+    assert [code in message for (code, _), message in zip(told, caplog.messages, strict=True)] == [True] * 4
+
+
+# --- URLs
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd",
+        "gopher://example.com/",
+        "//example.com/",
+        "example.com",
+        "http://",
+        "http:///path",
+        "http://user@example.com/",
+        "http://user:password@example.com/",
+        "http://127.0.0.1\\@example.com/",
+        "http://example.com\\.internal/",
+        "http://example.com/a b",
+        "http://example.com/\r\nX: 1",
+        "http://example.com/\0",
+        "http://example.com:0x50/",
+        "http://example.com:0/",
+        "http://example.com:65536/",
+        "http://example.com:-1/",
+        "http://[fe80::1%25lo]/",
+        "http://[fe80::1%lo]/",
+        "http://[::1/",
+        "http://*.example.com/",
+        "http://a%2fexample/",
+        "http://①②⑦.0.0.1/",
+        "http://exa\u200bmple.com\u2028/",
+    ],
+)
+def test_a_url_that_could_be_read_in_two_ways_is_refused(monkeypatch, door, url):
+    asked = resolver(monkeypatch)
+
+    assert refusal(door, url) == "BAD_URL"
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        ("http://example.com", ("http", "example.com", 80, "/")),
+        ("HTTPS://EXAMPLE.com:8443/a?b=c#d", ("https", "example.com", 8443, "/a?b=c")),
+        ("http://example.com?x", ("http", "example.com", 80, "/?x")),
+        ("https://bücher.example/ü?ü", ("https", "xn--bcher-kva.example", 443, "/%C3%BC?%C3%BC")),
+        ("http://[2606:4700::1]/", ("http", "2606:4700::1", 80, "/")),
+        ("http://example.com./", ("http", "example.com.", 80, "/")),
+        ("http://a_b.example/%2F%20", ("http", "a_b.example", 80, "/%2F%20")),
+    ],
+)
+def test_a_url_is_taken_apart(url, target):
+    assert target_of(url) == target
 
 
 # --- what the environment must not change
@@ -422,3 +531,93 @@ def test_two_receivers_on_one_host_share_no_connection(door, receiver):
             send(door, url)
 
         assert (len(receiver.requests), len(other.requests)) == (2, 1)
+
+
+def test_two_workspaces_share_no_connection(door, receiver):
+    for workspace in (WORKSPACE, UUID(int=2), WORKSPACE, UUID(int=2)):
+        send(door, receiver.url, workspace_id=workspace)
+
+    first, second, third, fourth = [request.connection for request in receiver.requests]
+    assert (first, second) == (third, fourth)
+    assert first != second
+
+
+def test_threads_share_a_door_and_each_gets_its_own_answer(door, receiver):
+    with ThreadPoolExecutor(8) as threads:
+        bodies = [f"{n}".encode() for n in range(200)]
+        answers = list(threads.map(lambda body: send(door, receiver.url, body=body).status_code, bodies))
+
+    assert answers == [200] * 200
+    assert sorted(request.body for request in receiver.requests) == sorted(bodies)
+
+
+def test_an_idle_connection_is_closed_after_a_while(monkeypatch, door, receiver):
+    send(door, receiver.url)
+    monkeypatch.setattr(connections, "KEPT_FOR_S", 0)
+    with Receiver() as other:
+        send(door, other.url)
+
+    send(door, receiver.url)
+
+    assert receiver.connections == 2
+
+
+def test_no_more_connections_are_kept_than_a_process_can_afford(monkeypatch, door, receiver):
+    monkeypatch.setattr(connections, "KEPT", 2)
+    for n in (1, 2, 3, 3, 2, 1):
+        send(door, receiver.url, workspace_id=UUID(int=n))
+
+    assert receiver.connections == 4
+
+
+def test_a_session_of_requests_can_use_the_door(door, receiver):
+    with requests.Session() as session:
+        session.mount("http://", Adapter(door, WORKSPACE))
+        receiver.answer = answer(302, b"away", "Location: http://10.0.0.5/")
+
+        response = session.post(receiver.url, data=b"{}", timeout=5, allow_redirects=False)
+        assert (response.status_code, response.content, response.headers["LOCATION"]) == (
+            302,
+            b"away",
+            "http://10.0.0.5/",
+        )
+        with pytest.raises(EgressError, match="may not be reached"):
+            session.post(receiver.url, data=b"{}", timeout=5)
+
+
+# --- deadlines
+
+
+def test_a_name_server_that_does_not_answer_is_left_at_the_deadline(monkeypatch, door):
+    answered = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait(60) and [])
+
+    with pytest.raises(EgressError) as failed:
+        send(door, "http://slow.example/", deadline_s=0.2)
+    answered.set()
+
+    assert failed.value.code == "TIMEOUT"
+
+
+@pytest.mark.parametrize(("limit_s", "deadline_s", "code"), [(5, 0.2, "TIMEOUT"), (0.2, 5, "CONNECT_FAILED")])
+def test_an_address_that_does_not_answer_is_left_at_the_connect_limit_or_the_deadline(
+    monkeypatch, door, receiver, limit_s, deadline_s, code
+):
+    monkeypatch.setattr(dialling, "CONNECT_TIMEOUT_S", limit_s)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.socket() as waiting:
+        waiting.connect(full.getsockname())  # the backlog is full: further SYNs are dropped
+        started = time.monotonic()
+        with pytest.raises(EgressError) as failed:
+            send(door, f"http://127.0.0.1:{full.getsockname()[1]}/", deadline_s=deadline_s)
+
+    assert failed.value.code == code
+    assert time.monotonic() - started < 0.2 + 0.5
+
+
+def test_the_addresses_of_a_name_share_the_time(monkeypatch, door, receiver):
+    monkeypatch.setattr(dialling, "CONNECT_TIMEOUT_S", 0.4)
+    with socket.create_server(("127.0.0.2", receiver.port), backlog=0) as full, socket.socket() as waiting:
+        waiting.connect(full.getsockname())
+        resolver(monkeypatch, ["127.0.0.2", "127.0.0.1"])
+
+        assert send(door, f"http://both.example:{receiver.port}/").status_code == 200

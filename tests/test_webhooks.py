@@ -225,7 +225,7 @@ BAD_ANSWERS = {
     "garbage": (closing(b"garbage\r\n\r\n"), "NOT_HTTP"),
     "HTTP/0.9": (closing(b"<html>hello</html>"), "NOT_HTTP"),
     "bytes from another protocol": (closing(bytes(range(256)) * 4), "NOT_HTTP"),
-    "half a status line": (closing(b"HTTP/1.1 20"), "BAD_STATUS"),
+    "half a status line": (closing(b"HTTP/1.1 20"), "CONNECTION_LOST"),
     "status 099": (closing(b"HTTP/1.1 099 Low\r\n\r\n"), "BAD_STATUS"),
     "a status of four digits": (closing(b"HTTP/1.1 2000 High\r\n\r\n"), "BAD_STATUS"),
     "a status that is no number": (closing(b"HTTP/1.1 OK 200\r\n\r\n"), "BAD_STATUS"),

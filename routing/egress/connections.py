@@ -15,6 +15,7 @@ import requests
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from routing.egress.dialling import Proxy, dial
+from routing.egress.errors import EgressError
 from routing.egress.watchdog import TICK_S, Attempt
 
 HEAD_LIMIT = 64 * 1024  # bytes of status line and headers, with every 100 Continue before them
@@ -23,16 +24,21 @@ KEPT_FOR_S = 30
 
 
 class _Head:
-    """The reader of an answer while its head is read: bounded in all, which http.client bounds by line and count."""
+    """The reader of an answer while its head is read: bounded in all, and never taken for whole where it broke off.
+
+    http.client bounds lines and their number, and takes the end of the connection for the end of the head.
+    """
 
     def __init__(self, reader: BufferedReader) -> None:
         self._reader = reader
-        self._left = HEAD_LIMIT
+        self._read = 0
 
     def readline(self, limit: int) -> bytes:
         line = self._reader.readline(limit)
-        self._left -= len(line)
-        if self._left < 0:
+        if len(line) < limit and line[-1:] != b"\n" and (self._read or line[:5] == b"HTTP/"):
+            raise EgressError("CONNECTION_LOST", "The receiver hung up before the end of the headers.")
+        self._read += len(line)
+        if self._read > HEAD_LIMIT:
             raise HTTPException(f"The head of the answer has more than {HEAD_LIMIT} bytes.")
         return line
 

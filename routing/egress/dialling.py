@@ -50,6 +50,7 @@ def dial(host: str, port: int, attempt: Attempt, proxy: Proxy | None) -> socket.
         return dialled
     dialled = _connect(_in_time(attempt, lambda: _resolved(proxy.host, proxy.port)), attempt)
     attempt.watch(dialled)
+    dialled.settimeout(None)  # the watchdog's is the only clock now
     return _tunnelled(dialled, judged[0], proxy)
 
 
@@ -98,7 +99,8 @@ def _connect(addresses: Sequence[_Address], attempt: Attempt) -> socket.socket:
         except OSError as error:
             failure = error
     attempt.left_s()  # raises where it was the deadline that came first
-    raise EgressError("CONNECT_FAILED", f"{tried[-1][1][:2]} can't be reached: {failure}.") from failure
+    host, port = tried[-1][1][:2]
+    raise EgressError("CONNECT_FAILED", f"Port {port} of {host} can't be reached: {failure}.") from failure
 
 
 def _connected(target: _Address, within_s: float) -> socket.socket:
