@@ -39,14 +39,36 @@ BEGIN
     INSERT INTO routing_cursor (endpoint_id, last_seq) VALUES (NEW.id, 0);
     IF NEW.type = 'WEB_HOOK' THEN
         INSERT INTO routing_lane (endpoint_id, in_flight, tokens, window_attempts, window_failures, openings,
-                                  warned_percent)
-        VALUES (NEW.id, 0, 0, 0, 0, 0, 0);
+                                  warned_percent, disable_reason)
+        VALUES (NEW.id, 0, 0, 0, 0, 0, 0, '');
     END IF;
     RETURN NULL;
 END $$;
 CREATE TRIGGER open_lane AFTER INSERT ON endpoints_endpoint FOR EACH ROW EXECUTE FUNCTION routing_open_lane()
 """
 CLOSE_LANES = "DROP TRIGGER open_lane ON endpoints_endpoint; DROP FUNCTION routing_open_lane()"
+# Somebody resumed the endpoint: what its lane knew against it is forgotten. Once for the statement, so that the lanes
+# are locked in the order of endpoints, as everywhere.
+RESUME = """
+CREATE FUNCTION routing_begin_again() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    WITH resumed AS MATERIALIZED (
+        SELECT lane.endpoint_id
+        FROM before JOIN after USING (id) JOIN routing_lane AS lane ON lane.endpoint_id = after.id
+        WHERE after.state = 'ACTIVE' AND before.state <> 'ACTIVE'
+        ORDER BY lane.endpoint_id FOR UPDATE OF lane
+    )
+    UPDATE routing_lane AS lane
+    SET ready_at = clock_timestamp(), opened_at = NULL, openings = 0,
+        window_started_at = clock_timestamp(), window_attempts = 0, window_failures = 0,
+        failing_since = NULL, last_failed_at = NULL, warned_percent = 0, disable_reason = ''
+    FROM resumed WHERE lane.endpoint_id = resumed.endpoint_id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER begin_again AFTER UPDATE ON endpoints_endpoint REFERENCING OLD TABLE AS before NEW TABLE AS after
+FOR EACH STATEMENT EXECUTE FUNCTION routing_begin_again()
+"""
+STAY = "DROP TRIGGER begin_again ON endpoints_endpoint; DROP FUNCTION routing_begin_again()"
 # Rows that change often leave room on their page, so that a change needs no new index entries.
 STORAGE = """
 ALTER TABLE routing_cursor SET (fillfactor = 20);
@@ -61,5 +83,6 @@ class Migration(migrations.Migration):
         migrations.RunSQL(VIEW, "DROP VIEW routing_conservation"),
         migrations.RunSQL(UUID7, "DROP FUNCTION routing_uuid7()"),
         migrations.RunSQL(LANES, CLOSE_LANES),
+        migrations.RunSQL(RESUME, STAY),
         migrations.RunSQL(STORAGE, migrations.RunSQL.noop),
     ]

@@ -1,6 +1,7 @@
 """The two narrow rows beside each endpoint, apart so that who writes the one never waits for who writes the other."""
 
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from endpoints.models import Endpoint
@@ -41,6 +42,17 @@ class Lane(models.Model):
     failing_since = models.DateTimeField(null=True, blank=True)
     last_failed_at = models.DateTimeField(null=True, blank=True)
     warned_percent = models.PositiveSmallIntegerField(default=0)
+    disable_reason = models.CharField(max_length=200, blank=True)  # the receiver wants nothing more: see health.py
+
+    class Meta:
+        # health.watch: whoever fails, or did when it was told.
+        indexes = [
+            models.Index(
+                fields=["endpoint"],
+                condition=Q(failing_since__isnull=False) | Q(warned_percent__gt=0) | ~Q(disable_reason=""),
+                name="lane_unwell",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.endpoint_id}: {self.in_flight} in flight"
