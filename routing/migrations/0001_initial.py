@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
-        ('endpoints', '0002_version_triggers'),
+        ('endpoints', '0001_initial'),
     ]
 
     operations = [
