@@ -6,5 +6,6 @@ Ids are UUIDv7 (RFC 9562): in the order of time, so the newest come first by the
 from routing.models.deliveries import Attempt, Delivery
 from routing.models.events import Event, IdempotencyRecord, Recorded
 from routing.models.lanes import Cursor, Lane
+from routing.models.replays import Replay
 
-__all__ = ["Attempt", "Cursor", "Delivery", "Event", "IdempotencyRecord", "Lane", "Recorded"]
+__all__ = ["Attempt", "Cursor", "Delivery", "Event", "IdempotencyRecord", "Lane", "Recorded", "Replay"]
