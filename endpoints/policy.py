@@ -105,7 +105,7 @@ def as_columns(settings: Settings) -> dict[str, Any]:
     """Return the values under which an endpoint keeps `settings`. Raises BadInput."""
     columns: dict[str, Any] = {}
     if "retry_policy" in settings:
-        columns["retry_policy"] = checked_retry_policy(settings["retry_policy"] or {})
+        columns["retry_policy"] = checked_retry_policy(_stated(settings["retry_policy"] or {}))
     if "max_in_flight" in settings:
         columns["max_in_flight"] = checked_max_in_flight(settings["max_in_flight"])
     if "rate_limit" in settings:
@@ -134,6 +134,15 @@ def checked_rate_limit(count: int | None) -> int | None:
 
 def checked_rate_period_s(seconds: int) -> int:
     return _within("rateLimit.periodSeconds", seconds, DAY_S)
+
+
+def _stated(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what is null: it is as good as not given."""
+    return {
+        name: _stated(member) if isinstance(member, dict) else member
+        for name, member in document.items()
+        if member is not None
+    }
 
 
 def _within(field: str, value: int, most: int) -> int:

@@ -49,6 +49,8 @@ class Routes:
             for pattern, targets in self.filtered:
                 if pattern.match(fields):
                     wanting.update(dict.fromkeys(targets))
+        if event.about:
+            return [target for target in wanting if target.endpoint_id != event.about]
         return wanting
 
 

@@ -45,6 +45,7 @@ class NewEvent:
     ordering_key: str
     date: datetime | None  # None: the time of recording
     producer_id: str | None
+    about: UUID | None = None  # an endpoint that is not told of itself
 
     def digest(self) -> bytes:
         """Return the SHA-256 of the content: a producer's id stands for this and nothing else."""

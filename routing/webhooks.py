@@ -25,10 +25,13 @@ class Outcome(NamedTuple):
     error: str = ""
     error_detail: str = ""
     response_body: str = ""
+    # What the receiver says of what is to come: the headers Retry-After and webhook-delivery.
+    retry_after: str = ""
+    webhook_delivery: str = ""
 
 
-def deliver(job: Job, door: Door, *, now: datetime) -> Outcome:
-    """Send the event of `job` and return what came of it. `now` dates the signature."""
+def deliver(job: Job, door: Door, *, now: datetime, deadline_s: float = DEADLINE_S) -> Outcome:
+    """Send the event of `job` and return what came of it, by the deadline. `now` dates the signature."""
     body = b"" if job.target.method in _BODILESS else _body(job)
     headers = _headers(job, body, now)
     started = time.monotonic()
@@ -39,7 +42,7 @@ def deliver(job: Job, door: Door, *, now: datetime) -> Outcome:
             headers,
             body,
             workspace_id=job.target.workspace_id,
-            deadline_s=DEADLINE_S,
+            deadline_s=deadline_s,
         )
     except EgressError as error:
         code, text = error.public
@@ -53,6 +56,8 @@ def deliver(job: Job, door: Door, *, now: datetime) -> Outcome:
         error="" if delivered else "HTTP_STATUS",
         error_detail="" if delivered else f"The receiver answered {status}.",
         response_body=answer.body.decode(errors="replace").replace("\0", "\ufffd"),
+        retry_after=answer.headers.get("retry-after", ""),
+        webhook_delivery=answer.headers.get("webhook-delivery", ""),
     )
 
 

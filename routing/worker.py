@@ -10,14 +10,15 @@ from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, connection
 
-from routing import failpoints, order, webhooks
+from endpoints.policy import RetryPolicy
+from routing import failpoints, health, order, webhooks
 from routing.egress import Door
 from routing.hints import Hints
 from routing.models import Delivery
 from routing.queue import LEASE_S, Job, Result, cancel_deleted, claim, reap, seconds_until_ready, settle
 from routing.router import WEBHOOK_HINT
 from routing.senders import SLOW_PER_ENDPOINT, Senders
-from routing.verdict import verdict
+from routing.verdict import expired, verdict
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ POLL_S = 1.0  # how long a delivery waits for its claim where no hint came
 TICK_S = 0.02  # how long results wait for others to be settled with
 AGAIN_S = 0.1  # until the next claim where the last one left what it could have taken
 SETTLE_AT = 200  # results that don't wait
+SETTLED_WITHIN_S = 15  # after its deadline, so that an attempt counts; of the lease
 PREFETCH = 400  # claimed at once: threads never wait for a claim
 PER_ENDPOINT = 100  # of these for one endpoint
 RECONNECT_S = 1.0
@@ -99,6 +101,7 @@ class Worker:
         reap()
         cancel_deleted(within_s=DELETED_WITHIN_S if self._swept else EVER_S)
         self._swept = True
+        health.watch()
         if now - self._forgotten_at >= FORGOTTEN_S:
             self._forgotten_at = now
             order.let_forgotten_go()
@@ -159,14 +162,17 @@ class Worker:
             return Result(job, Delivery.State.CANCELLED, "WORKSPACE_MISMATCH")
         now = self._clock.now()
         lease_left = LEASE_S - (now - job.claimed_at).total_seconds()
-        if lease_left < 2 * webhooks.DEADLINE_S:
+        policy = RetryPolicy.kept(job.target.retry_policy)
+        if lease_left < policy.deadline_s + SETTLED_WITHIN_S:
             return Result(job, Delivery.State.PENDING, retry_after_s=0)
+        if end := expired(job, now, policy):
+            return end
         try:
-            outcome = webhooks.deliver(job, self._door, now=now)
+            outcome = webhooks.deliver(job, self._door, now=now, deadline_s=policy.deadline_s)
         except Exception:  # a fault of ours must cost one attempt, not the thread and all that it would have sent
             logger.exception("Delivery %s could not be attempted", job.delivery_id)
             outcome = webhooks.Outcome(now, 0, error="INTERNAL", error_detail="The operator's log says why.")
-        return verdict(job, outcome)
+        return verdict(job, outcome, policy)
 
 
 class _DatabaseClock:

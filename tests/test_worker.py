@@ -12,10 +12,10 @@ import pytest
 from django.db import connection
 
 from endpoints.models import Endpoint, Workspace
+from endpoints.policy import SCHEDULE_S
 from routing import webhooks, worker
 from routing.hints import Hints
 from routing.models import Attempt, Delivery, Event, Recorded
-from routing.retry import SCHEDULE
 from routing.submissions import Submission, check
 from routing.worker import Worker
 from tests.database import environment
@@ -90,12 +90,12 @@ def test_the_last_failure_of_the_schedule_exhausts_a_delivery(
 ) -> None:
     receiver.answer = answer(500)
     record(workspace)
-    Delivery.objects.update(attempts_made=len(SCHEDULE) - 1)
+    Delivery.objects.update(attempts_made=len(SCHEDULE_S))
 
     with working():
         receiver.wait_for_count(1)
 
-    assert outcome(Delivery.objects.get()) == ("EXHAUSTED", "ATTEMPTS_EXHAUSTED", len(SCHEDULE))
+    assert outcome(Delivery.objects.get()) == ("EXHAUSTED", "ATTEMPTS_EXHAUSTED", 1 + len(SCHEDULE_S))
 
 
 def test_deliveries_start_without_any_hint(

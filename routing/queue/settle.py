@@ -92,7 +92,8 @@ WITH result AS MATERIALIZED (
            count(*) FILTER (WHERE error <> '') AS failures,
            count(*) FILTER (WHERE started_at IS NOT NULL AND error = '') AS successes,
            count(*) FILTER (WHERE started_at IS NULL) AS untried,
-           max(pause_s) AS pause_s
+           max(pause_s) AS pause_s,
+           max(disable) AS disable
     FROM settled GROUP BY endpoint_id
 ), locked AS MATERIALIZED (
     SELECT * FROM routing_lane WHERE endpoint_id IN (SELECT endpoint_id FROM tally)
@@ -117,7 +118,8 @@ WITH result AS MATERIALIZED (
         failing_since = CASE WHEN tally.successes > 0 THEN NULL
                              WHEN tally.failures > 0 THEN coalesce(lane.failing_since, clock_timestamp())
                              ELSE lane.failing_since END,
-        last_failed_at = CASE WHEN tally.failures > 0 THEN clock_timestamp() ELSE lane.last_failed_at END
+        last_failed_at = CASE WHEN tally.failures > 0 THEN clock_timestamp() ELSE lane.last_failed_at END,
+        disable_reason = coalesce(nullif(tally.disable, ''), lane.disable_reason)
     FROM tally
     JOIN locked AS before USING (endpoint_id)
     CROSS JOIN LATERAL (
