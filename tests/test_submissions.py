@@ -94,6 +94,7 @@ def test_an_event_needs_nothing_but_a_type():
         "ordering_key": "",
         "date": None,
         "producer_id": None,
+        "about": None,
     }
     assert event.id.version == 7
 
