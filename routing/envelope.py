@@ -1,6 +1,11 @@
-"""An event as its readers get it: the body of a webhook and the frame of a websocket are the same JSON."""
+"""An event as its readers get it: the body of a webhook and the frame of a websocket are the same JSON.
 
+A webhook may have it as a CloudEvent 1.0 instead, structured or binary (HTTP protocol binding, sections 3.1 and 3.2).
+"""
+
+import string
 from datetime import UTC, datetime
+from urllib.parse import quote
 from uuid import UUID
 
 import msgspec
@@ -20,6 +25,21 @@ class _Envelope(msgspec.Struct, kw_only=True):
     cursor: str | UnsetType
 
 
+class _CloudEvent(msgspec.Struct, kw_only=True):
+    specversion: str = "1.0"
+    id: UUID
+    source: str
+    type: str
+    time: str
+    subject: str | UnsetType
+    datacontenttype: str | UnsetType
+    workspaceid: UUID
+    data: msgspec.Raw | UnsetType
+
+
+SOURCE = "event-service"  # of a CloudEvent, which must have one, where the event has none
+# What a header of a CloudEvent holds as it is: section 3.1.3.2. All else is percent-encoded.
+_PLAIN = "".join(set(string.printable) - set(string.whitespace) - set('"%'))
 _encode = msgspec.json.Encoder().encode
 
 
@@ -42,7 +62,7 @@ def render(
         _Envelope(
             id=id,
             type=type,
-            date=date.astimezone(UTC).isoformat(timespec="microseconds"),
+            date=_rfc3339(date),
             source=source or UNSET,
             subject=subject or UNSET,
             workspace_id=workspace_id,
@@ -50,3 +70,42 @@ def render(
             cursor=UNSET if cursor is None else str(cursor),
         )
     )
+
+
+def structured(
+    *, id: UUID, type: str, date: datetime, source: str, subject: str, workspace_id: UUID, data: str
+) -> bytes:
+    """Return the event as one JSON object with the exact bytes of `data`."""
+    return _encode(
+        _CloudEvent(
+            id=id,
+            source=source or SOURCE,
+            type=type,
+            time=_rfc3339(date),
+            subject=subject or UNSET,
+            datacontenttype="application/json" if data else UNSET,
+            workspaceid=workspace_id,
+            data=msgspec.Raw(data.encode()) if data else UNSET,
+        )
+    )
+
+
+def binary_headers(
+    *, id: UUID, type: str, date: datetime, source: str, subject: str, workspace_id: UUID
+) -> dict[str, str]:
+    """Return the event but for its data, which is the body as it is."""
+    attributes = {
+        "ce-specversion": "1.0",
+        "ce-id": str(id),
+        "ce-source": source or SOURCE,
+        "ce-type": type,
+        "ce-time": _rfc3339(date),
+        "ce-workspaceid": str(workspace_id),
+    }
+    if subject:
+        attributes["ce-subject"] = subject
+    return {name: quote(value, safe=_PLAIN) for name, value in attributes.items()}
+
+
+def _rfc3339(date: datetime) -> str:
+    return date.astimezone(UTC).isoformat(timespec="microseconds")

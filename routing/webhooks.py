@@ -2,7 +2,7 @@
 
 import time
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.conf import settings
 
@@ -32,8 +32,8 @@ class Outcome(NamedTuple):
 
 def deliver(job: Job, door: Door, *, now: datetime, deadline_s: float = DEADLINE_S) -> Outcome:
     """Send the event of `job` and return what came of it, by the deadline. `now` dates the signature."""
-    body = b"" if job.target.method in _BODILESS else _body(job)
-    headers = _headers(job, body, now)
+    body, described = _content(job)
+    headers = described | _headers(job, body, now)
     started = time.monotonic()
     try:
         answer = door.send(
@@ -61,32 +61,49 @@ def deliver(job: Job, door: Door, *, now: datetime, deadline_s: float = DEADLINE
     )
 
 
-def _body(job: Job) -> bytes:
-    return envelope.render(
-        id=job.event_id,
-        type=job.type,
-        date=job.date,
-        source=job.source,
-        subject=job.subject,
-        workspace_id=job.workspace_id,
-        data=job.data,
-    )
+def _content(job: Job) -> tuple[bytes, dict[str, str]]:
+    """Return the body, and the headers that say what it is."""
+    event: dict[str, Any] = {
+        "id": job.event_id,
+        "type": job.type,
+        "date": job.date,
+        "source": job.source,
+        "subject": job.subject,
+        "workspace_id": job.workspace_id,
+    }
+    attributes, media_type = {}, "application/json"
+    match job.target.payload_format:
+        case "CLOUDEVENTS_BINARY":
+            attributes = envelope.binary_headers(**event)
+            body = job.data.encode()
+        case "CLOUDEVENTS_STRUCTURED":
+            media_type = "application/cloudevents+json"
+            body = envelope.structured(**event, data=job.data)
+        case _:
+            body = envelope.render(**event, data=job.data)
+    if not body or job.target.method in _BODILESS:
+        return b"", attributes
+    # In this spelling: requests looks for it so, and sends the body in chunks where it is missing.
+    return body, attributes | {"content-type": media_type, "Content-Length": str(len(body))}
 
 
 def _headers(job: Job, body: bytes, now: datetime) -> dict[str, str]:
     message_id, timestamp = str(job.event_id), int(now.timestamp())
-    headers = {
+    return {
         "user-agent": _USER_AGENT,
         "accept": "*/*",
         "accept-encoding": "identity",
+        "traceparent": _traceparent(job),
         "webhook-id": message_id,
         "webhook-timestamp": str(timestamp),
         "webhook-signature": signatures(job.target.keys, message_id, timestamp, body),
     }
-    if body:
-        # In this spelling: requests looks for it so, and sends the body in chunks where it is missing.
-        headers |= {"content-type": "application/json", "Content-Length": str(len(body))}
-    return headers
+
+
+def _traceparent(job: Job) -> str:
+    """Return W3C's header: a trace for the delivery, and in it a span for each attempt."""
+    span = (job.delivery_id.int + job.number) % 2**64
+    return f"00-{job.delivery_id.hex}-{span:016x}-01"
 
 
 def _ms_since(started: float) -> float:

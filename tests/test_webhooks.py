@@ -126,6 +126,7 @@ def test_the_headers_are_these_and_no_others(receiver, door):
         "accept-encoding": "identity",
         "content-length": str(len(request.body)),
         "content-type": "application/json",
+        "traceparent": "00-00000000000000000000000000000003-0000000000000004-01",
         "user-agent": f"event-service/{project.VERSION}",
         "webhook-id": str(EVENT),
         "webhook-timestamp": "1795341600",
