@@ -76,7 +76,7 @@ TRIES = 200
 DEADLINE_S = 1.0
 MARGIN_S = 0.5
 RSS_LIMIT = 20 * 1024 * 1024
-WORKER = 4242  # the user that the second wall stands around
+USER, SERVED = 4242, 8000  # whom the second wall stands around, and where that user listens
 WORKSPACE = UUID(int=1)
 
 Outcome = int | str  # a status, or the class of an error
@@ -247,10 +247,20 @@ def without_the_guard(rig: Rig) -> None:
     row("guard off: canary connections, so it is the guard that holds", f"{count} of {len(urls)} sends", count > 0)
 
     run(second_wall())
-    outcomes = in_child(lambda: unguarded(urls), uid=WORKER)
+    outcomes = in_child(lambda: unguarded(urls), uid=USER)
     count, delivered = rig.reached(), outcomes.count(200)
     row("guard off, second wall: canary connections", f"{count} of {len(urls)} sends", count == 0)
     row("guard off, second wall: public receivers that are reached", f"{delivered}", delivered >= TRIES // 2)
+    answered = _is_answered_from_within()
+    row("second wall: internal clients are answered by the served port", f"{answered}", answered)
+
+
+def _is_answered_from_within() -> bool:
+    with socket.create_server(("10.0.0.5", SERVED)) as listener:
+        os.fchown(listener.fileno(), USER, USER)  # a socket is its owner's for the rules
+        with socket.create_connection(("10.0.0.5", SERVED), 1) as client:
+            in_child(lambda: listener.accept()[0].sendall(b"answer"), uid=USER)
+            return client.recv(6) == b"answer"
 
 
 def unguarded(urls: list[str]) -> list[Outcome]:
@@ -261,7 +271,7 @@ def unguarded(urls: list[str]) -> list[Outcome]:
 def second_wall() -> str:
     """Return the commands of docs/egress.md, for this network."""
     (commands,) = re.findall(r"## The second wall\n.*?```sh\n(.*?)```", _page("docs/egress.md"), re.DOTALL)
-    here = {"worker": str(WORKER), "database": "127.0.0.1", "resolver": "127.0.0.1"}
+    here = {"user": str(USER), "served": str(SERVED), "database": "127.0.0.1", "resolver": "127.0.0.1"}
     for name, value in here.items():
         commands, count = re.subn(rf"^{name}=.*$", f"{name}={value}", commands, flags=re.MULTILINE)
         assert count == 1, f"docs/egress.md does not set {name}"
