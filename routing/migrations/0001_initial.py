@@ -42,11 +42,12 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.UUIDField(default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False)),
                 ('seq', models.BigIntegerField()),
-                ('ordering_key', models.CharField(blank=True, max_length=255)),
+                ('ordering_key', models.CharField(blank=True, db_default='', default='', max_length=255)),
                 ('state', models.CharField(choices=[('PENDING', 'Pending'), ('SENDING', 'Sending'), ('DELIVERED', 'Delivered'), ('EXHAUSTED', 'Exhausted'), ('SKIPPED', 'Skipped'), ('CANCELLED', 'Cancelled')], default='PENDING', max_length=9)),
                 ('reason', models.CharField(blank=True, max_length=200)),
                 ('attempts_made', models.PositiveSmallIntegerField(default=0)),
                 ('due_at', models.DateTimeField(blank=True, null=True)),
+                ('losses', models.PositiveSmallIntegerField(db_default=0, default=0)),
                 ('lease_token', models.UUIDField(blank=True, null=True)),
                 ('creation_date', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('settled_at', models.DateTimeField(blank=True, null=True)),
@@ -150,6 +151,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='delivery',
             index=models.Index(condition=models.Q(('attempts_made__gt', 0), ('due_at__isnull', False), ('state', 'PENDING')), fields=['endpoint', 'due_at', 'seq'], name='delivery_due'),
+        ),
+        migrations.AddIndex(
+            model_name='delivery',
+            index=models.Index(condition=models.Q(('losses__gt', 0), ('state', 'PENDING')), fields=['endpoint', 'due_at'], name='delivery_lost'),
         ),
         migrations.AddIndex(
             model_name='delivery',

@@ -35,11 +35,13 @@ class Delivery(models.Model):
     retry_of = models.ForeignKey(
         "self", models.PROTECT, null=True, editable=False, db_constraint=False, db_index=False, related_name="+"
     )
-    ordering_key = models.CharField(max_length=TEXT_LENGTH, blank=True)  # where the endpoint asks for order
+    # Where the endpoint asks for order.
+    ordering_key = models.CharField(max_length=TEXT_LENGTH, blank=True, default="", db_default="")
     state = models.CharField(max_length=9, choices=State.choices, default=State.PENDING)
     reason = models.CharField(max_length=200, blank=True)
     attempts_made = models.PositiveSmallIntegerField(default=0)
     due_at = models.DateTimeField(null=True, blank=True)
+    losses = models.PositiveSmallIntegerField(default=0, db_default=0)  # of its worker, in a row
     lease_token = models.UUIDField(null=True, blank=True)
     creation_date = models.DateTimeField(db_default=Now())
     settled_at = models.DateTimeField(null=True, blank=True)
@@ -87,6 +89,8 @@ class Delivery(models.Model):
                 condition=Q(state="PENDING", due_at__isnull=False, attempts_made__gt=0),
                 name="delivery_due",
             ),
+            # ... and what may have ended its worker.
+            models.Index(fields=["endpoint", "due_at"], condition=Q(state="PENDING", losses__gt=0), name="delivery_lost"),
             # queue.reap: whose lease ran out.
             models.Index(fields=["due_at"], condition=Q(state="SENDING"), name="delivery_leased"),
             # queue.settle and the router: whose turn it is within an ordering key.
