@@ -502,9 +502,27 @@ def test_a_connection_is_not_used_again_after_any_other_answer(door, receiver, u
     assert receiver.connections == 2
 
 
-def test_what_follows_an_answer_is_not_taken_for_the_next_one(door, receiver):
-    receiver.answer = answer(200) + answer(500)
+@pytest.mark.parametrize("rest", [answer(500), b"HTTP/1.1 50"], ids=["an answer", "half a line"])
+def test_what_follows_an_answer_is_not_taken_for_the_next_one(door, receiver, rest):
+    receiver.answer = answer(200) + rest
     send(door, receiver.url)
+    receiver.answer = answer(202)
+
+    assert send(door, receiver.url).status_code == 202
+    assert receiver.connections == 2
+
+
+def test_what_comes_while_nobody_asks_is_not_taken_for_the_next_answer(door, receiver):
+    asked, came = threading.Event(), threading.Event()
+    receiver.answer = lambda connection: (
+        connection.sendall(answer(200)),
+        asked.wait(5),
+        connection.sendall(answer(500)),
+        came.set(),
+    )
+    send(door, receiver.url)
+    asked.set()
+    assert came.wait(5)
     receiver.answer = answer(202)
 
     assert send(door, receiver.url).status_code == 202

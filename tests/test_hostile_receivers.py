@@ -152,6 +152,16 @@ def test_the_next_attempt_gets_its_own_answer(attempt, hostile):
     assert attempt(answer(202)) == 202
 
 
+def test_a_kept_connection_is_left_at_the_deadline_too(attempt, receiver):
+    attempt(answer(200))
+    started = time.monotonic()
+
+    assert attempt(dripping(b"HTTP/1.1 200 OK\r\nX: ")) == "TIMEOUT"
+
+    assert time.monotonic() - started < DEADLINE_S + MARGIN_S
+    assert receiver.connections == 1
+
+
 def test_what_was_read_of_a_body_until_the_deadline_is_kept(door, receiver):
     receiver.answer = dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\nbegin")
 
@@ -175,6 +185,20 @@ def test_a_connection_that_breaks_before_an_answer_is_replaced_once(attempt, rec
 
     assert attempt(reset) == "CONNECTION_LOST"
     assert (len(receiver.requests), receiver.connections) == (3, 2)
+
+
+def test_an_answer_that_comes_before_the_request_is_read_counts(door, receiver):
+    def refuse(listener):
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1)
+            connection.sendall(answer(413))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=refuse, args=[listener]).start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+
+        assert send(door, url, body=b"x" * 20_000_000).status_code == 413
 
 
 def test_no_thread_and_no_connection_is_left_behind(door, receiver, attempt):
