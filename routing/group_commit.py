@@ -1,20 +1,23 @@
-"""Group commit: requests that arrive while one transaction runs share the next. One request alone waits for nobody."""
+"""Group commit: requests that arrive while one transaction runs share the next. One request alone waits for nobody.
+
+It runs on the event loop, over a connection of its own: a thread would fight with the loop for the interpreter, and
+each trip to the database carries all that needs no answer in between.
+"""
 
 import asyncio
 import logging
-import queue
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from uuid import UUID
+from typing import Any, TypeVar
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+import psycopg
+from django.db import connection
 
 from endpoints.auth import Grant
 from endpoints.errors import Conflict, ServiceError, Unavailable
 from endpoints.models import Scope
-from routing import failpoints
 from routing.models import Event, Recorded
+from routing.plans import Ask, Plan, Row, Statement, Tell
 from routing.submissions import NewEvent
 
 logger = logging.getLogger(__name__)
@@ -23,6 +26,7 @@ MAX_EVENTS = 2_000  # of one transaction
 MAX_WAITING = 2_000  # requests; beyond it the door says 503 instead of growing a backlog in memory
 
 Answers = Sequence[Recorded | Conflict]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,18 +34,15 @@ class _Request:
     grant: Grant
     events: Sequence[NewEvent]
     answer: "asyncio.Future[Answers]"
-    loop: asyncio.AbstractEventLoop
 
 
 class GroupCommit:
-    """Records the events of many requests, on a thread of its own."""
+    """Records the events of many requests, one transaction after another."""
 
     def __init__(self) -> None:
-        self._waiting: queue.SimpleQueue[_Request] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
+        self._waiting: list[_Request] = []
+        self._arrived = asyncio.Event()
+        self._task = asyncio.create_task(self._run())
 
     async def record(self, grant: Grant, events: Sequence[NewEvent]) -> Answers:
         """Return once the events are committed.
@@ -49,63 +50,155 @@ class GroupCommit:
         Raises Unauthenticated or Forbidden if the grant's key lost its power meanwhile, and Unavailable if the
         database did not take the events, or did not say so.
         """
-        if self._waiting.qsize() >= MAX_WAITING:
+        if len(self._waiting) >= MAX_WAITING:
             raise Unavailable(f"{MAX_WAITING} requests are waiting for the database; try again in a second.")
-        loop = asyncio.get_running_loop()
-        request = _Request(grant, events, loop.create_future(), loop)
-        self._waiting.put(request)
+        request = _Request(grant, events, asyncio.get_running_loop().create_future())
+        self._waiting.append(request)
+        self._arrived.set()
         return await request.answer
 
-    def _run(self) -> None:
-        while True:
-            requests = [self._waiting.get()]
-            events = len(requests[0].events)
-            while events < MAX_EVENTS and not self._waiting.empty():
-                requests.append(self._waiting.get())
-                events += len(requests[-1].events)
-            self._record(requests)
-            if self._waiting.empty():
-                connection.close()  # back to the pool, which checks a connection before it hands it out again
+    async def close(self) -> None:
+        """Record nothing more, and give the connection up."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
 
-    def _record(self, requests: Sequence[_Request]) -> None:
+    async def _run(self) -> None:
+        link = Link()
         try:
-            answers = _record_all(requests)
-        except (OperationalError, InterfaceError) as error:
-            logger.warning("%s requests were answered 503: %s", len(requests), error)
-            connection.close()
+            while True:
+                await self._arrived.wait()
+                self._arrived.clear()
+                while self._waiting:
+                    await self._record(link, self._next())
+        finally:
+            await link.close()
+
+    def _next(self) -> list[_Request]:
+        events = taken = 0
+        while taken < len(self._waiting) and events < MAX_EVENTS:
+            events += len(self._waiting[taken].events)
+            taken += 1
+        requests, self._waiting = self._waiting[:taken], self._waiting[taken:]
+        return requests
+
+    async def _record(self, link: "Link", requests: Sequence[_Request]) -> None:
+        try:
+            answers: Sequence[Answers | ServiceError] = await link.run(lambda: _recording(requests))
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            logger.warning("%d requests were answered 503: %s", len(requests), error)
             answers = [Unavailable("The database does not answer; try again in a second.")] * len(requests)
-        except DatabaseError:
+        except Exception:
             if len(requests) > 1:  # one of them can't be stored: the others must not pay for it
                 for request in requests:
-                    self._record([request])
+                    await self._record(link, [request])
                 return
-            logger.exception("A request's events could not be stored")
-            answers = [Unavailable("The events could not be stored; the operator's log says why.")]
-        requests[0].loop.call_soon_threadsafe(_resolve, requests, answers)
+            answers = [await self._refusal(link, requests[0].grant)]
+        _resolve(requests, answers)
 
-
-def _record_all(requests: Sequence[_Request]) -> list[Answers | ServiceError]:
-    with transaction.atomic():
-        refusals = _refusals({request.grant for request in requests})
-        accepted = [request for request in requests if request.grant.key_id not in refusals]
-        answers = iter(Event.record_all([event for request in accepted for event in request.events]))
-        failpoints.reach("K1")
-    failpoints.reach("K2")
-    return [refusals.get(request.grant.key_id) or [next(answers) for _ in request.events] for request in requests]
-
-
-def _refusals(grants: set[Grant]) -> dict[UUID, ServiceError]:
-    """Ask again, in the transaction that stores the events, whether the keys may publish."""
-    with connection.cursor() as cursor:
-        cursor.execute(_SCOPES, [[grant.key_id for grant in grants]])
-        scopes = dict(cursor.fetchall())
-    refusals = {}
-    for grant in grants:
+    async def _refusal(self, link: "Link", grant: Grant) -> ServiceError:
+        """Return why a request was not recorded: its key lost its power, or else the log says."""
         try:
-            grant.renewed(scopes.get(grant.key_id)).require(Scope.PUBLISH)
+            await link.run(lambda: _checking(grant))
         except ServiceError as refusal:
-            refusals[grant.key_id] = refusal
-    return refusals
+            return refusal
+        except psycopg.Error:
+            logger.exception("The database does not answer")
+        logger.exception("A request's events could not be stored")
+        return Unavailable("The events could not be stored; the operator's log says why.")
+
+
+class Link:
+    """A connection to the database that is made when it is needed, and runs plans in few trips."""
+
+    def __init__(self) -> None:
+        self._connection: psycopg.AsyncConnection[Row] | None = None
+
+    async def run(self, make_plan: Callable[[], Plan[Result]]) -> Result:
+        """Run the plan in a transaction.
+
+        Where the connection turns out to be broken before anything was said on it, another one is made, once.
+        Raises psycopg's errors.
+        """
+        known = self._connection is not None
+        trips = _Trips(await self._connected())
+        try:
+            return await trips.run(make_plan())
+        except (psycopg.OperationalError, psycopg.InterfaceError):
+            await self.close()
+            if not known or trips.made:
+                raise
+        except BaseException:
+            await self._roll_back()
+            raise
+        return await self.run(make_plan)
+
+    async def _connected(self) -> "psycopg.AsyncConnection[Row]":
+        if self._connection is None:
+            parameters = await asyncio.to_thread(_parameters)
+            self._connection = await psycopg.AsyncConnection.connect(**parameters)
+        return self._connection
+
+    async def _roll_back(self) -> None:
+        try:
+            if self._connection is not None:
+                await self._connection.rollback()
+        except psycopg.Error:
+            await self.close()
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
+
+
+class _Trips:
+    """One transaction. What needs no answer waits for the next statement that does, or for the COMMIT."""
+
+    def __init__(self, connection: "psycopg.AsyncConnection[Row]") -> None:
+        self._connection = connection
+        self._held: list[Statement] = [("BEGIN", ())]
+        self.made = 0
+
+    async def run(self, plan: Plan[Result]) -> Result:
+        async with self._connection.pipeline() as pipeline:
+            try:
+                step = next(plan)
+                while True:
+                    self._held.append((step.sql, step.parameters))
+                    step = plan.send(await self._ask(pipeline) if isinstance(step, Ask) else ())
+            except StopIteration as end:
+                self._held.append(("COMMIT", ()))
+                await self._ask(pipeline)
+                result: Result = end.value
+                return result
+
+    async def _ask(self, pipeline: psycopg.AsyncPipeline) -> Sequence[Row]:
+        """Send what is held and return the rows of the last statement."""
+        for sql, parameters in self._held:
+            cursor = await self._connection.execute(sql, parameters)
+        self._held = []
+        await pipeline.sync()
+        self.made += 1
+        return await cursor.fetchall() if cursor.description else ()
+
+
+def _parameters() -> dict[str, Any]:
+    parameters = connection.get_connection_params()
+    del parameters["cursor_factory"]  # Django's cursors are not for asyncio
+    return {**parameters, "autocommit": True, "prepare_threshold": 2}
+
+
+def _recording(requests: Sequence[_Request]) -> Plan[list[Answers]]:
+    keys = {request.grant.key_id for request in requests}
+    yield Tell(_ALL_MAY_PUBLISH, [len(keys), list(keys)])
+    recorded = iter((yield from Event.recording([event for request in requests for event in request.events])))
+    return [[next(recorded) for _ in request.events] for request in requests]
+
+
+def _checking(grant: Grant) -> Plan[None]:
+    """Raise what is wrong with the key now."""
+    rows = yield Ask(_SCOPES, [grant.key_id])
+    grant.renewed(rows[0][0] if rows else None).require(Scope.PUBLISH)
 
 
 def _resolve(requests: Sequence[_Request], answers: Sequence[Answers | ServiceError]) -> None:
@@ -118,8 +211,14 @@ def _resolve(requests: Sequence[_Request], answers: Sequence[Answers | ServiceEr
             request.answer.set_result(answer)
 
 
-# ApiKeyQuerySet.usable(), as SQL: Django takes five times as long to write it as PostgreSQL to answer it.
+# ApiKeyQuerySet.usable(), as SQL.
 _SCOPES = """
-SELECT id, scopes FROM endpoints_apikey
-WHERE id = ANY(%s) AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+SELECT scopes FROM endpoints_apikey
+WHERE id = %s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+"""
+# Asked again in the transaction that stores the events: it divides by zero, and so ends the transaction, unless each
+# key may still publish. Rows would have to be waited for.
+_ALL_MAY_PUBLISH = """
+SELECT 1 / (count(*) = %s)::int FROM endpoints_apikey
+WHERE id = ANY(%s) AND 'publish' = ANY(scopes) AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 """

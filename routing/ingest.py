@@ -80,6 +80,11 @@ class EventDoor:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
+    async def close(self) -> None:
+        """Give up the connection to the database. What is waiting to be recorded is not."""
+        if self._commits is not None:
+            await self._commits.close()
+
     async def _answer(
         self, scope: dict[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]]
     ) -> tuple[int, dict[str, Any]]:
@@ -114,7 +119,6 @@ class EventDoor:
     async def _record(self, grant: Grant, events: Sequence[NewEvent]) -> Sequence[Recorded | Conflict]:
         if self._commits is None:
             self._commits = GroupCommit()
-            self._commits.start()
         try:
             return await self._commits.record(grant, events)
         except (Unauthenticated, Forbidden):

@@ -24,9 +24,14 @@ def let_next_go(keys: Collection[Key]) -> None:
 
     One that failed and waits to be tried again holds up those behind it with FIFO_BLOCK, and not with FIFO_SKIP.
     """
-    rows = [{"endpoint_id": endpoint_id, "ordering_key": key} for endpoint_id, key in keys]
     with connection.cursor() as cursor:
-        cursor.execute(_LET_NEXT_GO, [msgspec.json.encode(rows).decode()])
+        cursor.execute(*next_goes(keys))
+
+
+def next_goes(keys: Collection[Key]) -> tuple[str, list[str]]:
+    """Return the statement of let_next_go, for a plan."""
+    rows = [{"endpoint_id": endpoint_id, "ordering_key": key} for endpoint_id, key in keys]
+    return _LET_NEXT_GO, [msgspec.json.encode(rows).decode()]
 
 
 def let_forgotten_go() -> int:

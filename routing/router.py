@@ -1,5 +1,6 @@
 """From events to deliveries, inside the transaction that records the events."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,12 +8,12 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.db import connection
 from uuid_utils.compat import uuid7
 
-from endpoints.models import Endpoint, FilterLink
+from endpoints.models import Endpoint
 from endpoints.patterns import Fields, parse_definition
 from routing import order
+from routing.plans import Ask, Plan, Tell
 from routing.submissions import NewEvent
 
 MAX_WORKSPACES = 1_000  # whose routes one process keeps compiled
@@ -57,52 +58,49 @@ class Routes:
 _compiled: dict[UUID, Routes] = {}
 
 
-def route(*, events: Sequence[NewEvent], **_: Any) -> None:
+def route(*, events: Sequence[NewEvent], **_: Any) -> Plan[None]:
     """Write what the recorded events are owed. Receives events_recorded."""
-    routes = _routes({event.workspace_id for event in events})
+    rows = yield Ask(_VERSIONS, [list({event.workspace_id for event in events})])
+    routes = {}
+    for workspace_id, version in rows:
+        routes[workspace_id] = yield from _routes_at(workspace_id, version)
     owed = [(event, target) for event in events for target in routes[event.workspace_id].wanting(event)]
     if owed:
-        _write(owed)
+        yield from _writing(owed)
 
 
-def _routes(workspace_ids: set[UUID]) -> dict[UUID, Routes]:
-    """Return the routes of each workspace, compiled anew where the version that this transaction sees is another."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT id, version FROM endpoints_workspace WHERE id = ANY(%s)", [list(workspace_ids)])
-        return {workspace_id: _routes_at(workspace_id, version) for workspace_id, version in cursor.fetchall()}
-
-
-def _routes_at(workspace_id: UUID, version: int) -> Routes:
+def _routes_at(workspace_id: UUID, version: int) -> Plan[Routes]:
+    """Return the workspace's routes, compiled anew where the version that this transaction sees is another."""
     kept = _compiled.pop(workspace_id, None)
-    routes = kept if kept and kept.version == version else _compile(workspace_id, version)
+    routes = kept if kept and kept.version == version else (yield from _compiling(workspace_id, version))
     _compiled[workspace_id] = routes  # last in, so that the first is the one unused for longest
     if len(_compiled) > MAX_WORKSPACES:
         _compiled.pop(next(iter(_compiled)), None)
     return routes
 
 
-def _compile(workspace_id: UUID, version: int) -> Routes:
-    live = Endpoint.objects.live().filter(workspace_id=workspace_id)
+def _compiling(workspace_id: UUID, version: int) -> Plan[Routes]:
+    endpoints = yield Ask(_ENDPOINTS, [workspace_id])
     targets = {
-        pk: Target(pk, type, disabled=state == Endpoint.State.DISABLED, ordered=ordering != Endpoint.Ordering.UNORDERED)
-        for pk, type, state, ordering in live.order_by("pk").values_list("pk", "type", "state", "ordering")
+        id_: Target(
+            id_, type, disabled=state == Endpoint.State.DISABLED, ordered=ordering != Endpoint.Ordering.UNORDERED
+        )
+        for id_, type, state, ordering in endpoints
     }
-    links = FilterLink.objects.filter(workspace_id=workspace_id).order_by("event_filter_id", "endpoint_id")
-    linked: dict[UUID, tuple[Any, list[Target]]] = {}
-    for event_filter_id, definition, endpoint_id in links.values_list(
-        "event_filter_id", "event_filter__definition", "endpoint_id"
-    ):
+    links = yield Ask(_LINKS, [workspace_id])
+    linked: dict[UUID, tuple[str, list[Target]]] = {}
+    for event_filter_id, definition, endpoint_id in links:
         if endpoint_id in targets:
             linked.setdefault(event_filter_id, (definition, []))[1].append(targets[endpoint_id])
     choosy = {target for _, wanting in linked.values() for target in wanting}
     return Routes(
         version,
         unfiltered=[target for target in targets.values() if target not in choosy],
-        filtered=[(parse_definition(definition), wanting) for definition, wanting in linked.values()],
+        filtered=[(parse_definition(json.loads(definition)), wanting) for definition, wanting in linked.values()],
     )
 
 
-def _write(owed: Sequence[tuple[NewEvent, Target]]) -> None:
+def _writing(owed: Sequence[tuple[NewEvent, Target]]) -> Plan[None]:
     """Write the deliveries, numbered without gaps in the order of commits, and hint at them."""
     later: Counter[UUID] = Counter()  # how many deliveries of the same endpoint come after
     rows = []
@@ -126,11 +124,20 @@ def _write(owed: Sequence[tuple[NewEvent, Target]]) -> None:
     if web_sockets:
         named = ",".join(map(str, web_sockets)) if len(web_sockets) <= _MAX_HINTED else ""
         hints.append({"channel": WEB_SOCKET_HINT, "payload": named})
-    with connection.cursor() as cursor:
-        cursor.execute(_WRITE, [msgspec.json.encode(rows).decode(), msgspec.json.encode(hints).decode()])
+    yield Tell(_WRITE, [msgspec.json.encode(rows).decode(), msgspec.json.encode(hints).decode()])
     if keys := {(target.endpoint_id, event.ordering_key) for event, target in owed if target.ordered}:
-        order.let_next_go(keys)
+        yield Tell(*order.next_goes(keys))
 
+
+_VERSIONS = "SELECT id, version FROM endpoints_workspace WHERE id = ANY(%s)"
+_ENDPOINTS = """
+SELECT id, type, state, ordering FROM endpoints_endpoint WHERE workspace_id = %s AND deleted_at IS NULL ORDER BY id
+"""
+_LINKS = """
+SELECT link.event_filter_id, event_filter.definition::text, link.endpoint_id
+FROM endpoints_filterlink AS link JOIN endpoints_eventfilter AS event_filter ON event_filter.id = link.event_filter_id
+WHERE link.workspace_id = %s ORDER BY link.event_filter_id, link.endpoint_id
+"""
 
 # The cursor rows are locked in the order of endpoints, so that two batches never wait for each other in a ring,
 # and stay locked until the commit, so that numbers follow commits.

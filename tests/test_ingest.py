@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,7 +10,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from asgiref.sync import async_to_sync
 from asgiref.testing import ApplicationCommunicator
 from django.db import connection
 from django.db.models.functions import Now
@@ -20,10 +20,29 @@ from routing.models import Delivery, Event, IdempotencyRecord
 from routing.submissions import MAX_DATA_BYTES
 from tests.together import together
 
-DOOR = EventDoor()
+# A door lives on one event loop, as in a web process: this one runs beside the tests.
+LOOP = asyncio.new_event_loop()
+DOORS = [EventDoor() for _ in range(5)]
+DOOR = DOORS[0]
 EVENT = {"type": "order.paid"}
-# The door's database work is done in threads of its own, which see what is committed.
+# The door has connections of its own, which see what is committed.
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=["endpoints", "routing"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loop():
+    thread = threading.Thread(target=LOOP.run_forever)
+    thread.start()
+    yield
+    for door in DOORS:
+        on_loop(door.close)()
+    LOOP.call_soon_threadsafe(LOOP.stop)
+    thread.join()
+    LOOP.close()
+
+
+def on_loop(work):
+    return lambda *args, **kwargs: asyncio.run_coroutine_threadsafe(work(*args, **kwargs), LOOP).result(60)
 
 
 @dataclass
@@ -50,10 +69,10 @@ async def ask(body, key, *, door=DOOR, method="POST", chunks=None, **headers):
     return Answer(start["status"], answered, json.loads(end["body"]))
 
 
-post = async_to_sync(ask)
+post = on_loop(ask)
 
 
-@async_to_sync
+@on_loop
 async def post_at_once(*requests, door=DOOR):
     return await asyncio.gather(*[ask(body, key, door=door) for body, key in requests])
 
@@ -311,7 +330,7 @@ def test_an_encoded_body_is_not_read(key, encoding):
 
 
 def test_a_request_that_ends_before_its_body_stores_nothing(key):
-    @async_to_sync
+    @on_loop
     async def hang_up():
         headers = [(b"host", b"localhost"), (b"token", key.encode()), (b"content-type", b"application/json")]
         communicator = ApplicationCommunicator(
@@ -416,10 +435,10 @@ def test_an_idempotency_key_and_an_id_that_differ_are_refused(key):
 
 
 def test_of_50_that_send_the_same_id_at_once_one_is_stored(key, webhook):
-    def post_10_to_a_door_of_its_own():
-        return post_at_once(*[({**EVENT, "id": "k"}, key)] * 10, door=EventDoor())
+    def post_10_to(door):
+        return lambda: post_at_once(*[({**EVENT, "id": "k"}, key)] * 10, door=door)
 
-    answers = sum(together(*[post_10_to_a_door_of_its_own] * 5), [])
+    answers = sum(together(*map(post_10_to, DOORS)), [])
 
     (event,) = Event.objects.all()
     assert {accepted(answer)[0] for answer in answers} == {str(event.pk)}
@@ -428,12 +447,11 @@ def test_of_50_that_send_the_same_id_at_once_one_is_stored(key, webhook):
 
 
 def test_of_50_that_send_other_content_under_the_same_id_at_once_one_is_stored(key):
-    def post_10_to_a_door_of_its_own(first):
-        return lambda: post_at_once(
-            *[({**EVENT, "id": "k", "data": n}, key) for n in range(first, first + 10)], door=EventDoor()
-        )
+    def post_10_to(door, first):
+        contents = [({**EVENT, "id": "k", "data": n}, key) for n in range(first, first + 10)]
+        return lambda: post_at_once(*contents, door=door)
 
-    answers = sum(together(*[post_10_to_a_door_of_its_own(first) for first in range(0, 50, 10)]), [])
+    answers = sum(together(*map(post_10_to, DOORS, range(0, 50, 10))), [])
 
     assert sorted(answer.status for answer in answers) == [202] + [409] * 49
     assert [answer.status for answer in answers].index(202) == int(Event.objects.get().data)

@@ -3,16 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
-from django.db import connection, models, transaction
+from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
 from endpoints.errors import Conflict
 from endpoints.models import Workspace
+from routing import plans
+from routing.plans import Ask, Plan, Tell
 from routing.signals import events_recorded
 from routing.submissions import TEXT_LENGTH, NewEvent
 
@@ -53,31 +56,18 @@ class Event(models.Model):
         The answers are in the order of `events`. An event whose producer's id is known is not stored again: the
         answer is the first one's id, or a Conflict where the content differs.
         """
-        with transaction.atomic(savepoint=False):
-            answers = IdempotencyRecord.claim_all(events)
-            fresh = [event for event in events if answers[event.id] == Recorded(event.id)]
-            if fresh:
-                cls._insert(fresh)
-                events_recorded.send(sender=cls, events=fresh)
-        return [answers[event.id] for event in events]
+        return plans.run(cls.recording(events))
 
-    @staticmethod
-    def _insert(events: Sequence[NewEvent]) -> None:
-        rows = [
-            {
-                "id": event.id,
-                "workspace_id": event.workspace_id,
-                "type": event.type,
-                "source": event.source,
-                "subject": event.subject,
-                "ordering_key": event.ordering_key,
-                "date": event.date,
-                "data": event.data,
-            }
-            for event in events
-        ]
-        with connection.cursor() as cursor:
-            cursor.execute(_INSERT_EVENTS, [msgspec.json.encode(rows).decode()])
+    @classmethod
+    def recording(cls, events: Sequence[NewEvent]) -> Plan[list[Recorded | Conflict]]:
+        """Return the plan of record_all."""
+        answers = yield from IdempotencyRecord.claiming(events)
+        fresh = [event for event in events if answers[event.id] == Recorded(event.id)]
+        if fresh:
+            yield Tell(_INSERT_EVENTS, [msgspec.json.encode([_row(event) for event in fresh]).decode()])
+            for _, plan in events_recorded.send(sender=cls, events=fresh):
+                yield from cast(Plan[None], plan) or ()
+        return [answers[event.id] for event in events]
 
 
 class IdempotencyRecord(models.Model):
@@ -96,43 +86,54 @@ class IdempotencyRecord(models.Model):
         return self.key
 
     @classmethod
-    def claim_all(cls, events: Sequence[NewEvent]) -> dict[UUID, Recorded | Conflict]:
+    def claiming(cls, events: Sequence[NewEvent]) -> Plan[dict[UUID, Recorded | Conflict]]:
         """Take the producer's ids of `events`, and return by event what became of it.
 
         Whoever takes an id that another transaction is taking waits for that transaction's end.
         """
         answers: dict[UUID, Recorded | Conflict] = {event.id: Recorded(event.id) for event in events}
-        first: dict[tuple[UUID, str], NewEvent] = {}
-        for event in events:
-            if event.producer_id is not None:
-                first.setdefault((event.workspace_id, event.producer_id), event)
-        if not first:
-            return answers
-        stored = cls._insert(first)
-        for event in events:
-            if event.producer_id is not None:
-                event_id, digest = stored[event.workspace_id, event.producer_id]
-                if event_id != event.id:
-                    answers[event.id] = (
-                        Recorded(event_id, duplicate=True)
-                        if digest == event.digest()
-                        else Conflict(f"id {event.producer_id!r} was sent before with other content.", "id")
-                    )
+        named = [event for event in events if event.producer_id is not None]
+        if named:
+            document = msgspec.json.encode(_claims(named)).decode()
+            yield Tell(_CLAIM_KEYS, [document])
+            rows = yield Ask(_STANDING_KEYS, [document])
+            standing = {(workspace_id, key): (id_, bytes(digest)) for workspace_id, key, id_, digest in rows}
+            for event in named:
+                id_, digest = standing[event.workspace_id, str(event.producer_id)]
+                if id_ != event.id:
+                    answers[event.id] = _known(event, id_, digest)
         return answers
 
-    @staticmethod
-    def _insert(claims: dict[tuple[UUID, str], NewEvent]) -> dict[tuple[UUID, str], tuple[UUID, bytes]]:
-        """Insert what is not there yet. Return for each claim the event id and digest that stand."""
-        # In one order everywhere: two transactions that take the same ids then never wait for each other in a ring.
-        rows = [
-            {"workspace_id": workspace_id, "key": key, "event_id": event.id, "digest": event.digest().hex()}
-            for (workspace_id, key), event in sorted(claims.items(), key=itemgetter(0))
-        ]
-        document = msgspec.json.encode(rows).decode()
-        with connection.cursor() as cursor:
-            cursor.execute(_CLAIM_KEYS, [document])
-            cursor.execute(_STANDING_KEYS, [document])
-            return {(row[0], row[1]): (row[2], bytes(row[3])) for row in cursor.fetchall()}
+
+def _claims(events: Sequence[NewEvent]) -> list[dict[str, Any]]:
+    """Return a row for each producer's id. The first event of a batch that has it stands for it.
+
+    They are in one order everywhere: two transactions that take the same ids then never wait for each other in a ring.
+    """
+    first = {(event.workspace_id, str(event.producer_id)): event for event in reversed(events)}
+    return [
+        {"workspace_id": workspace_id, "key": key, "event_id": event.id, "digest": event.digest().hex()}
+        for (workspace_id, key), event in sorted(first.items(), key=itemgetter(0))
+    ]
+
+
+def _known(event: NewEvent, id_: UUID, digest: bytes) -> Recorded | Conflict:
+    if digest == event.digest():
+        return Recorded(id_, duplicate=True)
+    return Conflict(f"id {event.producer_id!r} was sent before with other content.", "id")
+
+
+def _row(event: NewEvent) -> dict[str, Any]:
+    return {
+        "id": event.id,
+        "workspace_id": event.workspace_id,
+        "type": event.type,
+        "source": event.source,
+        "subject": event.subject,
+        "ordering_key": event.ordering_key,
+        "date": event.date,
+        "data": event.data,
+    }
 
 
 # Rows travel as one JSON document: a parameter for each column of each row costs several times as much.
