@@ -1,5 +1,9 @@
 """What people type into the configuration, checked: each returns the value, or raises BadInput with what is right."""
 
+import binascii
+import re
+from base64 import b64decode
+from typing import Any
 from urllib.parse import urlsplit
 
 from endpoints.errors import BadInput
@@ -7,6 +11,17 @@ from endpoints.errors import BadInput
 NAME_LENGTH = 200
 URL_LENGTH = 2000
 METHODS = ("POST", "PUT", "PATCH", "GET", "DELETE")
+SECRET_BYTES = range(24, 65)
+OVERLAP_S = range(30 * 86_400 + 1)
+HEADERS = 20
+HEADER_NAME_LENGTH = 100
+HEADERS_LENGTH = 8_000  # of all names and values: many receivers refuse more than 8 KiB in all
+# What HTTP, the signature, tracing and CloudEvents say of a request is not the endpoint's to say.
+RESERVED_HEADERS = (
+    *("connection", "expect", "host", "http2-settings", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"),
+    *("accept", "accept-encoding", "cookie", "date", "user-agent", "traceparent", "tracestate"),
+)
+RESERVED_HEADER_PREFIXES = ("content-", "proxy-", "webhook-", "svix-", "ce-")
 
 
 def checked_name(name: str) -> str:
@@ -52,3 +67,59 @@ def checked_method(method: str) -> str:
     if method not in METHODS:
         raise BadInput(f"method {method!r} is unknown; use one of {', '.join(METHODS)}.", "method")
     return method
+
+
+def checked_secret(secret: str) -> bytes:
+    """Return the bytes of a shared secret of Standard Webhooks. What it holds is never repeated in the refusal."""
+    right = f"write whsec_ and the base64 of {SECRET_BYTES[0]} to {SECRET_BYTES[-1]} random bytes"
+    if not secret.startswith("whsec_"):
+        raise BadInput(f"secret does not begin with whsec_; {right}.", "secret")
+    try:
+        key = b64decode(secret.removeprefix("whsec_"), validate=True)
+    except (binascii.Error, ValueError):
+        raise BadInput(f"secret is not base64 behind whsec_; {right}.", "secret") from None
+    if len(key) not in SECRET_BYTES:
+        raise BadInput(f"secret has {len(key)} bytes; {right}.", "secret")
+    return key
+
+
+def checked_overlap_s(overlap_s: int) -> int:
+    if overlap_s not in OVERLAP_S:
+        raise BadInput(f"overlapSeconds is {overlap_s}; give 0 to {OVERLAP_S[-1]} (30 days).", "overlapSeconds")
+    return overlap_s
+
+
+def checked_headers(headers: Any) -> dict[str, str]:
+    """Return `headers` if each is one that an endpoint may add. Values, which may be credentials, are not repeated."""
+    if not isinstance(headers, dict):
+        raise BadInput('headers is no object; write {"Authorization": "Bearer ..."}.', "headers")
+    if len(headers) > HEADERS:
+        raise BadInput(f"There are {len(headers)} headers; at most {HEADERS} are sent.", "headers")
+    for name, value in headers.items():
+        if problem := _header_problem(name, value):
+            raise BadInput(f"Header {name[:HEADER_NAME_LENGTH]!r} {problem}.", "headers")
+    if len({name.lower() for name in headers}) < len(headers):
+        raise BadInput("A header is there twice; upper and lower case are the same in their names.", "headers")
+    length = sum(len(name) + len(value) for name, value in headers.items())
+    if length > HEADERS_LENGTH:
+        raise BadInput(f"The headers have {length} characters in all; at most {HEADERS_LENGTH} are sent.", "headers")
+    return headers
+
+
+def is_reserved(header: str) -> bool:
+    """Tell whether the service says this header itself, or no one may."""
+    return header.lower() in RESERVED_HEADERS or header.lower().startswith(RESERVED_HEADER_PREFIXES)
+
+
+def _header_problem(name: str, value: Any) -> str | None:
+    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
+        return "has a name that HTTP does not allow; use letters, digits and -"
+    if len(name) > HEADER_NAME_LENGTH:
+        return f"has a name of {len(name)} characters; at most {HEADER_NAME_LENGTH} are sent"
+    if is_reserved(name):
+        return "is reserved: the service or HTTP itself sets it; choose another name"
+    if not isinstance(value, str):
+        return "has a value that is no string"
+    if not re.fullmatch(r"[!-~]([ -~]*[!-~])?", value):
+        return "has an empty value, or one with something but printable ASCII, or with spaces around it"
+    return None

@@ -1,5 +1,6 @@
 """One signed request to a webhook: bytes, headers, signature, and every way the far end can fail as an Outcome."""
 
+import logging
 import time
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -9,7 +10,9 @@ from django.conf import settings
 from routing import envelope
 from routing.egress import Door, EgressError
 from routing.queue import Job
-from routing.signing import signatures
+from routing.signing import Unreadable, own_headers, signatures
+
+logger = logging.getLogger(__name__)
 
 DEADLINE_S = 15
 _USER_AGENT = f"event-service/{settings.VERSION}"
@@ -33,7 +36,11 @@ class Outcome(NamedTuple):
 def deliver(job: Job, door: Door, *, now: datetime, deadline_s: float = DEADLINE_S) -> Outcome:
     """Send the event of `job` and return what came of it, by the deadline. `now` dates the signature."""
     body, described = _content(job)
-    headers = described | _headers(job, body, now)
+    try:
+        headers = described | _headers(job, body, now)
+    except Unreadable as error:
+        logger.error("Delivery %s was not sent. %s", job.delivery_id, error)
+        return Outcome(now, 0, error="SECRET_UNREADABLE", error_detail="The operator's log says why.")
     started = time.monotonic()
     try:
         answer = door.send(
@@ -90,6 +97,7 @@ def _content(job: Job) -> tuple[bytes, dict[str, str]]:
 def _headers(job: Job, body: bytes, now: datetime) -> dict[str, str]:
     message_id, timestamp = str(job.event_id), int(now.timestamp())
     return {
+        **own_headers(job.target.headers),
         "user-agent": _USER_AGENT,
         "accept": "*/*",
         "accept-encoding": "identity",

@@ -16,6 +16,7 @@ MUTATIONS = {
     "createWebSocketEndpoint": '(name: "n") { id }',
     "createWebhookEndpoint": '(name: "n", url: "http://a.example") { id }',
     "updateEndpoint": '(id: "ID", name: "n") { id }',
+    "rotateEndpointSecret": '(id: "ID") { secret }',
     "deleteEndpoints": f"(ids: {IDS}) {{ ok }}",
     "deleteEndpoint": f"(ids: {IDS}) {{ ok }}",
     "pauseEndpoints": f"(ids: {IDS}) {{ ok }}",

@@ -1,17 +1,18 @@
 """Where events go."""
 
-import secrets
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Self
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Self, Unpack
 from uuid import UUID
 
 from django.db import models, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from endpoints.checks import URL_LENGTH, checked_method, checked_name, checked_url
+from endpoints.checks import URL_LENGTH, checked_headers, checked_method, checked_name, checked_url
 from endpoints.errors import BadInput
+from endpoints.models.signing import SigningKey
 from endpoints.models.workspaces import Configuration, Workspace
+from endpoints.policy import Settings, as_columns, published
 from endpoints.vault import seal
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ class Endpoint(Configuration):
         default=False,
         help_text="Anybody who knows the id of this websocket endpoint may listen, without a key.",
     )
-    # How a webhook is sent to; what is empty or null is the default. See delivery.py.
-    headers = models.JSONField(default=dict, blank=True)
+    # How a webhook is sent to; what is empty or null is the default. See policy.py.
+    headers = models.JSONField(default=dict, blank=True)  # name -> sealed value, which may be a credential
     payload_format = models.CharField(max_length=22, choices=PayloadFormat.choices, default=PayloadFormat.STANDARD)
     retry_policy = models.JSONField(default=dict, blank=True)
     max_in_flight = models.PositiveSmallIntegerField(null=True, blank=True)
@@ -111,8 +112,18 @@ class Endpoint(Configuration):
         return cls.objects.create(workspace_id=workspace_id, name=checked_name(name), type=cls.Type.WEB_SOCKET)
 
     @classmethod
-    def create_webhook(cls, *, workspace_id: UUID, name: str, url: str, method: str = "POST") -> "Endpoint":
-        """Make a webhook with a secret of its own. Raises BadInput for a bad name, URL or method."""
+    def create_webhook(
+        cls,
+        *,
+        workspace_id: UUID,
+        name: str,
+        url: str,
+        method: str = "POST",
+        headers: Mapping[str, str] | None = None,
+        asymmetric_signatures: bool | None = None,
+        **settings: Unpack[Settings],
+    ) -> "Endpoint":
+        """Make a webhook with a secret of its own. Raises BadInput for a bad value."""
         with transaction.atomic():
             endpoint = cls.objects.create(
                 workspace_id=workspace_id,
@@ -120,21 +131,46 @@ class Endpoint(Configuration):
                 type=cls.Type.WEB_HOOK,
                 url=checked_url(url),
                 method=checked_method(method),
+                headers=_sealed(checked_headers(headers or {})),
+                **as_columns(settings),
             )
             endpoint.give_secret()
+            if asymmetric_signatures:
+                SigningKey.give(endpoint, SigningKey.Scheme.V1A)
         return endpoint
 
-    def change(self, *, name: str | None = None, url: str | None = None, method: str | None = None) -> None:
-        """Change what is given. Raises BadInput, and changes nothing, where a value is bad."""
-        if self.type == Endpoint.Type.WEB_SOCKET and (url is not None or method is not None):
-            raise BadInput("A websocket endpoint has no url and no method.", "url" if url is not None else "method")
+    def change(
+        self,
+        *,
+        name: str | None = None,
+        url: str | None = None,
+        method: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        asymmetric_signatures: bool | None = None,
+        **settings: Unpack[Settings],
+    ) -> None:
+        """Change what is given; None of `settings` is the default.
+
+        Raises BadInput, and changes nothing, where a value is bad.
+        """
+        of_webhooks = {"url": url, "method": method, "headers": headers, "asymmetricSignatures": asymmetric_signatures}
+        given = [*(field for field, value in of_webhooks.items() if value is not None), *map(published, settings)]
+        if self.type == Endpoint.Type.WEB_SOCKET and given:
+            raise BadInput(f"A websocket endpoint has no {given[0]}.", given[0])
+        columns = as_columns(settings)
+        for column, value in columns.items():
+            setattr(self, column, value)
         if name is not None:
             self.name = checked_name(name)
         if url is not None:
             self.url = checked_url(url)
         if method is not None:
             self.method = checked_method(method)
-        self.save(update_fields=["name", "url", "method", "last_modified"])
+        if headers is not None:
+            self.headers = _sealed(checked_headers(headers))
+        if asymmetric_signatures is not None:
+            SigningKey.give_or_take_asymmetric(self, wanted=asymmetric_signatures)
+        self.save(update_fields=["name", "url", "method", "headers", *columns, "last_modified"])
 
     @classmethod
     def change_state(cls, endpoints: Iterable["Endpoint"], state: State, reason: str = "") -> None:
@@ -145,17 +181,30 @@ class Endpoint(Configuration):
 
     @classmethod
     def remove(cls, endpoints: Iterable["Endpoint"]) -> None:
-        """Delete all of them, for everybody but the history: their open deliveries will be cancelled."""
+        """Delete all of them and their secrets; the rest stays for the history. Open deliveries will be cancelled."""
         ids = [endpoint.pk for endpoint in endpoints]
         with transaction.atomic():
             cls.event_filters.through.objects.filter(endpoint_id__in=ids).delete()
-            cls.objects.filter(pk__in=ids, deleted_at=None).update(deleted_at=Now(), last_modified=Now())
+            SigningKey.objects.filter(endpoint_id__in=ids).delete()
+            cls.objects.filter(pk__in=ids, deleted_at=None).update(headers={}, deleted_at=Now(), last_modified=Now())
 
     def give_secret(self) -> None:
-        """Make the first signing key of a webhook: 256 random bits."""
-        self.signing_keys.create(workspace_id=self.workspace_id, scheme="v1", sealed=seal(secrets.token_bytes(32)))
+        """Make the first signing key of a webhook."""
+        SigningKey.give(self, SigningKey.Scheme.V1)
 
     @property
     def secret(self) -> str:
         """Return the current secret of a webhook, whsec_...; "" for a websocket."""
-        return "".join(key.secret for key in self.signing_keys.filter(scheme="v1", expires_at=None))
+        return "".join(key.secret for key in self._current(SigningKey.Scheme.V1))
+
+    @property
+    def public_key(self) -> str | None:
+        """Return what verifies v1a signatures, whpk_..., or None where there are none."""
+        return next((key.public_key for key in self._current(SigningKey.Scheme.V1A)), None)
+
+    def _current(self, scheme: SigningKey.Scheme) -> QuerySet[SigningKey]:
+        return self.signing_keys.filter(scheme=scheme, expires_at=None)
+
+
+def _sealed(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: seal(value.encode()).decode() for name, value in headers.items()}

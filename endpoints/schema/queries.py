@@ -89,11 +89,11 @@ class Query(graphene.ObjectType):
     workspace = graphene.Field(WorkspaceOutput, description="The workspace of the key.")
 
     @staticmethod
-    def resolve_endpoint_secret(_root: None, info: Any, id: str) -> dict[str, str]:
-        endpoint = one(info.context.own(Endpoint.objects.live(), Scope.MANAGE), id, "id")
+    def resolve_endpoint_secret(_root: None, info: Any, id: str) -> Endpoint:
+        endpoint: Endpoint = one(info.context.own(Endpoint.objects.live(), Scope.MANAGE), id, "id")
         if endpoint.type != Endpoint.Type.WEB_HOOK:
             raise BadInput(f"Endpoint {id} is a websocket; only webhooks have a secret.", "id")
-        return {"secret": endpoint.secret}
+        return endpoint
 
     @staticmethod
     def resolve_workspace(_root: None, info: Any) -> Workspace:

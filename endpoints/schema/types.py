@@ -7,6 +7,7 @@ import graphene
 from endpoints.models import Endpoint, EventFilter
 from endpoints.schema.pages import related
 from endpoints.schema.scalars import JSON, DateTime, EndpointState, EndpointType, KeyScope
+from endpoints.schema.settings import SettingsShown
 
 
 class Configured:
@@ -22,11 +23,16 @@ class WorkspaceOutput(Configured, graphene.ObjectType):
     """Whose endpoints, filters, keys and events these are."""
 
 
-class EndpointOutput(Configured, graphene.ObjectType):
+class EndpointOutput(Configured, SettingsShown, graphene.ObjectType):
     """Where events go."""
 
     type = graphene.Field(EndpointType, required=True)
     meta = graphene.Field(JSON, required=True, description="{} of a websocket, {url, method} of a webhook.")
+    header_names = graphene.List(
+        graphene.NonNull(graphene.String),
+        required=True,
+        description="The headers that it adds to its requests. Their values, which may be credentials, are not shown.",
+    )
     workspace_id = graphene.ID(required=True)
     state = graphene.Field(EndpointState, required=True)
     state_reason = graphene.String(required=True, description="Why it is in this state; often empty.")
@@ -38,6 +44,10 @@ class EndpointOutput(Configured, graphene.ObjectType):
         required=True,
         description="What it wants. Without a filter it gets every event of its workspace.",
     )
+
+    @staticmethod
+    def resolve_header_names(endpoint: Endpoint, _info: Any) -> list[str]:
+        return sorted(endpoint.headers)
 
     @staticmethod
     def resolve_event_filters(endpoint: Endpoint, info: Any) -> Any:
@@ -73,7 +83,7 @@ class EndpointSecretOutput(graphene.ObjectType):
     """What verifies the signatures of a webhook."""
 
     secret = graphene.String(required=True, description="The shared secret of v1 signatures: whsec_...")
-    public_key = graphene.String(description="null unless the endpoint signs with v1a")
+    public_key = graphene.String(description="What verifies v1a signatures: whpk_...; null where there are none.")
 
 
 class Ok(graphene.ObjectType):

@@ -33,7 +33,7 @@ def claim(*, limit: int, per_endpoint: int, rooms: Mapping[UUID, int]) -> list[J
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_CLAIM, parameters)
         rows = cursor.fetchall()
-        targets = _targets(cursor, {row[0] for row in rows}) if rows else {}
+        targets = read_targets(cursor, {row[0] for row in rows}) if rows else {}
     return [Job(targets[row[0]], *row[1:]) for row in rows]
 
 
@@ -45,7 +45,7 @@ def seconds_until_ready(*, at_most: float) -> float:
     return min(max(float(seconds), 0.0), at_most)
 
 
-def _targets(cursor: Any, endpoint_ids: Iterable[UUID]) -> dict[UUID, Target]:
+def read_targets(cursor: Any, endpoint_ids: Iterable[UUID]) -> dict[UUID, Target]:
     cursor.execute(_TARGETS, [list(endpoint_ids)])
     targets = (
         Target(id_, workspace_id, url, method, json.loads(headers), format_, json.loads(policy), ordering, _keys(keys))
@@ -192,7 +192,7 @@ _TARGETS = """
 SELECT endpoint.id, endpoint.workspace_id, endpoint.url, endpoint.method, endpoint.headers::text,
        endpoint.payload_format, endpoint.retry_policy::text, endpoint.ordering,
        (SELECT coalesce(json_agg(json_build_array(scheme, convert_from(sealed, 'UTF8'))
-                                 ORDER BY expires_at DESC NULLS FIRST, creation_date DESC), '[]')::text
+                                 ORDER BY expires_at DESC NULLS FIRST, scheme, creation_date DESC), '[]')::text
         FROM endpoints_signingkey AS key
         WHERE key.endpoint_id = endpoint.id AND (key.expires_at IS NULL OR key.expires_at > clock_timestamp()))
 FROM endpoints_endpoint AS endpoint WHERE endpoint.id = ANY(%s)

@@ -8,6 +8,7 @@ from endpoints.schema.mutations.endpoints import (
     DeleteEndpoints,
     PauseEndpoints,
     ResumeEndpoints,
+    RotateEndpointSecret,
     UpdateEndpoint,
 )
 from endpoints.schema.mutations.filters import (
@@ -24,6 +25,7 @@ class Mutation(graphene.ObjectType):
     create_web_socket_endpoint = CreateWebSocketEndpoint.Field()
     create_webhook_endpoint = CreateWebhookEndpoint.Field()
     update_endpoint = UpdateEndpoint.Field()
+    rotate_endpoint_secret = RotateEndpointSecret.Field()
     delete_endpoints = DeleteEndpoints.Field()
     delete_endpoint = DeleteEndpoints.Field(description="Another name for deleteEndpoints.")
     pause_endpoints = PauseEndpoints.Field()
