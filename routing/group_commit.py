@@ -16,6 +16,7 @@ from django.db import connection
 from endpoints.auth import Grant
 from endpoints.errors import Conflict, ServiceError, Unavailable
 from endpoints.models import Scope
+from routing import failpoints
 from routing.models import Event, Recorded
 from routing.plans import Ask, Plan, Row, Statement, Tell
 from routing.submissions import NewEvent
@@ -84,6 +85,7 @@ class GroupCommit:
     async def _record(self, link: "Link", requests: Sequence[_Request]) -> None:
         try:
             answers: Sequence[Answers | ServiceError] = await link.run(lambda: _recording(requests))
+            failpoints.reach("K2")
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             logger.warning("%d requests were answered 503: %s", len(requests), error)
             answers = [Unavailable("The database does not answer; try again in a second.")] * len(requests)
@@ -167,6 +169,7 @@ class _Trips:
                     self._held.append((step.sql, step.parameters))
                     step = plan.send(await self._ask(pipeline) if isinstance(step, Ask) else ())
             except StopIteration as end:
+                failpoints.reach("K1")
                 self._held.append(("COMMIT", ()))
                 await self._ask(pipeline)
                 result: Result = end.value
