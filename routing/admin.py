@@ -1,15 +1,21 @@
 """The traffic, for operators: to look at, not to change. These tables are big, so no page counts or scans them."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 from uuid import UUID
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
-from routing.models import Attempt, Cursor, Delivery, Event, IdempotencyRecord
+from endpoints.errors import Conflict
+from routing.cancelling import cancel
+from routing.models import Attempt, Cursor, Delivery, Event, IdempotencyRecord, Lane, Replay
+from routing.repeats import retry
+
+AT_ONCE = 1_000  # rows that an action takes: "all" may be millions
 
 
 class BoundedPaginator(Paginator):
@@ -40,6 +46,14 @@ class TrafficAdmin(admin.ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        """Tell who may use a list's actions: who has the permission to change what nobody changes by a form."""
+        return bool(super().has_change_permission(request))
+
+    def _log(self, request: HttpRequest, rows: Sequence[Any], what: str) -> None:
+        for row in rows:
+            self.log_change(request, row, what)
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         """Find the rows that have the id which `search_term` is."""
@@ -85,6 +99,7 @@ class DeliveryAdmin(TrafficAdmin):
         "event",
         "endpoint",
         "seq",
+        "retry_of",
         "state",
         "reason",
         "attempts_made",
@@ -92,6 +107,25 @@ class DeliveryAdmin(TrafficAdmin):
         "creation_date",
         "settled_at",
     )
+    actions = ("retry", "cancel")
+
+    @admin.action(description=f"Deliver the selected deliveries again (up to {AT_ONCE})", permissions=["operate"])
+    def retry(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
+        chosen = list(deliveries[:AT_ONCE])
+        try:
+            newer = retry(chosen)
+        except Conflict as refusal:
+            messages.error(request, refusal.message)
+            return
+        self._log(request, chosen, "Retried.")
+        messages.success(request, f"{len(newer)} new deliveries repeat those that were selected.")
+
+    @admin.action(description=f"Cancel the selected deliveries (up to {AT_ONCE})", permissions=["operate"])
+    def cancel(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
+        chosen = list(deliveries[:AT_ONCE])
+        outcome = cancel(chosen)
+        self._log(request, chosen, "Cancelled, if it was waiting.")
+        messages.success(request, f"{outcome.cancelled} were cancelled; {outcome.sending} are on their way.")
 
 
 @admin.register(Attempt)
@@ -115,6 +149,41 @@ class AttemptAdmin(TrafficAdmin):
         return super().get_queryset(request).defer("response_body")
 
 
+@admin.register(Replay)
+class ReplayAdmin(TrafficAdmin):
+    list_display = ("id", "endpoint", "to_endpoint", "state", "reason", "done", "total", "creation_date", "ended_at")
+    list_filter = ("state",)
+    list_select_related = ("endpoint", "to_endpoint")
+    ids = ("pk",)
+    fields = (
+        "id",
+        "workspace",
+        "endpoint",
+        "to_endpoint",
+        "states",
+        "never_attempted",
+        "since",
+        "until",
+        "event_filter_id",
+        "per_second",
+        "state",
+        "reason",
+        "done",
+        "total",
+        "resume_at",
+        "creation_date",
+        "ended_at",
+    )
+    actions = ("cancel",)
+
+    @admin.action(description=f"Cancel the selected replays (up to {AT_ONCE})", permissions=["operate"])
+    def cancel(self, request: HttpRequest, replays: QuerySet[Replay]) -> None:
+        chosen = list(replays[:AT_ONCE])
+        for replay in chosen:
+            replay.cancel()
+        self._log(request, chosen, "Cancelled.")
+
+
 @admin.register(IdempotencyRecord)
 class IdempotencyRecordAdmin(TrafficAdmin):
     list_display = ("key", "workspace", "event_id", "creation_date")
@@ -129,3 +198,22 @@ class CursorAdmin(TrafficAdmin):
     list_display = ("endpoint", "last_seq")
     list_select_related = ("endpoint",)
     fields = ("endpoint", "last_seq")
+
+
+@admin.register(Lane)
+class LaneAdmin(TrafficAdmin):
+    list_display = ("endpoint", "in_flight", "ready_at", "opened_at", "failing_since", "last_failed_at")
+    list_select_related = ("endpoint",)
+    fields = (
+        "endpoint",
+        "in_flight",
+        "ready_at",
+        "tokens",
+        "window_started_at",
+        "window_attempts",
+        "window_failures",
+        "opened_at",
+        "openings",
+        "failing_since",
+        "last_failed_at",
+    )

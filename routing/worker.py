@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import InterfaceError, OperationalError, connection
 
 from endpoints.policy import RetryPolicy
-from routing import failpoints, health, order, webhooks
+from routing import failpoints, health, order, replays, webhooks
 from routing.egress import Door
 from routing.hints import Hints
 from routing.models import Delivery
@@ -102,6 +102,7 @@ class Worker:
         cancel_deleted(within_s=DELETED_WITHIN_S if self._swept else EVER_S)
         self._swept = True
         health.watch()
+        replays.run_some()
         if now - self._forgotten_at >= FORGOTTEN_S:
             self._forgotten_at = now
             order.let_forgotten_go()

@@ -11,12 +11,14 @@ from django.contrib.auth.models import Permission
 from django.urls import reverse
 
 from endpoints.auth import authenticate
-from endpoints.models import ApiKey, Endpoint, EventFilter, FilterLink, Scope, Workspace
-from routing.models import Attempt, Cursor, Delivery, Event, IdempotencyRecord
+from endpoints.models import ApiKey, Endpoint, EventFilter, FilterLink, Scope, SigningKey, Workspace
+from routing.models import Attempt, Cursor, Delivery, Event, IdempotencyRecord, Lane, Replay
+from routing.replays import Selection, create
+from tests.traffic import end, of, record
 
 NOW = datetime(2024, 5, 22, tzinfo=UTC)
 CONFIGURATION = [Workspace, ApiKey, Endpoint, EventFilter, FilterLink]
-TRAFFIC = [Event, Delivery, Attempt, IdempotencyRecord, Cursor]
+TRAFFIC = [Event, Delivery, Attempt, Replay, IdempotencyRecord, Cursor, Lane]
 NO_LINKS = {"links-TOTAL_FORMS": "0", "links-INITIAL_FORMS": "0"}
 
 
@@ -36,6 +38,7 @@ def rows(model):
 
 def test_every_model_is_registered():
     models = {model for app in ("endpoints", "routing") for model in apps.get_app_config(app).get_models()}
+    models.remove(SigningKey)  # sealed
     assert models == set(CONFIGURATION + TRAFFIC) == {model for model in admin.site._registry if model in models}
 
 
@@ -46,13 +49,15 @@ def fill(workspace, count):
     for number in range(first, first + count):
         Workspace.objects.create(name=f"w{number}")
         ApiKey.issue(workspace=workspace, name=f"k{number}", scopes=["read"])
-        endpoint = Endpoint.create_web_socket(workspace_id=workspace.pk, name=f"e{number}")
+        endpoint = Endpoint.create_webhook(workspace_id=workspace.pk, name=f"e{number}", url="https://example.com/")
         EventFilter.create(workspace_id=workspace.pk, name="f", definition=definition, endpoints=[endpoint])
         event = Event.objects.create(workspace=workspace, type="a", date=NOW, data="1")
         delivery = Delivery.objects.create(workspace=workspace, event=event, endpoint=endpoint, seq=1)
         Attempt.objects.create(workspace=workspace, delivery=delivery, number=1, started_at=NOW)
         IdempotencyRecord.objects.create(workspace=workspace, key=f"{number}", event_id=event.pk, digest=b"d")
-        Cursor.objects.create(endpoint=endpoint, last_seq=1)
+        Replay.objects.create(
+            workspace=workspace, endpoint=endpoint, to_endpoint=endpoint, until=NOW, per_second=1, position="0", end="1"
+        )
 
 
 @pytest.mark.parametrize("model", CONFIGURATION + TRAFFIC)
@@ -230,6 +235,37 @@ def test_endpoints_are_paused_and_resumed(admin_client, webhook, web_socket):
     ]
 
 
+def act(client, model, action, rows):
+    """Use an action of the list, and return what the page says of it."""
+    chosen = {"action": action, "_selected_action": [str(row.pk) for row in rows]}
+    return [str(said) for said in client.post(page(model, "changelist"), chosen, follow=True).context["messages"]]
+
+
+def test_deliveries_are_retried(admin_client, workspace, webhook):
+    record(workspace, 2)
+    end(of(webhook, seq=1))
+    (ended, waiting) = of(webhook)
+    assert act(admin_client, Delivery, "retry", [ended]) == ["1 new deliveries repeat those that were selected."]
+    assert [delivery.retry_of_id for delivery in of(webhook)] == [None, None, ended.pk]
+    (refusal,) = act(admin_client, Delivery, "retry", [ended, waiting])
+    assert refusal == f"Delivery {waiting.pk} is PENDING; only what has ended can be retried."
+    assert [entry.change_message for entry in LogEntry.objects.all()] == ["Retried."]
+
+
+def test_deliveries_are_cancelled(admin_client, workspace, webhook):
+    record(workspace, 2)
+    assert act(admin_client, Delivery, "cancel", of(webhook)) == ["2 were cancelled; 0 are on their way."]
+    assert set(of(webhook).values_list("state", "reason")) == {("CANCELLED", "CANCELLED_BY_REQUEST")}
+    assert LogEntry.objects.count() == 2
+
+
+def test_replays_are_cancelled(admin_client, webhook):
+    replay, other = create(Selection(webhook)), create(Selection(webhook))
+    act(admin_client, Replay, "cancel", [replay])
+    assert dict(Replay.objects.values_list("pk", "state")) == {replay.pk: "CANCELLED", other.pk: "RUNNING"}
+    assert [entry.change_message for entry in LogEntry.objects.all()] == ["Cancelled."]
+
+
 @pytest.mark.parametrize("many", [False, True])
 def test_a_deleted_endpoint_leaves_its_history(admin_client, workspace, webhook, many):
     event = Event.objects.create(workspace=workspace, type="a", date=NOW, data="1")
@@ -350,6 +386,9 @@ def test_who_may_only_look_changes_nothing(client, django_user_model, workspace,
     assert client.post(page(Endpoint, "change", webhook.pk), webhook_form(workspace)).status_code == 403
     client.post(page(Endpoint, "changelist"), {"action": "pause", "_selected_action": [str(webhook.pk)]})
     assert [row["state"] for row in rows(Endpoint)] == ["ACTIVE"]
+    record(workspace)
+    client.post(page(Delivery, "changelist"), {"action": "cancel", "_selected_action": [str(of(webhook).get().pk)]})
+    assert of(webhook).get().state == "PENDING"
 
 
 def test_scopes_are_chosen_from_a_list(admin_client, workspace):

@@ -8,7 +8,8 @@ from django.utils import timezone
 
 from endpoints.models import ApiKey, Endpoint, EventFilter, FilterLink, Scope, Workspace
 from event_service.schema import schema
-from routing.models import Attempt, Delivery, Event
+from routing.models import Attempt, Delivery, Event, Replay
+from routing.replays import Selection, create
 
 ABSENT = "00000000-0000-4000-8000-000000000000"
 IDS = '["ID"]'
@@ -29,6 +30,10 @@ MUTATIONS = {
     "createApiKey": '(name: "n", scopes: [read]) { key }',
     "revokeApiKey": '(id: "ID") { ok }',
     "publishEvents": '(events: [{type: "a"}]) { events { id } }',
+    "retryDeliveries": f"(ids: {IDS}) {{ deliveries {{ id }} }}",
+    "cancelDeliveries": f"(ids: {IDS}) {{ cancelled }}",
+    "createReplay": '(selection: {endpointId: "ID"}) { id }',
+    "cancelReplay": '(id: "ID") { id }',
 }
 QUERIES = {
     "endpoints": "{ totalCount }",
@@ -36,6 +41,8 @@ QUERIES = {
     "events": "{ totalCount }",
     "deliveries": "{ totalCount }",
     "attempts": "{ totalCount }",
+    "replays": "{ totalCount }",
+    "previewReplay": '(selection: {endpointId: "ID"}) { total }',
     "apiKeys": "{ totalCount }",
     "endpointSecret": '(id: "ID") { secret }',
     "workspace": "{ id }",
@@ -48,7 +55,7 @@ OPERATIONS |= {name: f"{{ {name}{rest} }}" for name, rest in QUERIES.items()}
 
 def everything():
     """All rows of all tables, to see that nothing was written."""
-    models = (Workspace, ApiKey, Endpoint, EventFilter, FilterLink, Event, Delivery, Attempt)
+    models = (Workspace, ApiKey, Endpoint, EventFilter, FilterLink, Event, Delivery, Attempt, Replay)
     when_used = ("last_used_at",)
     return [
         {name: value for name, value in row.items() if name not in when_used}
@@ -121,7 +128,9 @@ def theirs(foreign, foreign_workspace):
         workspace=foreign_workspace, event=event, endpoint=foreign, seq=1, due_at=timezone.now()
     )
     Attempt.objects.create(workspace=foreign_workspace, delivery=delivery, number=1, started_at=timezone.now())
+    replay = create(Selection(foreign))
     ids = dict.fromkeys(OPERATIONS, foreign.pk)
+    ids |= {"retryDeliveries": delivery.pk, "cancelDeliveries": delivery.pk, "cancelReplay": replay.pk}
     return ids | {"revokeApiKey": key.pk, "updateEventFilters": event_filter.pk, "deleteEventFilters": event_filter.pk}
 
 
@@ -146,7 +155,7 @@ def test_our_endpoint_is_not_linked_to_their_filter(graphql, webhook, theirs, mu
     assert everything() == before
 
 
-@pytest.mark.parametrize("name", ["endpoints", "eventsFilters", "events", "deliveries", "attempts"])
+@pytest.mark.parametrize("name", ["endpoints", "eventsFilters", "events", "deliveries", "attempts", "replays"])
 def test_a_list_holds_nothing_of_another_workspace(graphql, theirs, name):
     answer = graphql(f"{{ {name} {{ totalCount collectionItems {{ id }} }} }}")
     assert answer == {"data": {name: {"totalCount": 0, "collectionItems": []}}}

@@ -8,7 +8,7 @@ from endpoints.models import Endpoint
 
 
 class Cursor(models.Model):
-    """The last number that an endpoint's deliveries have reached. Written by the router alone.
+    """The last number that an endpoint's deliveries have reached. Written by whoever writes deliveries.
 
     The row is locked until the transaction that took numbers ends: numbers have no gaps and follow commits.
     """

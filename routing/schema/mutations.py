@@ -1,4 +1,4 @@
-"""Events in, over GraphQL."""
+"""Events in, and out once more, over GraphQL."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +12,8 @@ from endpoints.models import Scope
 from endpoints.schema.scalars import JSON
 from routing.ingest import MAX_EVENTS
 from routing.models import Event, Recorded
+from routing.schema.deliveries import CancelDeliveries, RetryDeliveries
+from routing.schema.replays import CancelReplay, CreateReplay
 from routing.submissions import NewEvent, Submission, check
 
 
@@ -89,3 +91,7 @@ def _shown(answer: Recorded | ServiceError) -> dict[str, Any]:
 
 class Mutation(graphene.ObjectType):
     publish_events = PublishEvents.Field()
+    retry_deliveries = RetryDeliveries.Field()
+    cancel_deliveries = CancelDeliveries.Field()
+    create_replay = CreateReplay.Field()
+    cancel_replay = CancelReplay.Field()

@@ -6,8 +6,16 @@ from django_filters import FilterSet
 from endpoints.models import Scope
 from endpoints.schema.collections import collection
 from endpoints.schema.queries import CHOICE, ID, RANGE
-from routing.models import Attempt, Delivery, Event
-from routing.schema.types import AttemptOutput, DeliveryOutput, DeliveryState, EventOutput
+from routing.models import Attempt, Delivery, Event, Replay
+from routing.schema.replays import ReplayPreview, ReplaySelection, preview_replay
+from routing.schema.types import (
+    AttemptOutput,
+    DeliveryOutput,
+    DeliveryState,
+    EventOutput,
+    ReplayOutput,
+    ReplayState,
+)
 
 TEXT = ["exact", "in"]
 NEWEST = ["-pk"]
@@ -57,6 +65,18 @@ class AttemptFilterSet(FilterSet):
         }
 
 
+class ReplayFilterSet(FilterSet):
+    class Meta:
+        model = Replay
+        fields = {
+            "id": ID,
+            "endpoint_id": ID,
+            "to_endpoint_id": ID,
+            "state": CHOICE,
+            "creation_date": RANGE,
+        }
+
+
 class Query(graphene.ObjectType):
     events = collection(
         "Event",
@@ -85,4 +105,21 @@ class Query(graphene.ObjectType):
         order=["started_at", "number"],
         newest=NEWEST,
         description="What was tried to get it there.",
+    )
+    replays = collection(
+        "Replay",
+        ReplayOutput,
+        ReplayFilterSet,
+        lambda caller: caller.own(Replay.objects.all(), Scope.READ),
+        order=["creation_date"],
+        newest=NEWEST,
+        enums={"state": ReplayState},
+        description="What is, or was, delivered once more.",
+    )
+    preview_replay = graphene.Field(
+        ReplayPreview,
+        selection=ReplaySelection(required=True),
+        to_endpoint_id=graphene.ID(),
+        resolver=preview_replay,
+        description="What createReplay would find. Nothing is written.",
     )

@@ -12,12 +12,18 @@ from endpoints.schema.collections import MAX_NESTED
 from endpoints.schema.pages import computed, related
 from endpoints.schema.scalars import JSON, DateTime
 from endpoints.schema.types import EndpointOutput
-from routing.models import Attempt, Delivery, Event
+from routing.models import Attempt, Delivery, Event, Replay
 
 DeliveryState = graphene.Enum.from_enum(
     Delivery.State,
     name="DeliveryState",
     description="PENDING and SENDING are open; the others are final, and but for DELIVERED have a reason.",
+)
+
+ReplayState = graphene.Enum.from_enum(
+    Replay.State,
+    name="ReplayState",
+    description="RUNNING writes deliveries; the others are final. What was written stays, however it ended.",
 )
 
 
@@ -115,6 +121,7 @@ class DeliveryOutput(graphene.ObjectType):
     id = graphene.ID(required=True)
     event_id = graphene.ID(required=True)
     endpoint_id = graphene.ID(required=True)
+    retry_of_id = graphene.ID(description="The delivery that this one repeats.")
     seq = graphene.BigInt(required=True, description="1, 2, 3 ... within the endpoint, without gaps.")
     state = graphene.Field(DeliveryState, required=True)
     reason = graphene.String(required=True, description="Why it ended as it did; empty while it is open.")
@@ -156,4 +163,25 @@ class AttemptOutput(graphene.ObjectType):
     error = graphene.String(required=True, description="The class of failure; empty where it succeeded.")
     error_detail = graphene.String(required=True)
     response_body = graphene.String(required=True, description="Its first 16 KiB.")
+    workspace_id = graphene.ID(required=True)
+
+
+class ReplayOutput(graphene.ObjectType):
+    """Deliveries that are repeated, by the thousand, and how far that is."""
+
+    id = graphene.ID(required=True)
+    endpoint_id = graphene.ID(required=True)
+    states = graphene.List(graphene.NonNull(DeliveryState), required=True)
+    never_attempted = graphene.Boolean(required=True)
+    since = graphene.Field(DateTime)
+    until = graphene.Field(DateTime, required=True)
+    event_filters_id = graphene.ID(source="event_filter_id", description="The filter, which may have changed since.")
+    to_endpoint_id = graphene.ID(required=True)
+    per_second = graphene.Int(required=True)
+    state = graphene.Field(ReplayState, required=True)
+    reason = graphene.String(required=True, description="Why it was cancelled or failed.")
+    total = graphene.Int(description="How many were found at first; null: too many to count.")
+    done = graphene.Int(required=True, description="How many new deliveries it has written.")
+    creation_date = graphene.Field(DateTime, required=True)
+    ended_at = graphene.Field(DateTime)
     workspace_id = graphene.ID(required=True)

@@ -1,0 +1,116 @@
+"""Deliveries that repeat others, at somebody's wish: new rows that name the old ones. The old ones stay as they are."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+from django.db import connection, transaction
+from uuid_utils.compat import uuid7
+
+from endpoints.errors import Conflict
+from endpoints.models import Endpoint
+from routing import order
+from routing.models import Delivery
+from routing.router import WEB_SOCKET_HINT, WEBHOOK_HINT
+
+
+class Repeat(NamedTuple):
+    """An event that an endpoint is to get again, or for the first time where it repeats no delivery."""
+
+    event_id: UUID
+    endpoint_id: UUID
+    retry_of_id: UUID | None
+
+
+def retry(deliveries: Sequence[Delivery]) -> list[Delivery]:
+    """Owe once more what these deliveries owed. Return the new ones.
+
+    One that was retried before keeps the delivery that repeats it: asking twice changes nothing.
+    Raises Conflict, and writes nothing, for one that has not ended or whose endpoint takes nothing.
+    """
+    endpoints = Endpoint.objects.in_bulk({delivery.endpoint_id for delivery in deliveries})
+    for delivery in deliveries:
+        if delivery.state in Delivery.OPEN:
+            raise Conflict(f"Delivery {delivery.pk} is {delivery.state}; only what has ended can be retried.", "ids")
+        if problem := problem_of(endpoints[delivery.endpoint_id]):
+            raise Conflict(f"Delivery {delivery.pk} can't be retried: {problem}", "ids")
+    write([Repeat(delivery.event_id, delivery.endpoint_id, delivery.pk) for delivery in deliveries])
+    return _repeating(deliveries)
+
+
+def problem_of(endpoint: Endpoint) -> str:
+    """Return why nothing can be owed to `endpoint` now; "" where it can."""
+    if endpoint.deleted_at:
+        return f"the endpoint {endpoint.pk} was deleted."
+    if endpoint.state == Endpoint.State.DISABLED:
+        return f"the endpoint {endpoint.pk} is disabled; resume it first."
+    return ""
+
+
+def _repeating(deliveries: Sequence[Delivery]) -> list[Delivery]:
+    endpoint_of = {delivery.pk: delivery.endpoint_id for delivery in deliveries}
+    found = Delivery.objects.filter(  # of a unique index all columns
+        event_id__in={delivery.event_id for delivery in deliveries},
+        endpoint_id__in=set(endpoint_of.values()),
+        retry_of_id__in=endpoint_of,
+    ).order_by("pk")
+    return [
+        delivery
+        for delivery in found
+        if delivery.retry_of_id and endpoint_of[delivery.retry_of_id] == delivery.endpoint_id
+    ]
+
+
+def write(repeats: Sequence[Repeat]) -> int:
+    """Write those that are not there yet, numbered in this order, and hint at them. Return how many that are."""
+    rows = [{"id": uuid7(), **repeat._asdict()} for repeat in repeats]
+    with transaction.atomic(), connection.cursor() as cursor:
+        # Whoever writes deliveries holds these locks: what is not there once they are taken stays so.
+        order.lock({(repeat.endpoint_id, "") for repeat in repeats})
+        cursor.execute(_WRITE, [msgspec.json.encode(rows).decode()])
+        written = cursor.fetchall()
+        if keys := {(endpoint_id, key) for endpoint_id, _, key, _ in written if key}:
+            order.let_next_go(keys)
+        hints = {_hint(endpoint_id, type) for endpoint_id, type, *_ in written}
+        cursor.executemany("SELECT pg_notify(%s, %s)", list(hints))
+    return sum(count for *_, count in written)
+
+
+def _hint(endpoint_id: UUID, type: str) -> tuple[str, str]:
+    return (WEB_SOCKET_HINT, str(endpoint_id)) if type == Endpoint.Type.WEB_SOCKET else (WEBHOOK_HINT, "")
+
+
+# As the router writes them: numbers without gaps, in the order of commits. Unlike there the cursors are locked before,
+# and by another statement, so that this one sees all that others have written.
+_WRITE = """
+WITH owed AS MATERIALIZED (
+    SELECT repeat.*, event.workspace_id, endpoint.type, endpoint.state = 'DISABLED' AS disabled,
+           CASE WHEN endpoint.ordering <> 'UNORDERED' THEN event.ordering_key ELSE '' END AS ordering_key,
+           row_number() OVER (PARTITION BY repeat.endpoint_id ORDER BY repeat.id) AS turn
+    FROM json_to_recordset(%s::json) AS repeat(id uuid, event_id uuid, endpoint_id uuid, retry_of_id uuid)
+    JOIN routing_event AS event ON event.id = repeat.event_id
+    JOIN endpoints_endpoint AS endpoint
+      ON endpoint.id = repeat.endpoint_id AND endpoint.workspace_id = event.workspace_id
+    WHERE NOT EXISTS (
+        SELECT FROM routing_delivery AS made
+        WHERE made.event_id = repeat.event_id AND made.endpoint_id = repeat.endpoint_id
+          AND made.retry_of_id IS NOT DISTINCT FROM repeat.retry_of_id)
+), numbered AS (
+    UPDATE routing_cursor AS cursor SET last_seq = cursor.last_seq + share.count
+    FROM (SELECT endpoint_id, count(*) AS count FROM owed GROUP BY endpoint_id) AS share
+    WHERE cursor.endpoint_id = share.endpoint_id
+    RETURNING cursor.endpoint_id, cursor.last_seq - share.count AS before
+), written AS (
+    INSERT INTO routing_delivery
+        (id, workspace_id, event_id, endpoint_id, retry_of_id, seq, ordering_key, attempts_made, state, reason, due_at,
+         settled_at)
+    SELECT id, workspace_id, event_id, endpoint_id, retry_of_id, before + turn, ordering_key, 0,
+           CASE WHEN disabled THEN 'SKIPPED' ELSE 'PENDING' END,
+           CASE WHEN disabled THEN 'ENDPOINT_DISABLED' ELSE '' END,
+           CASE WHEN type = 'WEB_HOOK' AND ordering_key = '' AND NOT disabled THEN clock_timestamp() END,
+           CASE WHEN disabled THEN clock_timestamp() END
+    FROM owed JOIN numbered USING (endpoint_id)
+)
+SELECT endpoint_id, type, ordering_key, count(*) FROM owed GROUP BY endpoint_id, type, ordering_key
+"""

@@ -1,0 +1,327 @@
+"""Replays as durable jobs: each batch of new deliveries is committed together with how far the job has come.
+
+A batch costs the same wherever in the walk it is: it looks at so many rows behind the position, by an index.
+"""
+
+import logging
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.models import Value
+from django.db.models.functions import Now
+
+from endpoints.errors import BadInput, Conflict, Limited
+from endpoints.models import Endpoint, EventFilter
+from endpoints.patterns import Fields, parse_definition
+from routing import repeats
+from routing.models import Cursor, Delivery, Event, Replay
+from routing.repeats import Repeat
+
+logger = logging.getLogger(__name__)
+
+PER_SECOND = 50  # deliveries that a replay writes, unless it is told otherwise
+MAX_PER_SECOND = 1_000
+MAX_RUNNING = 20  # replays of one workspace
+BATCHES = 4  # of one look: a worker has other things to do
+WRITTEN = 250  # by one batch
+EXAMINED = 2_000  # rows by one batch ...
+MATCHED = 400  # ... where the data of events is read too
+MATCHED_AT_ONCE = 50  # of these in memory
+COUNTED = 100  # batches that a preview looks at
+ARREARS = timedelta(seconds=1)  # that a throttled replay may catch up with
+CLOCKS_AGREE = timedelta(minutes=10)  # ids and numbers follow dates, but for this
+
+
+class Selection(NamedTuple):
+    """Which deliveries are repeated, or which events are sent that `endpoint` was never tried with."""
+
+    endpoint: Endpoint
+    states: Sequence[str] | None = None
+    never_attempted: bool = False
+    since: datetime | None = None
+    until: datetime | None = None
+    event_filter: EventFilter | None = None
+
+
+class _Row(NamedTuple):
+    """What a walk comes across. The order is that of the queries' columns."""
+
+    position: str
+    event_id: UUID
+    delivery_id: UUID | None  # what is repeated; None where the endpoint never had the event
+    selected: bool
+
+
+class _Batch(NamedTuple):
+    rows: Sequence[_Row]
+    position: str  # up to which everything was looked at
+    last: bool  # there is nothing behind it
+
+
+def preview(selection: Selection, *, to_endpoint: Endpoint | None = None) -> int | None:
+    """Return how many deliveries the replay would write; None where there is too much to look at. Writes nothing."""
+    return _count(_planned(selection, to_endpoint, PER_SECOND))
+
+
+def create(selection: Selection, *, to_endpoint: Endpoint | None = None, per_second: int | None = None) -> Replay:
+    """Start a replay to `to_endpoint`, or to the endpoint itself.
+
+    Raises BadInput for what makes no sense, Conflict where the endpoint takes nothing, and Limited.
+    """
+    replay = _planned(selection, to_endpoint, PER_SECOND if per_second is None else per_second)
+    if problem := repeats.problem_of(replay.to_endpoint):
+        raise Conflict(f"Nothing can be replayed: {problem}", "endpointId" if to_endpoint is None else "toEndpointId")
+    running = Replay.objects.filter(workspace_id=replay.workspace_id, state=Replay.State.RUNNING).count()
+    if running >= MAX_RUNNING:
+        raise Limited(f"{running} replays are running; at most {MAX_RUNNING} do at once. Wait, or cancel one.")
+    replay.total = _count(replay)
+    replay.save(force_insert=True)
+    replay.refresh_from_db()
+    return replay
+
+
+def run_some(*, now: datetime | None = None) -> int:
+    """Write the next batches of the replays whose turn it is by `now`, the database's time. Return how many ran."""
+    for ran in range(BATCHES):
+        if not _run_next(now):
+            return ran
+    return BATCHES
+
+
+def _run_next(now: datetime | None) -> bool:
+    replay = None
+    try:
+        with transaction.atomic():
+            replay = _due(now)
+            if replay is not None:
+                _advance(replay)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:  # a fault of ours must cost one replay, not the worker and all that it would have sent
+        if replay is None:
+            raise
+        logger.exception("Replay %s failed; what it had written stays", replay.pk)
+        replay.fail("INTERNAL")
+    return replay is not None
+
+
+def _due(now: datetime | None) -> Any:
+    """Lock and return a replay whose turn it is, with the time as `now`; those that others work on are theirs."""
+    replays = Replay.objects.select_related("to_endpoint").select_for_update(skip_locked=True, of=("self",))
+    at = Now() if now is None else Value(now)
+    running = replays.filter(state=Replay.State.RUNNING, resume_at__lte=at)
+    return running.annotate(now=at).order_by("resume_at", "pk").first()
+
+
+def _advance(replay: Any) -> None:
+    target = replay.to_endpoint
+    if repeats.problem_of(target):
+        replay.fail("ENDPOINT_DELETED" if target.deleted_at else "ENDPOINT_DISABLED")
+        return
+    batch = _look(replay, replay.position, room=min(WRITTEN, replay.per_second))
+    replay.done += repeats.write([Repeat(row.event_id, target.pk, row.delivery_id) for row in batch.rows])
+    replay.position = batch.position
+    throttle = timedelta(seconds=len(batch.rows) / replay.per_second)
+    replay.resume_at = max(replay.resume_at, replay.now - ARREARS) + throttle
+    replay.save(update_fields=["done", "position", "resume_at"])
+    if batch.last:
+        replay.finish()
+
+
+def _planned(selection: Selection, to_endpoint: Endpoint | None, per_second: int) -> Replay:
+    if not 1 <= per_second <= MAX_PER_SECOND:
+        raise BadInput(f"perSecond is {per_second}; it is between 1 and {MAX_PER_SECOND}.", "perSecond")
+    endpoint = selection.endpoint
+    until = _until(selection)
+    if selection.since is not None and selection.since >= until:
+        raise BadInput(f"since is {selection.since}, which is not before {until}.", "since")
+    walk = _along_events if selection.never_attempted else _along_deliveries
+    position, end = walk(endpoint, selection.since, until)
+    return Replay(
+        workspace_id=endpoint.workspace_id,
+        endpoint=endpoint,
+        never_attempted=selection.never_attempted,
+        states=_states(selection),
+        since=selection.since,
+        until=until,
+        event_filter_id=selection.event_filter.pk if selection.event_filter else None,
+        wanted=_wanted(selection),
+        to_endpoint=to_endpoint or endpoint,
+        per_second=per_second,
+        position=position,
+        end=end,
+    )
+
+
+def _until(selection: Selection) -> datetime:
+    """Return where the time ends: now, by the database's clock, at the latest."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT least(%s::timestamptz, clock_timestamp())", [selection.until])
+        (until,) = cursor.fetchone()
+    return until  # type: ignore[no-any-return]
+
+
+def _states(selection: Selection) -> list[str]:
+    """Return the states as they are kept: none where nothing was attempted, what failed where none are given."""
+    given = selection.states
+    if selection.never_attempted:
+        if given is not None:
+            raise BadInput("Both states and neverAttempted are given; give one of the two.", "states")
+        return []
+    if given is None:
+        return [Delivery.State.EXHAUSTED.value]
+    if not given:
+        raise BadInput("states is empty, which selects nothing; leave it out for EXHAUSTED.", "states")
+    for state in given:
+        if state in Delivery.OPEN:
+            raise BadInput(f"states holds {state}; only what has ended can be replayed.", "states")
+    return sorted(set(given))
+
+
+def _wanted(selection: Selection) -> list[list[Any]]:
+    """Return the filters that an event must match, one of each list: the given one; and the endpoint's own."""
+    wanted = [[selection.event_filter.definition]] if selection.event_filter else []
+    if selection.never_attempted:
+        filters = selection.endpoint.event_filters.order_by("pk")
+        own = list(filters.values_list("definition", flat=True))
+        wanted += [own] if own else []
+    return wanted
+
+
+def _along_deliveries(endpoint: Endpoint, since: datetime | None, until: datetime) -> tuple[str, str]:
+    """Return before and up to which seq to look. Numbers have no gaps, so that a date's is found by halving."""
+    last_seq = Cursor.objects.values_list("last_seq", flat=True).get(pk=endpoint.pk)
+    deliveries = Delivery.objects.filter(endpoint=endpoint).order_by("seq").values_list("creation_date", flat=True)
+    seqs = range(1, last_seq + 1)
+    start = 0
+    if since is not None:
+        early = since - CLOCKS_AGREE
+        start = bisect_left(seqs, early, key=lambda seq: deliveries.filter(seq__gte=seq).first() or early)
+    return str(start), str(last_seq)
+
+
+def _along_events(endpoint: Endpoint, since: datetime | None, until: datetime) -> tuple[str, str]:
+    """Return before and up to which event id to look."""
+    return str(_id_at(since - CLOCKS_AGREE) if since else UUID(int=0)), str(_id_at(until + CLOCKS_AGREE))
+
+
+def _id_at(date: datetime) -> UUID:
+    """Return the UUIDv7 before all of that millisecond."""
+    return UUID(int=max(0, int(date.timestamp() * 1_000)) << 80)
+
+
+def _count(replay: Replay) -> int | None:
+    total, position = 0, replay.position
+    for _ in range(COUNTED):
+        batch = _look(replay, position, room=EXAMINED)
+        total, position = total + len(batch.rows), batch.position
+        if batch.last:
+            return total
+    return None
+
+
+def _look(replay: Replay, position: str, *, room: int) -> _Batch:
+    """Return up to `room` rows that are selected and match, of those that come next."""
+    limit = MATCHED if replay.wanted else EXAMINED
+    rows = _examine(replay, position, limit)
+    taken: list[_Row] = []
+    for row in _matching(replay, rows):
+        taken.append(row)
+        if len(taken) == room:
+            return _Batch(taken, row.position, last=False)
+    return _Batch(taken, rows[-1].position if rows else position, last=len(rows) < limit)
+
+
+def _examine(replay: Replay, position: str, limit: int) -> list[_Row]:
+    parameters = {
+        "workspace_id": replay.workspace_id,
+        "endpoint_id": replay.endpoint_id,
+        "to_endpoint_id": replay.to_endpoint_id,
+        "states": replay.states,
+        "since": replay.since,
+        "until": replay.until,
+        "position": position,
+        "end": replay.end,
+        "limit": limit,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_EVENTS if replay.never_attempted else _DELIVERIES, parameters)
+        return [_Row(*columns) for columns in cursor.fetchall()]
+
+
+def _matching(replay: Replay, rows: Sequence[_Row]) -> Iterator[_Row]:
+    selected = [row for row in rows if row.selected]
+    if not replay.wanted:
+        yield from selected
+        return
+    wanted = [[parse_definition(definition) for definition in definitions] for definitions in replay.wanted]
+    for start in range(0, len(selected), MATCHED_AT_ONCE):
+        some = selected[start : start + MATCHED_AT_ONCE]
+        events = Event.objects.in_bulk([row.event_id for row in some])
+        yield from (row for row in some if row.event_id in events and _matches(wanted, events[row.event_id]))
+
+
+def _matches(wanted: Sequence[Sequence[Fields]], event: Event) -> bool:
+    fields = {"type": event.type, "source": event.source, "subject": event.subject}
+    present: dict[str, Any] = {name: value for name, value in fields.items() if value}
+    if event.data:
+        present["data"] = msgspec.json.decode(event.data)
+    return all(any(pattern.match(present) for pattern in patterns) for patterns in wanted)
+
+
+# What follows the position, each with whether it is meant: not a delivery that was repeated there already.
+# LIMIT 1 keeps each look an index probe, which EXISTS may turn into a scan of the table.
+_DELIVERIES = """
+WITH page AS MATERIALIZED (
+    SELECT id, event_id, endpoint_id, seq,
+           state = ANY(%(states)s) AND creation_date < %(until)s
+               AND (creation_date >= %(since)s OR %(since)s::timestamptz IS NULL) AS meant
+    FROM routing_delivery
+    WHERE endpoint_id = %(endpoint_id)s AND seq > %(position)s::bigint AND seq <= %(end)s::bigint
+    ORDER BY seq LIMIT %(limit)s
+)
+SELECT page.seq::text, page.event_id, page.id, page.meant AND made.id IS NULL
+FROM page LEFT JOIN LATERAL (
+    SELECT id FROM routing_delivery
+    WHERE page.meant AND event_id = page.event_id AND endpoint_id IN (page.endpoint_id, %(to_endpoint_id)s)
+      AND retry_of_id = page.id
+    LIMIT 1
+) AS made ON true
+ORDER BY page.seq
+"""
+
+# The endpoint was never tried with an event that it has no delivery of, or that ended before its first attempt.
+_EVENTS = """
+WITH page AS MATERIALIZED (
+    SELECT id, creation_date < %(until)s
+               AND (creation_date >= %(since)s OR %(since)s::timestamptz IS NULL) AS meant
+    FROM routing_event
+    WHERE workspace_id = %(workspace_id)s AND id > %(position)s::uuid AND id <= %(end)s::uuid
+    ORDER BY id LIMIT %(limit)s
+)
+SELECT page.id::text, page.id, ended.id, page.meant AND tried.id IS NULL AND made.id IS NULL
+FROM page
+LEFT JOIN LATERAL (
+    SELECT id FROM routing_delivery
+    WHERE page.meant AND event_id = page.id AND endpoint_id = %(endpoint_id)s
+      AND (attempts_made > 0 OR state IN ('PENDING', 'SENDING'))
+    LIMIT 1
+) AS tried ON true
+LEFT JOIN LATERAL (
+    SELECT id FROM routing_delivery
+    WHERE page.meant AND event_id = page.id AND endpoint_id = %(endpoint_id)s
+    ORDER BY seq DESC LIMIT 1
+) AS ended ON true
+LEFT JOIN LATERAL (
+    SELECT id FROM routing_delivery
+    WHERE page.meant AND event_id = page.id AND endpoint_id = %(to_endpoint_id)s
+      AND retry_of_id IS NOT DISTINCT FROM ended.id
+    LIMIT 1
+) AS made ON true
+ORDER BY page.id
+"""
