@@ -478,6 +478,8 @@ UNCLEAN = {
     "connection: close": answer(200, b"", "Connection: close"),
     "an early hint": b"HTTP/1.1 103 Early Hints\r\n\r\n",
     "garbage": b"garbage\r\n\r\n",
+    "two ways to tell the end": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "headers that are none": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nno header\r\n\r\n",
 }
 
 
@@ -510,6 +512,20 @@ def test_what_follows_an_answer_is_not_taken_for_the_next_one(door, receiver, re
 
     assert send(door, receiver.url).status_code == 202
     assert receiver.connections == 2
+
+
+def test_a_connection_whose_answer_goes_on_is_not_used_again(door, receiver):
+    over = threading.Event()
+    receiver.answer = lambda connection: (
+        connection.sendall(answer(200, b"x" * BODY_LIMIT + b"rest")[:-4]),
+        over.wait(5),
+    )
+    send(door, receiver.url)
+    receiver.answer = answer(202)
+
+    assert send(door, receiver.url).status_code == 202
+    assert receiver.connections == 2
+    over.set()
 
 
 def test_what_comes_while_nobody_asks_is_not_taken_for_the_next_answer(door, receiver):
@@ -586,6 +602,31 @@ def test_no_more_connections_are_kept_than_a_process_can_afford(monkeypatch, doo
         send(door, receiver.url, workspace_id=UUID(int=n))
 
     assert receiver.connections == 4
+
+
+def test_a_connection_that_is_over_takes_no_other_ones_place(monkeypatch, door, receiver):
+    monkeypatch.setattr(connections, "KEPT", 1)
+    with Receiver() as closing:
+        closing.answer = answer(200, b"", "Connection: close")
+        for url in (receiver.url, closing.url, receiver.url):
+            send(door, url)
+
+    assert receiver.connections == 1
+
+
+def test_a_deadline_that_comes_after_the_answer_does_not_cut_who_has_the_connection_next(monkeypatch, door, receiver):
+    give = door.pool.give
+
+    def cut_and_give(*args):
+        for attempt in list(door.watchdog._attempts):
+            attempt.cut()
+        give(*args)
+
+    monkeypatch.setattr(door.pool, "give", cut_and_give)
+    for _ in range(2):
+        send(door, receiver.url)
+
+    assert receiver.connections == 1
 
 
 def test_a_session_of_requests_can_use_the_door(door, receiver):

@@ -135,7 +135,7 @@ class Adapter(BaseAdapter):
             finally:
                 reply.close()
             attempt.finish()  # before others may take the connection
-            clean = complete and not attempt.over and _is_unambiguous(reply)
+            clean = complete and _is_unambiguous(reply)
         finally:
             if clean:
                 self._door.pool.give(origin, connection)
