@@ -8,20 +8,23 @@ import msgspec
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from endpoints.checks import checked_method, checked_name, checked_url
-from endpoints.errors import BadInput
+from endpoints.errors import BadInput, ServiceError
 from endpoints.models import (
     ApiKey,
     Endpoint,
     EventFilter,
     FilterLink,
     Scope,
+    SigningKey,
     Workspace,
 )
 from endpoints.patterns import parse_definition
+from endpoints.policy import checked_max_in_flight, checked_rate_limit, checked_rate_period_s, checked_retry_policy
 
 DATES = ("creation_date", "last_modified")
 
@@ -102,25 +105,62 @@ class ApiKeyAdmin(ConfigurationAdmin):
             self.log_change(request, key, "Revoked.")
 
 
+class StrictDecoder(JSONDecoder):
+    """Reads the JSON that can be stored and written again: no NaN, no half surrogate pairs."""
+
+    def decode(self, s: str, *_args: Any) -> Any:
+        try:
+            return msgspec.json.decode(s)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise JSONDecodeError(str(error), s, 0) from None
+
+
+# How a webhook is sent to, and what is right in each; the database gives a websocket no other than the default.
+SETTINGS: dict[str, Callable[[Any], Any]] = {
+    "retry_policy": checked_retry_policy,
+    "max_in_flight": checked_max_in_flight,
+    "rate_limit": checked_rate_limit,
+    "rate_period_s": checked_rate_period_s,
+}
+OF_WEBHOOKS = ("url", "method", "retry_policy", "max_in_flight", "rate_limit")
+
+
 class EndpointForm(NamedForm):
+    retry_policy = forms.JSONField(
+        decoder=StrictDecoder, required=False, help_text='Such as {"schedule": [5, 300]}; {} is the default.'
+    )
+
+    def clean_retry_policy(self) -> Any:
+        return self.cleaned_data["retry_policy"] or {}
+
     def clean(self) -> dict[str, Any]:
         super().clean()
         given = self.cleaned_data
-        webhook = given.get("type", self.instance.type) == Endpoint.Type.WEB_HOOK
-        if webhook:
+        if given.get("type", self.instance.type) == Endpoint.Type.WEB_HOOK:
             self._check("url", checked_url)
             self._check("method", checked_method)
+            for field, check in SETTINGS.items():
+                self._check(field, check)
             if given.get("open_access"):
                 self.add_error("open_access", "Only a websocket can be open: a webhook is not listened to.")
             return given
-        for field in ("url", "method"):
+        for field in OF_WEBHOOKS:
             if given.get(field):
                 self.add_error(field, f"A websocket endpoint has no {field}; leave it empty.")
+        for field, default in (
+            ("ordering", Endpoint.Ordering.UNORDERED),
+            ("payload_format", Endpoint.PayloadFormat.STANDARD),
+        ):
+            if given.get(field) != default:
+                self.add_error(field, f"A websocket endpoint has no {field}; leave the default.")
         return given
 
-    def _check(self, field: str, check: Callable[[str], Any]) -> None:
+    def _check(self, field: str, check: Callable[[Any], Any]) -> None:
+        """Add what `check` says against a value, unless the field itself has found fault with it."""
+        if field in self.errors:
+            return
         try:
-            check(self.cleaned_data.get(field, ""))
+            check(self.cleaned_data[field])
         except BadInput as refusal:
             self.add_error(field, refusal.message)
 
@@ -160,6 +200,12 @@ class EndpointAdmin(ConfigurationAdmin):
         "url",
         "method",
         "open_access",
+        "retry_policy",
+        "max_in_flight",
+        "rate_limit",
+        "rate_period_s",
+        "ordering",
+        "payload_format",
         "id",
         "state",
         "state_reason",
@@ -168,7 +214,7 @@ class EndpointAdmin(ConfigurationAdmin):
     readonly_fields = ("id", "state", "state_reason", *DATES)
     fixed = ("workspace", "type")
     inlines = (FilterLinkInline,)
-    actions = ("pause", "resume")
+    actions = ("pause", "resume", "rotate_secrets")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Endpoint]:
         return super().get_queryset(request).filter(deleted_at=None)
@@ -196,21 +242,21 @@ class EndpointAdmin(ConfigurationAdmin):
     def resume(self, request: HttpRequest, endpoints: QuerySet[Endpoint]) -> None:
         self._change_state(request, endpoints, Endpoint.State.ACTIVE)
 
+    @admin.action(description="Rotate the secrets of the selected webhooks", permissions=["change"])
+    def rotate_secrets(self, request: HttpRequest, endpoints: QuerySet[Endpoint]) -> None:
+        try:
+            with transaction.atomic():
+                for endpoint in endpoints.select_for_update(no_key=True, of=("self",)).order_by("pk"):
+                    SigningKey.rotate(endpoint)
+                    self.log_change(request, endpoint, "Secret rotated.")
+        except ServiceError as refusal:
+            messages.error(request, f"Nothing was rotated. {refusal.message}")
+
     def _change_state(self, request: HttpRequest, endpoints: QuerySet[Endpoint], state: Endpoint.State) -> None:
         chosen = list(endpoints)
         Endpoint.change_state(chosen, state)
         for endpoint in chosen:
             self.log_change(request, endpoint, f"State set to {state}.")
-
-
-class StrictDecoder(JSONDecoder):
-    """Reads the JSON that can be stored and written again: no NaN, no half surrogate pairs."""
-
-    def decode(self, s: str, *_args: Any) -> Any:
-        try:
-            return msgspec.json.decode(s)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise JSONDecodeError(str(error), s, 0) from None
 
 
 class EventFilterForm(NamedForm):
@@ -225,6 +271,28 @@ class EventFilterAdmin(ConfigurationAdmin):
     form = EventFilterForm
     list_display = ("name", "workspace", "creation_date", "last_modified")
     fields = ("workspace", "name", "definition", "id", *DATES)
+
+
+@admin.register(SigningKey)
+class SigningKeyAdmin(admin.ModelAdmin):
+    """When keys were made and end. What they are is not shown; rotating is an action of endpoints."""
+
+    list_display = ("id", "endpoint", "scheme", "creation_date", "expires_at")
+    list_filter = ("scheme",)
+    list_select_related = ("endpoint",)
+    fields = ("id", "workspace", "endpoint", "scheme", "creation_date", "expires_at")
+    readonly_fields = fields
+    search_fields = ("endpoint__name",)
+    ordering = ("-creation_date", "-pk")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
 
 
 @admin.register(FilterLink)

@@ -171,9 +171,12 @@ def test_keys_are_revoked(admin_client, workspace):
     assert list(LogEntry.objects.values_list("object_id", "change_message")) == [(str(revoked.pk), "Revoked.")]
 
 
+DEFAULTS = {"rate_period_s": "1", "ordering": "UNORDERED", "payload_format": "STANDARD"}
+
+
 def webhook_form(workspace, **changes):
     form = {"workspace": str(workspace.pk), "type": "WEB_HOOK", "name": "n", "url": "http://a.example"}
-    return {**form, "method": "POST", **NO_LINKS, **changes}
+    return {**form, "method": "POST", **DEFAULTS, **NO_LINKS, **changes}
 
 
 def test_a_webhook_gets_a_secret_that_no_page_shows(admin_client, workspace):
@@ -215,7 +218,7 @@ def test_a_change_leaves_alone_what_happened_meanwhile(admin_client, workspace, 
     opened = Endpoint.objects.get(pk=webhook.pk)
     Endpoint.change_state([webhook], Endpoint.State.DISABLED, "410 Gone")
     monkeypatch.setattr("endpoints.admin.EndpointAdmin.get_object", lambda *_: opened)
-    form = {"name": "new", "url": webhook.url, "method": "PUT", "type": "WEB_SOCKET", **NO_LINKS}
+    form = {"name": "new", "url": webhook.url, "method": "PUT", "type": "WEB_SOCKET", **DEFAULTS, **NO_LINKS}
     assert admin_client.post(page(Endpoint, "change", webhook.pk), form).status_code == 302
     row = Endpoint.objects.get()
     assert (row.name, row.method, row.state, row.state_reason) == ("new", "PUT", "DISABLED", "410 Gone")

@@ -25,6 +25,7 @@ MAX_NESTED = 40  # rows of a list of traffic beneath a row; and what the cost ru
 _SCALARS = {
     models.UUIDField: graphene.ID,
     models.ForeignKey: graphene.ID,
+    models.OneToOneField: graphene.ID,
     models.CharField: graphene.String,
     models.DateTimeField: DateTime,
     models.BigIntegerField: graphene.BigInt,

@@ -14,6 +14,7 @@ from routing.ingest import MAX_EVENTS
 from routing.models import Event, Recorded
 from routing.schema.deliveries import CancelDeliveries, RetryDeliveries
 from routing.schema.replays import CancelReplay, CreateReplay
+from routing.schema.samples import TestEndpoint
 from routing.submissions import NewEvent, Submission, check
 
 
@@ -91,6 +92,7 @@ def _shown(answer: Recorded | ServiceError) -> dict[str, Any]:
 
 class Mutation(graphene.ObjectType):
     publish_events = PublishEvents.Field()
+    test_endpoint = TestEndpoint.Field()
     retry_deliveries = RetryDeliveries.Field()
     cancel_deliveries = CancelDeliveries.Field()
     create_replay = CreateReplay.Field()

@@ -7,6 +7,7 @@ from endpoints.models import Scope
 from endpoints.schema.collections import collection
 from endpoints.schema.queries import CHOICE, ID, RANGE
 from routing.models import Attempt, Delivery, Event, Replay
+from routing.schema.lanes import lanes
 from routing.schema.replays import ReplayPreview, ReplaySelection, preview_replay
 from routing.schema.types import (
     AttemptOutput,
@@ -78,6 +79,7 @@ class ReplayFilterSet(FilterSet):
 
 
 class Query(graphene.ObjectType):
+    lanes = lanes
     events = collection(
         "Event",
         EventOutput,
