@@ -11,7 +11,7 @@ from endpoints.errors import BadInput
 NAME_LENGTH = 200
 URL_LENGTH = 2000
 METHODS = ("POST", "PUT", "PATCH", "GET", "DELETE")
-SECRET_BYTES = range(24, 65)
+KEY_BYTES = range(24, 65)
 OVERLAP_S = range(30 * 86_400 + 1)
 HEADERS = 20
 HEADER_NAME_LENGTH = 100
@@ -71,14 +71,14 @@ def checked_method(method: str) -> str:
 
 def checked_secret(secret: str) -> bytes:
     """Return the bytes of a shared secret of Standard Webhooks. What it holds is never repeated in the refusal."""
-    right = f"write whsec_ and the base64 of {SECRET_BYTES[0]} to {SECRET_BYTES[-1]} random bytes"
+    right = f"write whsec_ and the base64 of {KEY_BYTES[0]} to {KEY_BYTES[-1]} random bytes"
     if not secret.startswith("whsec_"):
         raise BadInput(f"secret does not begin with whsec_; {right}.", "secret")
     try:
         key = b64decode(secret.removeprefix("whsec_"), validate=True)
     except (binascii.Error, ValueError):
         raise BadInput(f"secret is not base64 behind whsec_; {right}.", "secret") from None
-    if len(key) not in SECRET_BYTES:
+    if len(key) not in KEY_BYTES:
         raise BadInput(f"secret has {len(key)} bytes; {right}.", "secret")
     return key
 

@@ -3,6 +3,7 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
+from django.core.checks import Tags
 from django.core.management.base import BaseCommand
 
 from routing import lifeline
@@ -20,6 +21,8 @@ class Command(BaseCommand):
         parser.add_argument("--lifeline", type=int, help="a pipe that ends with the parent")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["lifeline"] is None:  # its parent has asked already
+            self.check(tags=[Tags.database], databases=["default"])
         worker = Worker(threads=options["threads"])
         signal.signal(signal.SIGTERM, lambda *_: worker.stop())
         signal.signal(signal.SIGINT, lambda *_: worker.stop())

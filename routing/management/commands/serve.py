@@ -1,10 +1,12 @@
 import socket
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
+from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
 
 from routing.supervisor import Supervisor
 
@@ -21,6 +23,8 @@ class Command(BaseCommand):
         parser.add_argument("--workers", type=_count, default=1, metavar="N", help="delivery processes")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        self.check(tags=[Tags.database], databases=["default"])
+        cast(Any, connections["default"]).close_pool()  # the processes that are started have their own
         listener = _listen(options["host"], options["port"])
         address = _address(options["host"], listener.getsockname()[1])
         supervisor = Supervisor(
