@@ -44,7 +44,7 @@ def presented_key(authorization: str | None, token: str | None) -> str:
     if authorization:
         scheme, _, key = authorization.partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
-            raise Unauthenticated("Authorization is not of the form 'Bearer KEY'.")  # it may be the key itself
+            raise Unauthenticated("Authorization is not 'Bearer KEY', or its key is empty.")  # it may be the key itself
         return key.strip()
     if token and token.strip():
         return token.strip()

@@ -44,6 +44,13 @@ class Weight:
         return Weight(max(self.depth, other.depth), self.aliases + other.aliases, self.cost + other.cost)
 
 
+_LESS = {
+    "depth": "Ask in two steps, by the ids of the first.",
+    "number of aliases": "Send several requests.",
+    "cost in rows": "Lower pagination.limit, or select fewer lists within lists.",
+}
+
+
 class Limits(ValidationRule):
     """Depth, aliases and cost in one walk; a fragment is weighed once, so that doubling fragments stay linear."""
 
@@ -60,7 +67,9 @@ class Limits(ValidationRule):
             ("cost in rows", weight.cost, MAX_COST),
         ):
             if value > limit:
-                self.report_error(GraphQLError(f"The operation's {what} is {value}; at most {limit} is run.", node))
+                self.report_error(
+                    GraphQLError(f"The operation's {what} is {value}; at most {limit} is run. {_LESS[what]}", node)
+                )
 
     def _weigh(self, parent: GraphQLNamedType | None, selected: SelectionSetNode | None) -> Weight:
         total = Weight()

@@ -1,12 +1,14 @@
 """Which path answers what. The event door and the websockets come before these: see asgi.py."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import path, reverse_lazy
+from django.views.generic import RedirectView
 
 from event_service.graphql import graphql
 from event_service.health import healthz, readyz
 
 urlpatterns = [
+    path("", RedirectView.as_view(url=reverse_lazy("graphql"))),
     path("event-service/graphql", graphql, name="graphql"),
     path("healthz", healthz),
     path("readyz", readyz),

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.urls import get_resolver
@@ -77,6 +78,13 @@ def test_every_graphql_example_is_valid(page: Path) -> None:
     examples = re.findall(r"```graphql\n(.*?)```", page.read_text(), re.DOTALL)
 
     assert [validate(schema.graphql_schema, parse(example)) for example in examples] == [[]] * len(examples)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_query_runs_as_it_stands(graphql: Any, page: Path) -> None:
+    queries = re.findall(r"```graphql\n(query.*?)```", page.read_text(), re.DOTALL)
+
+    assert [graphql(query).get("errors") for query in queries] == [None] * len(queries)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

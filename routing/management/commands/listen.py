@@ -31,6 +31,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         self._after: str | None = None
+        if not options["service"].startswith(("ws://", "wss://")):
+            raise CommandError(f"--service is {options['service']!r}; write ws://HOST:PORT or wss://HOST:PORT.")
         try:
             self._listen(**options)
             while True:

@@ -1,3 +1,4 @@
+import base64
 import hmac
 import time
 from argparse import ArgumentParser
@@ -7,7 +8,7 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from routing.signing import signature
 
@@ -23,8 +24,10 @@ class Command(BaseCommand):
         parser.add_argument("--secret", help="whsec_...: check signatures by it, and answer 401 where they are wrong")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["secret"]:
+            _check_secret(options["secret"])
         handler = partial(_Handler, say=self._say, status=options["status"], secret=options["secret"])
-        with ThreadingHTTPServer(("127.0.0.1", options["port"]), handler) as server:
+        with _listening(options["port"], handler) as server:
             self._say(f"Receiving on http://127.0.0.1:{server.server_port}/")
             try:
                 server.serve_forever()
@@ -34,6 +37,22 @@ class Command(BaseCommand):
     def _say(self, text: str) -> None:
         self.stdout.write(text)
         self.stdout.flush()
+
+
+def _check_secret(secret: str) -> None:
+    try:
+        known = secret.startswith("whsec_") and base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        known = False
+    if not known:
+        raise CommandError(f"--secret {secret!r} is no secret; copy it whole, whsec_ and all, from endpointSecret.")
+
+
+def _listening(port: int, handler: Callable[..., BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
+    try:
+        return ThreadingHTTPServer(("127.0.0.1", port), handler)
+    except OSError as error:
+        raise CommandError(f"Can't listen on 127.0.0.1:{port}: {error.strerror}. Choose another --port.") from error
 
 
 class _Handler(BaseHTTPRequestHandler):
