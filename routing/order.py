@@ -10,6 +10,8 @@ from uuid import UUID
 import msgspec
 from django.db import connection
 
+MOST_FORGOTTEN = 5_000
+
 Key = tuple[UUID, str]  # endpoint and ordering key
 
 
@@ -35,10 +37,15 @@ def next_goes(keys: Collection[Key]) -> tuple[str, list[str]]:
 
 
 def let_forgotten_go() -> int:
-    """Make due what waits for nothing: its endpoint gave up order, or what was before it was ended by other hands."""
+    """Make due what waits for nothing: its endpoint gave up order, or what was before it was ended by other hands.
+
+    Return how many there were, of each kind at most MOST_FORGOTTEN at once.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(_LET_FORGOTTEN_GO)
-        return int(cursor.rowcount)
+        cursor.execute(_LET_GO.format(chosen=_FORGOTTEN), [MOST_FORGOTTEN])
+        forgotten = int(cursor.rowcount)
+        cursor.execute(_LET_GO.format(chosen=_UNORDERED), [MOST_FORGOTTEN])
+        return forgotten + int(cursor.rowcount)
 
 
 _LOCK = "SELECT FROM routing_cursor WHERE endpoint_id = ANY(%s) ORDER BY endpoint_id FOR UPDATE"
@@ -60,12 +67,50 @@ CROSS JOIN LATERAL (
       AND waiting.state = 'PENDING' AND waiting.due_at IS NULL
     ORDER BY seq LIMIT 1
 ) AS first
-WHERE next.id = first.id AND NOT {_HELD_UP}
+WHERE next.id = first.id AND next.state = 'PENDING' AND next.due_at IS NULL AND NOT {_HELD_UP}
 """
-_LET_FORGOTTEN_GO = f"""
-UPDATE routing_delivery AS next SET due_at = clock_timestamp()
-FROM endpoints_endpoint AS endpoint
-WHERE endpoint.id = next.endpoint_id AND endpoint.type = 'WEB_HOOK' AND endpoint.deleted_at IS NULL
-  AND next.ordering_key <> '' AND next.state = 'PENDING' AND next.due_at IS NULL
-  AND (endpoint.ordering = 'UNORDERED' OR NOT {_HELD_UP})
+# No cursor is locked: what is locked by others is being seen to, and is passed over.
+_LET_GO = """
+WITH RECURSIVE {chosen}, free AS MATERIALIZED (
+    SELECT id FROM routing_delivery
+    WHERE id IN (SELECT id FROM chosen) AND state = 'PENDING' AND due_at IS NULL
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE routing_delivery AS next SET due_at = clock_timestamp() FROM free WHERE next.id = free.id
+"""
+# key: each key with open deliveries, found by hopping along the index of order.
+_FORGOTTEN = f"""
+key(endpoint_id, ordering_key) AS (
+    (SELECT endpoint_id, ordering_key FROM routing_delivery
+     WHERE state IN ('PENDING', 'SENDING') AND ordering_key <> ''
+     ORDER BY endpoint_id, ordering_key LIMIT 1)
+    UNION ALL
+    SELECT next.* FROM key CROSS JOIN LATERAL (
+        SELECT endpoint_id, ordering_key FROM routing_delivery
+        WHERE state IN ('PENDING', 'SENDING') AND ordering_key <> ''
+          AND (endpoint_id, ordering_key) > (key.endpoint_id, key.ordering_key)
+        ORDER BY endpoint_id, ordering_key LIMIT 1
+    ) AS next
+), chosen AS MATERIALIZED (
+    SELECT next.id
+    FROM key
+    JOIN endpoints_endpoint AS endpoint ON endpoint.id = key.endpoint_id
+    CROSS JOIN LATERAL (
+        SELECT * FROM routing_delivery AS waiting
+        WHERE waiting.endpoint_id = key.endpoint_id AND waiting.ordering_key = key.ordering_key
+          AND waiting.state = 'PENDING' AND waiting.due_at IS NULL
+        ORDER BY seq LIMIT 1
+    ) AS next
+    WHERE endpoint.deleted_at IS NULL AND NOT {_HELD_UP}
+    LIMIT %s
+)
+"""
+_UNORDERED = """
+chosen AS MATERIALIZED (
+    SELECT waiting.id
+    FROM endpoints_endpoint AS endpoint JOIN routing_delivery AS waiting ON waiting.endpoint_id = endpoint.id
+    WHERE endpoint.type = 'WEB_HOOK' AND endpoint.ordering = 'UNORDERED' AND endpoint.deleted_at IS NULL
+      AND waiting.state = 'PENDING' AND waiting.due_at IS NULL
+    LIMIT %s
+)
 """

@@ -1,4 +1,8 @@
-"""The threads that send: endpoints take turns, and one that hangs keeps none of the threads that others need."""
+"""The threads that send: endpoints take turns, and one that is slow keeps none of the threads that others need.
+
+An endpoint is quick once its last answer came within PATIENCE_S, and slow before that. The quick share as many threads
+as were asked for. Each slow one has a few of others to itself: more with each answer, fewer when it hangs.
+"""
 
 import threading
 import time
@@ -9,10 +13,12 @@ from uuid import UUID
 
 from routing.queue import Job
 
-PATIENCE_S = 0.25  # for an attempt, before its endpoint is taken to hang and its thread is replaced
-SLOW_THREADS = 32  # for endpoints that hang
-SLOW_PER_ENDPOINT = 2  # of these
-FORGIVEN_S = 10.0  # since its last long attempt, and an endpoint is no longer taken to hang
+PATIENCE_S = 0.1  # for an attempt, before its endpoint is slow and its thread is replaced
+HANGS_S = 1.0  # and before what waits behind it is given back
+SLOW_THREADS = 64  # for the slow endpoints
+FIRST_WIDTH = 2  # of these for one of them, at first and once it hangs
+WIDTH = 16  # and at most
+REMEMBERED = 1_000  # endpoints; one that is forgotten counts as slow
 
 
 @dataclass(slots=True)
@@ -21,59 +27,91 @@ class _Line:
 
     waiting: deque[Job] = field(default_factory=deque)
     sending: int = 0
+    quick: bool = False
+    width: int = FIRST_WIDTH  # while it is slow
+    queued: bool = False  # for its turn
+
+    @property
+    def held(self) -> int:
+        return len(self.waiting) + self.sending
+
+
+@dataclass(slots=True)
+class _Sending:
+    line: _Line
+    since: float
+    quick: bool  # which threads it counts among
+    hangs: bool = False
 
 
 class Senders:
-    """Calls `send` for each job, on `threads` threads for the endpoints that answer and more for those that hang."""
+    """Calls `send` for each job: at once for at most `threads` jobs of quick endpoints, and SLOW_THREADS of others."""
 
-    def __init__(self, threads: int, send: Callable[[Job], None]) -> None:
+    def __init__(
+        self, threads: int, send: Callable[[Job], None], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._send = send
-        self._wanted = threads
-        self._lines: dict[UUID, _Line] = {}
-        self._turns: dict[bool, deque[UUID]] = {False: deque(), True: deque()}  # whose turn it is; True: that hang
-        self._hanging: dict[UUID, float] = {}  # when the last long attempt was seen
-        self._running: dict[threading.Thread, tuple[UUID, float]] = {}
-        self._fast: set[threading.Thread] = set()
+        self._clock = clock
+        self._limits = {True: threads, False: SLOW_THREADS}  # of threads at work, by quick
+        self._busy = {True: 0, False: 0}
+        self._turns: dict[bool, deque[_Line]] = {True: deque(), False: deque()}
+        self._lines: dict[UUID, _Line] = {}  # the one unused for longest comes first
+        self._sending: dict[threading.Thread, _Sending] = {}
         self._threads: set[threading.Thread] = set()
+        self._idle = 0
         self._lock = threading.Lock()
-        self._wake = {False: threading.Condition(self._lock), True: threading.Condition(self._lock)}
+        self._wake = threading.Condition(self._lock)
         self._stopping = False
 
     @property
-    def hanging(self) -> Collection[UUID]:
-        return list(self._hanging)
+    def has_room(self) -> bool:
+        """Whether a job of a quick endpoint would be sent at once."""
+        return self._busy[True] < self._limits[True]
 
-    def start(self) -> None:
+    @property
+    def held(self) -> int:
+        """How many jobs of quick endpoints wait or are being sent."""
         with self._lock:
-            for _ in range(self._wanted):
-                self._start_thread(fast=True)
+            return sum(line.held for line in self._lines.values() if line.quick)
+
+    def rooms(self, *, quick: int, newcomers: bool = False) -> tuple[int, dict[UUID, int]]:
+        """Return how many more jobs may be put: for an endpoint that is not known, and for each that is.
+
+        A quick one may have `quick` in all. With `newcomers`, those that have any have enough.
+        """
+        with self._lock:
+            slow = sum(min(line.held, 2 * line.width) for line in self._lines.values() if not line.quick)
+            crowded = slow >= 2 * SLOW_THREADS
+            rooms = {}
+            for endpoint_id, line in self._lines.items():
+                most = quick if line.quick else 0 if crowded else 2 * line.width
+                rooms[endpoint_id] = 0 if newcomers and line.held else most - line.held
+            return 0 if crowded else 2 * FIRST_WIDTH, rooms
 
     def put(self, jobs: Collection[Job]) -> None:
         with self._lock:
             for job in jobs:
-                endpoint_id = job.target.endpoint_id
-                line = self._lines.setdefault(endpoint_id, _Line())
+                line = self._line(job.target.endpoint_id)
                 line.waiting.append(job)
-                hangs = endpoint_id in self._hanging
-                if len(line.waiting) == 1:
-                    self._turns[hangs].append(endpoint_id)
-                self._call(hanging=hangs)
+                self._queue(line)
+            self._forget()
+            self._call()
 
     def look_after(self) -> list[Job]:
-        """Replace threads that are held up. Return what waited behind them, but for a few: others may send it."""
-        now = time.monotonic()
+        """Replace the threads that are held up. Return what waits behind attempts that hang: others may send it."""
+        now = self._clock()
+        given_back: list[Job] = []
         with self._lock:
-            late = [
-                (thread, endpoint_id)
-                for thread, (endpoint_id, since) in self._running.items()
-                if now - since > PATIENCE_S
-            ]
-            given_back = [job for _, endpoint_id in late for job in self._mark(endpoint_id, now)]
-            for thread, _ in late:
-                if thread in self._fast and self._slow < SLOW_THREADS:
-                    self._fast.remove(thread)
-                    self._start_thread(fast=True)
-            self._forgive(now)
+            for sending in self._sending.values():
+                if sending.quick and now - sending.since > PATIENCE_S and self._busy[False] < SLOW_THREADS:
+                    sending.quick = False
+                    self._busy[True] -= 1
+                    self._busy[False] += 1
+                    self._judge(sending.line, quick=False)
+                if now - sending.since > HANGS_S and not sending.hangs:
+                    sending.hangs = True
+                    given_back += self._narrow(sending.line)
+            self._call()
         return given_back
 
     def stop(self) -> list[Job]:
@@ -82,94 +120,90 @@ class Senders:
             self._stopping = True
             waiting = [job for line in self._lines.values() for job in line.waiting]
             self._lines.clear()
-            for wake in self._wake.values():
-                wake.notify_all()
+            self._wake.notify_all()
         return waiting
 
     def join(self) -> None:
         for thread in list(self._threads):
             thread.join()
 
-    def _mark(self, endpoint_id: UUID, now: float) -> list[Job]:
-        known = endpoint_id in self._hanging
-        self._hanging[endpoint_id] = now
-        line = self._lines.get(endpoint_id)
-        if known or line is None:
+    def _line(self, endpoint_id: UUID) -> _Line:
+        line = self._lines.pop(endpoint_id, None) or _Line()
+        self._lines[endpoint_id] = line
+        return line
+
+    def _forget(self) -> None:
+        surplus = len(self._lines) - REMEMBERED
+        if surplus > 0:
+            for endpoint_id in [id_ for id_, line in self._lines.items() if not line.held][:surplus]:
+                del self._lines[endpoint_id]
+
+    def _queue(self, line: _Line) -> None:
+        """Let `line` wait for its turn, if there is something that it may send."""
+        if not line.queued and line.waiting and (line.quick or line.sending < line.width):
+            line.queued = True
+            self._turns[line.quick].append(line)
+
+    def _judge(self, line: _Line, *, quick: bool) -> None:
+        """Let `line` have its turns among the others of its kind."""
+        if line.quick != quick:
+            if line.queued:
+                self._turns[line.quick].remove(line)
+            line.quick, line.queued, line.width = quick, False, FIRST_WIDTH
+        self._queue(line)
+
+    def _narrow(self, line: _Line) -> list[Job]:
+        if line.quick:  # by the answers that came since
             return []
-        given_back = [line.waiting.pop() for _ in range(len(line.waiting) - SLOW_PER_ENDPOINT)]
-        if line.waiting:
-            self._turns[False].remove(endpoint_id)
-            self._turns[True].append(endpoint_id)
-            self._call(hanging=True)
-        return given_back
+        line.width = FIRST_WIDTH
+        return [line.waiting.pop() for _ in range(len(line.waiting) - FIRST_WIDTH)]
 
-    def _forgive(self, now: float) -> None:
-        for endpoint_id in [id_ for id_, since in self._hanging.items() if now - since > FORGIVEN_S]:
-            del self._hanging[endpoint_id]
-            if endpoint_id in self._turns[True]:
-                self._turns[True].remove(endpoint_id)
-                self._turns[False].append(endpoint_id)
-                self._call(hanging=False)
-
-    @property
-    def _slow(self) -> int:
-        return len(self._threads) - len(self._fast)
-
-    def _call(self, *, hanging: bool) -> None:
-        """Wake a thread, or start one for the endpoints that hang where all of theirs are held up."""
-        if hanging and self._slow < min(SLOW_THREADS, len(self._running.keys() - self._fast) + 1):
-            self._start_thread(fast=False)
-        self._wake[hanging].notify()
-
-    def _start_thread(self, *, fast: bool) -> None:
-        thread = threading.Thread(target=self._run, name="sender")
-        self._threads.add(thread)
-        if fast:
-            self._fast.add(thread)
-        thread.start()
+    def _call(self) -> None:
+        """See that somebody comes for what can be sent now; who comes calls the next."""
+        if any(self._turns[quick] and self._busy[quick] < limit for quick, limit in self._limits.items()):
+            if self._idle:
+                self._wake.notify()
+            elif len(self._threads) < sum(self._limits.values()):
+                thread = threading.Thread(target=self._run, name="sender")
+                self._threads.add(thread)
+                thread.start()
 
     def _run(self) -> None:
         thread = threading.current_thread()
         while (job := self._next(thread)) is not None:
             self._send(job)
-            self._finish(thread, job)
 
     def _next(self, thread: threading.Thread) -> Job | None:
         with self._lock:
-            while True:
-                if self._stopping:
-                    self._threads.discard(thread)
-                    self._fast.discard(thread)
-                    return None
-                hanging = thread not in self._fast
-                if (job := self._turn(hanging=hanging)) is not None:
-                    self._running[thread] = (job.target.endpoint_id, time.monotonic())
+            if thread in self._sending:
+                self._finish(self._sending.pop(thread))
+            while not self._stopping:
+                if (job := self._take(thread)) is not None:
+                    self._call()
                     return job
-                self._wake[hanging].wait()
+                self._idle += 1
+                self._wake.wait()
+                self._idle -= 1
+            self._threads.discard(thread)
+            return None
 
-    def _turn(self, *, hanging: bool) -> Job | None:
-        turns = self._turns[hanging]
-        for _ in range(len(turns)):
-            endpoint_id = turns.popleft()
-            line = self._lines[endpoint_id]
-            if hanging and line.sending >= SLOW_PER_ENDPOINT:
-                turns.append(endpoint_id)
-                continue
-            job = line.waiting.popleft()
-            line.sending += 1
-            if line.waiting:
-                turns.append(endpoint_id)
-            return job
+    def _take(self, thread: threading.Thread) -> Job | None:
+        for quick, turns in self._turns.items():
+            if turns and self._busy[quick] < self._limits[quick]:
+                line = turns.popleft()
+                line.queued = False
+                job = line.waiting.popleft()
+                line.sending += 1
+                self._busy[quick] += 1
+                self._queue(line)
+                self._sending[thread] = _Sending(line, self._clock(), quick)
+                return job
         return None
 
-    def _finish(self, thread: threading.Thread, job: Job) -> None:
-        endpoint_id = job.target.endpoint_id
-        with self._lock:
-            del self._running[thread]
-            line = self._lines.get(endpoint_id)
-            if line is not None:
-                line.sending -= 1
-                if not line.waiting and not line.sending:
-                    del self._lines[endpoint_id]
-                elif endpoint_id in self._hanging:
-                    self._wake[True].notify()
+    def _finish(self, sending: _Sending) -> None:
+        line, took_s = sending.line, self._clock() - sending.since
+        self._busy[sending.quick] -= 1
+        line.sending -= 1
+        if took_s <= HANGS_S:
+            line.width = min(line.width + 1, WIDTH)
+        self._judge(line, quick=took_s <= PATIENCE_S)

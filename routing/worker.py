@@ -3,10 +3,9 @@
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, connection
 
@@ -15,20 +14,21 @@ from routing import failpoints, health, order, replays, webhooks
 from routing.egress import Door
 from routing.hints import Hints
 from routing.models import Delivery
-from routing.queue import LEASE_S, Job, Result, cancel_deleted, claim, reap, seconds_until_ready, settle
+from routing.queue import DOUBT, LEASE_S, Job, Result, cancel_deleted, claim, reap, seconds_until_ready, settle
 from routing.router import WEBHOOK_HINT
-from routing.senders import SLOW_PER_ENDPOINT, Senders
+from routing.senders import Senders
 from routing.verdict import expired, verdict
 
 logger = logging.getLogger(__name__)
 
 POLL_S = 1.0  # how long a delivery waits for its claim where no hint came
 TICK_S = 0.02  # how long results wait for others to be settled with
-AGAIN_S = 0.1  # until the next claim where the last one left what it could have taken
+AGAIN_S = 0.1  # until the next claim where another worker held what this one could have taken
 SETTLE_AT = 200  # results that don't wait
 SETTLED_WITHIN_S = 15  # after its deadline, so that an attempt counts; of the lease
 PREFETCH = 400  # claimed at once: threads never wait for a claim
 PER_ENDPOINT = 100  # of these for one endpoint
+NEWCOMERS = 100  # claimed beyond that, for endpoints of which there is nothing here
 RECONNECT_S = 1.0
 DELETED_WITHIN_S = 3600.0  # how far back to look, once the first look has seen everything
 EVER_S = 1e9
@@ -39,16 +39,16 @@ class Worker:
     """Delivers until it is told to stop."""
 
     def __init__(self, *, threads: int) -> None:
-        self._threads = threads
         self._senders = Senders(threads, self._send)
         self._door = Door()
         self._hints = Hints(WEBHOOK_HINT, self._on_hint)
         self._results: deque[Result] = deque()
-        self._in_flight: Counter[UUID] = Counter()  # claimed and not settled, by endpoint; of one thread
-        self._outstanding = 0  # the same in all, for every thread
+        self._outstanding = 0  # claimed and not settled
+        self._doubt = 0  # the doubt of these
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._claim_at = 0.0  # when a claim may find something
+        self._hinted = False
         self._settled_at = self._polled_at = self._forgotten_at = 0.0
         self._swept = False
         self._clock = _DatabaseClock()
@@ -60,11 +60,10 @@ class Worker:
 
     def run(self) -> None:
         self._hints.start()
-        self._senders.start()
         while not self._stopping.is_set():
             self._wait_and(self._turn)
-        logger.info("Stopping: %d claimed deliveries are settled or given back first", self._outstanding)
         self._give_back(self._senders.stop())
+        logger.info("Stopping: %d claimed deliveries are settled or given back first", self._outstanding)
         while self._outstanding:
             self._wait_and(self._settle)
         self._hints.stop()
@@ -75,7 +74,7 @@ class Worker:
 
     def _wait_and(self, work: Callable[[], None]) -> None:
         """Do `work` on a hint, or when it is time. Where the database does not answer, it is not done."""
-        self._wake.wait(TICK_S if self._outstanding else max(0.0, min(POLL_S, self._claim_at - time.monotonic())))
+        self._wake.wait(self._idle_s())
         self._wake.clear()
         try:
             work()
@@ -83,6 +82,12 @@ class Worker:
             logger.warning("The database does not answer, trying again in %g s: %s", RECONNECT_S, error)
             connection.close()
             self._stopping.wait(RECONNECT_S)
+
+    def _idle_s(self) -> float:
+        until_claim = self._claim_at - time.monotonic()
+        if self._outstanding:
+            return TICK_S if until_claim <= 0 else min(TICK_S, until_claim)
+        return max(0.0, min(POLL_S, until_claim))
 
     def _turn(self) -> None:
         now = time.monotonic()
@@ -93,8 +98,11 @@ class Worker:
         if now - self._polled_at >= POLL_S:
             self._polled_at = now
             self._poll(now)
-        if now >= self._claim_at and self._outstanding <= PREFETCH // 2:
-            self._claim(now)
+        if now >= self._claim_at:
+            if self._senders.held <= PREFETCH // 2:
+                self._claim(now)
+            elif self._hinted:
+                self._claim_for_newcomers()
 
     def _poll(self, now: float) -> None:
         self._claim_at = 0.0
@@ -104,30 +112,33 @@ class Worker:
         health.watch()
         replays.run_some()
         if now - self._forgotten_at >= FORGOTTEN_S:
-            self._forgotten_at = now
-            order.let_forgotten_go()
+            self._forgotten_at = 0.0 if order.let_forgotten_go() >= order.MOST_FORGOTTEN else now
 
     def _claim(self, now: float) -> None:
         self._claim_at = now + POLL_S  # before the claim: a hint that comes meanwhile must not be forgotten
-        limit = PREFETCH - self._outstanding
-        jobs = claim(limit=limit, per_endpoint=PER_ENDPOINT, rooms=self._rooms())
+        limit = PREFETCH - self._senders.held
+        per_endpoint, rooms = self._senders.rooms(quick=PER_ENDPOINT)
+        jobs = claim(limit=limit, per_endpoint=per_endpoint, rooms=rooms, doubt=DOUBT - self._doubt)
+        if jobs:
+            self._take(jobs)
+            self._claim_at = now if len(jobs) == limit else min(self._claim_at, now + TICK_S)
+        else:
+            wait_s = seconds_until_ready(at_most=POLL_S, per_endpoint=per_endpoint, rooms=rooms)
+            self._claim_at = min(self._claim_at, now + (wait_s or AGAIN_S))
+
+    def _claim_for_newcomers(self) -> None:
+        """Claim for endpoints of which there is nothing here, though there is enough to do: theirs is no backlog."""
+        self._hinted = False
+        per_endpoint, rooms = self._senders.rooms(quick=PER_ENDPOINT, newcomers=True)
+        self._take(claim(limit=NEWCOMERS, per_endpoint=per_endpoint, rooms=rooms, doubt=0))
+
+    def _take(self, jobs: Sequence[Job]) -> None:
         if jobs:
             failpoints.reach("K4")
             self._clock.set(jobs[0].claimed_at)
-            self._claim_at = now if len(jobs) == limit else min(self._claim_at, now + TICK_S)
-        else:
-            wait_s = seconds_until_ready(at_most=POLL_S)
-            self._claim_at = min(self._claim_at, now + (wait_s or AGAIN_S))
-        self._outstanding += len(jobs)
-        self._in_flight.update(job.target.endpoint_id for job in jobs)
-        self._senders.put(jobs)
-
-    def _rooms(self) -> dict[UUID, int]:
-        """Return how many more deliveries this process takes of the endpoints that it has some of, or that hang."""
-        rooms = {endpoint_id: PER_ENDPOINT - count for endpoint_id, count in self._in_flight.items()}
-        for endpoint_id in self._senders.hanging:
-            rooms[endpoint_id] = 2 * SLOW_PER_ENDPOINT - self._in_flight[endpoint_id]
-        return rooms
+            self._outstanding += len(jobs)
+            self._doubt += sum(job.doubt for job in jobs)
+            self._senders.put(jobs)
 
     def _settle(self) -> None:
         results = list(self._results)
@@ -140,14 +151,15 @@ class Worker:
         for _ in results:
             self._results.popleft()
         self._outstanding -= len(results)
-        self._in_flight -= Counter(result.job.target.endpoint_id for result in results)  # drops those at zero
+        self._doubt -= sum(result.job.doubt for result in results)
+        self._claim_at = 0.0  # there may be room now where there was none
 
     def _give_back(self, jobs: Sequence[Job]) -> None:
         self._results.extend(Result(job, Delivery.State.PENDING, retry_after_s=0) for job in jobs)
 
     def _on_hint(self) -> None:
-        self._claim_at = 0.0
-        if self._outstanding < self._threads:  # the others come around within a tick
+        self._claim_at, self._hinted = 0.0, True
+        if self._senders.has_room:  # the others come around within a tick
             self._wake.set()
 
     def _send(self, job: Job) -> None:

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from endpoints.models import Endpoint
 from routing.models import Attempt, Delivery, Event
-from routing.queue import LEASE_S, Job, Result, Target, cancel_deleted, claim, settle
+from routing.queue import LEASE_S, Job, Result, Target, cancel_deleted, claim, reap, settle
 from routing.submissions import Submission, check
 from tests.together import together
 
@@ -112,11 +112,25 @@ def test_what_is_not_due_is_not_claimed(workspace, webhook):
     assert claimed() == []
 
 
-def test_what_is_due_first_is_claimed_first(workspace, webhook):
+def test_what_came_first_is_claimed_first(workspace, webhook):
+    events = record(workspace, 3)
+
+    assert [claimed(limit=1)[0].event_id for _ in range(3)] == events
+
+
+def test_of_what_is_tried_again_the_first_due_is_claimed_first(workspace, webhook):
     first, second, third = record(workspace, 3)
+    Delivery.objects.update(attempts_made=1)
     Delivery.objects.filter(event_id=third).update(due_at=F("due_at") - timedelta(seconds=1))
 
     assert [claimed(limit=1)[0].event_id for _ in range(3)] == [third, first, second]
+
+
+def test_first_attempts_go_ahead_of_what_is_tried_again(workspace, webhook):
+    again, first = record(workspace, 2)
+    Delivery.objects.filter(event_id=again).update(attempts_made=1, due_at=F("due_at") - timedelta(days=1))
+
+    assert [claimed(limit=1)[0].event_id for _ in range(2)] == [first, again]
 
 
 def test_a_claim_takes_no_more_than_its_limit(workspace, webhook):
@@ -125,12 +139,12 @@ def test_a_claim_takes_no_more_than_its_limit(workspace, webhook):
     assert [len(claimed(limit=3)) for _ in range(3)] == [3, 2, 0]
 
 
-def test_an_endpoint_gets_no_more_than_its_share_less_what_is_in_flight(workspace, webhook):
+def test_an_endpoint_gets_no_more_than_there_is_room_for_in_the_process(workspace, webhook):
     record(workspace, 10)
 
     assert len(claimed(per_endpoint=4)) == 4
-    assert len(claimed(per_endpoint=4, in_flight={webhook.pk: 3})) == 1
-    assert claimed(per_endpoint=4, in_flight={webhook.pk: 4}) == []
+    assert len(claimed(per_endpoint=4, rooms={webhook.pk: 1})) == 1
+    assert claimed(per_endpoint=4, rooms={webhook.pk: 0}) == []
 
 
 def test_a_backlog_of_one_endpoint_does_not_keep_the_others_out(workspace, webhook):
@@ -183,6 +197,7 @@ def test_a_lease_that_ran_out_is_claimed_again_and_the_lost_attempt_is_recorded(
     (lost,) = claimed()
     lose_leases()
 
+    assert [reap(), reap()] == [1, 0]
     (found,) = claimed()
 
     assert (found.delivery_id, found.number) == (lost.delivery_id, 2)
@@ -194,6 +209,7 @@ def test_a_result_that_comes_after_another_claim_is_refused(workspace, webhook):
     record(workspace)
     (late,) = claimed()
     lose_leases()
+    reap()
     (current,) = claimed()
 
     assert settle([result(late, status_code=200)]) == 0
@@ -203,7 +219,17 @@ def test_a_result_that_comes_after_another_claim_is_refused(workspace, webhook):
     assert (states(), attempts()) == ([("DELIVERED", "", 2)], [(1, None, "WORKER_LOST"), (2, 200, "")])
 
 
-def test_a_late_result_counts_as_long_as_nobody_else_claimed(workspace, webhook):
+def test_a_result_that_comes_after_its_lease_was_reaped_is_refused(workspace, webhook):
+    record(workspace)
+    (late,) = claimed()
+    lose_leases()
+    reap()
+
+    assert settle([result(late, status_code=200)]) == 0
+    assert (states(), attempts()) == ([("PENDING", "", 1)], [(1, None, "WORKER_LOST")])
+
+
+def test_a_late_result_counts_as_long_as_its_lease_was_not_reaped(workspace, webhook):
     record(workspace)
     (job,) = claimed()
     lose_leases()
@@ -344,6 +370,7 @@ def test_what_a_dead_worker_was_sending_to_a_deleted_endpoint_is_cancelled(works
     Endpoint.remove([webhook])
     lose_leases()
 
+    reap()
     assert cancel_deleted(within_s=60) == 1
     assert settle([result(job, status_code=200)]) == 0
     assert states() == [("CANCELLED", "ENDPOINT_DELETED", 1)]
@@ -361,19 +388,21 @@ def test_old_deletions_are_looked_at_only_when_asked(workspace, webhook):
 
 
 @committed
-def test_a_claim_steps_over_what_another_is_claiming(workspace, webhook):
-    first, second = record(workspace, 2)
+def test_a_claim_steps_over_the_lanes_that_another_is_claiming_from(workspace, webhook):
+    record(workspace)
+    other = make_webhook(workspace, "Other")
+    record(workspace)
 
     def impatiently():
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL lock_timeout = '5s'")
-            return [job.event_id for job in claimed(limit=1)]
+            return [job.target.endpoint_id for job in claimed()]
 
     with transaction.atomic():
-        mine = [job.event_id for job in claimed(limit=1)]
+        mine = [job.target.endpoint_id for job in claimed(rooms={other.pk: 0})]
         (theirs,) = together(impatiently)
 
-    assert (mine, theirs) == ([first], [second])
+    assert (mine, theirs) == ([webhook.pk] * 2, [other.pk])
 
 
 @committed
@@ -383,8 +412,8 @@ def test_workers_that_claim_at_once_never_claim_the_same_row(workspace, webhook)
 
     def claim_until_empty():
         jobs = []
-        while found := claimed(limit=7, per_endpoint=3):
-            jobs += found
+        while Delivery.objects.filter(state="PENDING").exists():
+            jobs += claimed(limit=7, per_endpoint=3)
         return jobs
 
     jobs = sum(together(*[claim_until_empty] * 8), [])
@@ -409,8 +438,8 @@ def test_what_a_worker_claimed_is_lost_to_nobody_while_results_and_claims_cross(
     record(workspace, 40)
 
     def work():
-        while jobs := claimed(limit=3):
-            settle([result(job, status_code=200) for job in jobs])
+        while Delivery.objects.exclude(state="DELIVERED").exists():
+            settle([result(job, status_code=200) for job in claimed(limit=3)])
 
     together(*[work] * 6)
 

@@ -90,7 +90,9 @@ class Delivery(models.Model):
                 name="delivery_due",
             ),
             # ... and what may have ended its worker.
-            models.Index(fields=["endpoint", "due_at"], condition=Q(state="PENDING", losses__gt=0), name="delivery_lost"),
+            models.Index(
+                fields=["endpoint", "due_at"], condition=Q(state="PENDING", losses__gt=0), name="delivery_lost"
+            ),
             # queue.reap: whose lease ran out.
             models.Index(fields=["due_at"], condition=Q(state="SENDING"), name="delivery_leased"),
             # queue.settle and the router: whose turn it is within an ordering key.

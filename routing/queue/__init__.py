@@ -5,11 +5,12 @@ still stands. What a dead worker left behind is reaped when its lease has run ou
 """
 
 from routing.queue.claim import claim, seconds_until_ready
-from routing.queue.jobs import LEASE_S, Job, Result, Target
+from routing.queue.jobs import DOUBT, LEASE_S, Job, Result, Target
 from routing.queue.settle import settle
 from routing.queue.upkeep import cancel_deleted, reap
 
 __all__ = [
+    "DOUBT",
     "LEASE_S",
     "Job",
     "Result",

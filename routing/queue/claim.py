@@ -8,25 +8,28 @@ from uuid import UUID, uuid4
 import msgspec
 from django.db import connection, transaction
 
-from routing.queue.jobs import LEASE_S, Job, Target
+from routing.queue.jobs import DOUBT, LEASE_S, Job, Target
 
 ENDPOINT_IN_FLIGHT = 100  # of one endpoint, over all processes, unless the endpoint says otherwise
-WORKSPACE_IN_FLIGHT = 1_000  # of one workspace, over all processes
-BURST = 0.05  # of a rate limit's count that may go at once
+WORKSPACE_IN_FLIGHT = 1_000  # of one workspace; workers that claim at the same moment may each go up to it
+BURST = 0.03  # of a rate limit's count that may be made up for at once, where a claim came late
 
 
-def claim(*, limit: int, per_endpoint: int, rooms: Mapping[UUID, int]) -> list[Job]:
+def claim(*, limit: int, per_endpoint: int, rooms: Mapping[UUID, int], doubt: int = DOUBT) -> list[Job]:
     """Lease up to `limit` due deliveries: of each endpoint at most `per_endpoint`, or what `rooms` says of it.
 
-    The cost does not depend on how much is queued: it is two index probes an endpoint, and one a row taken.
+    Of those that were lost before, as many as `doubt` allows: see Job.doubt. The cost does not depend on how much is
+    queued: it is a few index probes an endpoint, and one a row taken.
     """
     parameters: dict[str, Any] = {
-        "rooms": msgspec.json.encode([{"endpoint_id": id_, "room": room} for id_, room in rooms.items()]).decode(),
+        "rooms": _document(rooms),
         "per_endpoint": per_endpoint,
         "endpoint_in_flight": ENDPOINT_IN_FLIGHT,
         "workspace_in_flight": WORKSPACE_IN_FLIGHT,
         "burst": BURST,
         "limit": limit,
+        "doubt": doubt,
+        "most_doubt": DOUBT,
         "lease_s": LEASE_S,
         "token": uuid4(),
     }
@@ -37,12 +40,22 @@ def claim(*, limit: int, per_endpoint: int, rooms: Mapping[UUID, int]) -> list[J
     return [Job(targets[row[0]], *row[1:]) for row in rows]
 
 
-def seconds_until_ready(*, at_most: float) -> float:
-    """Return when a claim may find something: a delivery due, in a lane that is ready and has room."""
+def seconds_until_ready(*, at_most: float, per_endpoint: int, rooms: Mapping[UUID, int]) -> float:
+    """Return when a claim may find something: a delivery due, in a lane that is ready and has room, here too."""
+    parameters: dict[str, Any] = {
+        "rooms": _document(rooms),
+        "per_endpoint": per_endpoint,
+        "endpoint_in_flight": ENDPOINT_IN_FLIGHT,
+        "at_most": at_most,
+    }
     with connection.cursor() as cursor:
-        cursor.execute(_NEXT_READY, {"at_most": at_most, "endpoint_in_flight": ENDPOINT_IN_FLIGHT})
+        cursor.execute(_NEXT_READY, parameters)
         (seconds,) = cursor.fetchone()
     return min(max(float(seconds), 0.0), at_most)
+
+
+def _document(rooms: Mapping[UUID, int]) -> str:
+    return msgspec.json.encode([{"endpoint_id": id_, "room": room} for id_, room in rooms.items()]).decode()
 
 
 def read_targets(cursor: Any, endpoint_ids: Iterable[UUID]) -> dict[UUID, Target]:
@@ -58,38 +71,47 @@ def _keys(document: str) -> list[tuple[str, bytes]]:
     return [(scheme, sealed.encode()) for scheme, sealed in json.loads(document)]
 
 
-# hop: each endpoint that has anything due, found by hopping along the two indexes from one endpoint to the next.
+# hop: each endpoint that waits for a time, and for which, found by hopping along the two indexes from one endpoint to
+# the next.
 _HOP = """
-first_hop(endpoint_id) AS (
-    (SELECT endpoint_id FROM routing_delivery WHERE due_at IS NOT NULL AND attempts_made = 0
-     ORDER BY endpoint_id LIMIT 1)
+first_hop(endpoint_id, due_at) AS (
+    (SELECT endpoint_id, due_at FROM routing_delivery WHERE due_at IS NOT NULL AND attempts_made = 0
+     ORDER BY endpoint_id, seq LIMIT 1)
     UNION ALL
-    SELECT (
-        SELECT delivery.endpoint_id FROM routing_delivery AS delivery
-        WHERE delivery.due_at IS NOT NULL AND delivery.attempts_made = 0
-          AND delivery.endpoint_id > first_hop.endpoint_id
-        ORDER BY delivery.endpoint_id LIMIT 1
-    ) FROM first_hop WHERE first_hop.endpoint_id IS NOT NULL
-), again_hop(endpoint_id) AS (
-    (SELECT endpoint_id FROM routing_delivery WHERE state = 'PENDING' AND due_at IS NOT NULL AND attempts_made > 0
-     ORDER BY endpoint_id LIMIT 1)
+    SELECT next.endpoint_id, next.due_at FROM first_hop CROSS JOIN LATERAL (
+        SELECT endpoint_id, due_at FROM routing_delivery
+        WHERE due_at IS NOT NULL AND attempts_made = 0 AND endpoint_id > first_hop.endpoint_id
+        ORDER BY endpoint_id, seq LIMIT 1
+    ) AS next
+), again_hop(endpoint_id, due_at) AS (
+    (SELECT endpoint_id, due_at FROM routing_delivery
+     WHERE state = 'PENDING' AND due_at IS NOT NULL AND attempts_made > 0
+     ORDER BY endpoint_id, due_at LIMIT 1)
     UNION ALL
-    SELECT (
-        SELECT delivery.endpoint_id FROM routing_delivery AS delivery
-        WHERE delivery.state = 'PENDING' AND delivery.due_at IS NOT NULL AND delivery.attempts_made > 0
-          AND delivery.endpoint_id > again_hop.endpoint_id
-        ORDER BY delivery.endpoint_id LIMIT 1
-    ) FROM again_hop WHERE again_hop.endpoint_id IS NOT NULL
+    SELECT next.endpoint_id, next.due_at FROM again_hop CROSS JOIN LATERAL (
+        SELECT endpoint_id, due_at FROM routing_delivery
+        WHERE state = 'PENDING' AND due_at IS NOT NULL AND attempts_made > 0 AND endpoint_id > again_hop.endpoint_id
+        ORDER BY endpoint_id, due_at LIMIT 1
+    ) AS next
 ), hop AS MATERIALIZED (
-    SELECT endpoint_id FROM first_hop WHERE endpoint_id IS NOT NULL
-    UNION
-    SELECT endpoint_id FROM again_hop WHERE endpoint_id IS NOT NULL
+    SELECT endpoint_id, min(due_at) AS due_at
+    FROM (SELECT * FROM first_hop UNION ALL SELECT * FROM again_hop) AS either GROUP BY endpoint_id
 )
 """
 
-# standing: the endpoints that may be sent to, one of each workspace before the second of any.
-# room: how many each lane takes now, in the lane's newest version, for the lanes that nobody else is claiming from.
-# taken: first attempts, then what is due again.
+# An open breaker lets one through at a time; after it, as many at once as have come back, and one.
+_LANE_ROOM = """
+least(coalesce(endpoint.max_in_flight, %(endpoint_in_flight)s),
+      CASE WHEN lane.opened_at IS NOT NULL THEN 1 WHEN lane.openings > 0 THEN 1 + lane.window_attempts END)
+- lane.in_flight
+"""
+
+# standing: the endpoints that may be sent to, one of each workspace before the second of any; those first that have
+# least on its way.
+# open_lane: the lanes that nobody else is claiming from, in their newest version. What depends on them is worked out
+# afterwards: of the part that locks rows, PostgreSQL keeps some results from before another's commit.
+# share: what each lane takes now; the lanes of a workspace share its room.
+# lost, taken: what was lost before, in small helpings; first attempts; what is due again.
 _CLAIM = f"""
 WITH RECURSIVE {_HOP}, busy AS MATERIALIZED (
     SELECT endpoint.workspace_id, sum(lane.in_flight) AS in_flight
@@ -98,93 +120,114 @@ WITH RECURSIVE {_HOP}, busy AS MATERIALIZED (
         SELECT workspace_id FROM endpoints_endpoint AS wanting JOIN hop ON wanting.id = hop.endpoint_id)
     GROUP BY endpoint.workspace_id
 ), standing AS MATERIALIZED (
-    SELECT endpoint.id, endpoint.workspace_id, endpoint.rate_limit, endpoint.rate_period_s,
-           coalesce(endpoint.max_in_flight, %(endpoint_in_flight)s) AS max_in_flight,
-           %(workspace_in_flight)s - busy.in_flight AS workspace_room,
+    SELECT hop.endpoint_id, busy.workspace_id,
+           greatest(%(workspace_in_flight)s - busy.in_flight, 0) AS workspace_room,
            coalesce(rooms.room, %(per_endpoint)s) AS process_room,
-           row_number() OVER (PARTITION BY endpoint.workspace_id ORDER BY random()) AS turn
+           row_number() OVER (PARTITION BY busy.workspace_id ORDER BY lane.in_flight, random()) AS turn
     FROM hop
     JOIN endpoints_endpoint AS endpoint ON endpoint.id = hop.endpoint_id
+    JOIN routing_lane AS lane ON lane.endpoint_id = hop.endpoint_id
     JOIN busy ON busy.workspace_id = endpoint.workspace_id
     LEFT JOIN json_to_recordset(%(rooms)s::json) AS rooms(endpoint_id uuid, room int)
-           ON rooms.endpoint_id = endpoint.id
-    WHERE endpoint.state = 'ACTIVE' AND endpoint.deleted_at IS NULL
+           ON rooms.endpoint_id = hop.endpoint_id
+    WHERE hop.due_at <= clock_timestamp() AND lane.ready_at <= clock_timestamp()
+      AND endpoint.state = 'ACTIVE' AND endpoint.deleted_at IS NULL
 ), open_lane AS MATERIALIZED (
-    SELECT standing.*, lane.opened_at, bucket.tokens,
-           least(process_room, workspace_room, max_in_flight - lane.in_flight, floor(bucket.tokens),
-                 CASE WHEN lane.opened_at IS NOT NULL THEN 1 - lane.in_flight END)::int AS room
-    FROM standing JOIN routing_lane AS lane ON lane.endpoint_id = standing.id
-    CROSS JOIN LATERAL (
-        SELECT CASE WHEN rate_limit IS NOT NULL THEN
-            least(greatest(1, rate_limit * %(burst)s),
-                  lane.tokens + extract(epoch FROM clock_timestamp() - lane.tokens_at)::float8
-                                * rate_limit / rate_period_s)
-        END AS tokens
-    ) AS bucket
-    WHERE lane.ready_at <= clock_timestamp()
-    ORDER BY standing.turn, random()
+    SELECT standing.*, endpoint.rate_limit, endpoint.rate_period_s, lane.tokens AS tokens_left, lane.tokens_at,
+           {_LANE_ROOM} AS lane_room, random() AS luck
+    FROM standing
+    JOIN endpoints_endpoint AS endpoint ON endpoint.id = standing.endpoint_id
+    JOIN routing_lane AS lane ON lane.endpoint_id = standing.endpoint_id
+    WHERE lane.ready_at <= clock_timestamp() AND standing.process_room > 0 AND {_LANE_ROOM} > 0
     FOR UPDATE OF lane SKIP LOCKED
+), filled AS MATERIALIZED (
+    SELECT *, count(*) OVER (PARTITION BY workspace_id) AS lanes,
+           row_number() OVER (PARTITION BY workspace_id ORDER BY turn) AS nth,
+           CASE WHEN rate_limit IS NOT NULL THEN
+               least(1 + rate_limit * %(burst)s,
+                     tokens_left + extract(epoch FROM clock_timestamp() - tokens_at)::float8
+                                   * rate_limit / rate_period_s)
+           END AS tokens
+    FROM open_lane
+), share AS MATERIALIZED (
+    SELECT *, least(process_room, lane_room, floor(tokens),
+                    workspace_room / lanes + (nth <= mod(workspace_room, lanes))::int)::int AS room
+    FROM filled ORDER BY nth, luck
+), lost AS MATERIALIZED (
+    SELECT id, endpoint_id, weight::int FROM (
+        SELECT delivery.id, share.endpoint_id, weight,
+               sum(weight) OVER (ORDER BY delivery.due_at, delivery.id) AS weight_so_far
+        FROM share CROSS JOIN LATERAL (
+            SELECT id, due_at, least(5 ^ (losses - 1), %(most_doubt)s) AS weight FROM routing_delivery
+            WHERE endpoint_id = share.endpoint_id AND state = 'PENDING' AND losses > 0 AND due_at <= clock_timestamp()
+            ORDER BY due_at LIMIT least(share.room, %(doubt)s) FOR UPDATE SKIP LOCKED
+        ) AS delivery
+        WHERE share.room > 0 AND %(doubt)s > 0
+    ) AS doubtful
+    WHERE weight_so_far <= %(doubt)s
 ), taken AS MATERIALIZED (
-    SELECT delivery.id, open_lane.id AS endpoint_id
-    FROM open_lane CROSS JOIN LATERAL (
-        SELECT id FROM (
-            SELECT id FROM routing_delivery
-            WHERE endpoint_id = open_lane.id AND due_at <= clock_timestamp() AND attempts_made = 0
-            ORDER BY seq LIMIT open_lane.room FOR UPDATE SKIP LOCKED) AS first
+    SELECT id, endpoint_id, weight FROM (
+        SELECT id, endpoint_id, weight FROM lost
         UNION ALL
-        SELECT id FROM (
-            SELECT id FROM routing_delivery
-            WHERE endpoint_id = open_lane.id AND due_at <= clock_timestamp() AND attempts_made > 0 AND state = 'PENDING'
-            ORDER BY due_at, seq LIMIT open_lane.room FOR UPDATE SKIP LOCKED) AS again
-        LIMIT open_lane.room
-    ) AS delivery
-    WHERE open_lane.room > 0
+        SELECT delivery.id, share.endpoint_id, 0
+        FROM share
+        CROSS JOIN LATERAL (
+            SELECT share.room - count(*) AS room FROM lost WHERE lost.endpoint_id = share.endpoint_id
+        ) AS rest
+        CROSS JOIN LATERAL (
+            SELECT id FROM (
+                SELECT id FROM routing_delivery
+                WHERE endpoint_id = share.endpoint_id AND due_at <= clock_timestamp() AND attempts_made = 0
+                ORDER BY seq LIMIT rest.room FOR UPDATE SKIP LOCKED) AS first
+            UNION ALL
+            SELECT id FROM (
+                SELECT id FROM routing_delivery
+                WHERE endpoint_id = share.endpoint_id AND due_at <= clock_timestamp() AND attempts_made > 0
+                  AND state = 'PENDING' AND losses = 0
+                ORDER BY due_at, seq LIMIT rest.room FOR UPDATE SKIP LOCKED) AS again
+            LIMIT rest.room
+        ) AS delivery
+        WHERE share.room > 0 AND rest.room > 0
+    ) AS either
     LIMIT %(limit)s
 ), charged AS (
     UPDATE routing_lane AS lane
-    SET in_flight = lane.in_flight + share.count,
-        tokens = coalesce(share.tokens - share.count, 0),
+    SET in_flight = lane.in_flight + charge.count,
+        tokens = coalesce(charge.tokens - charge.count, 0),
         tokens_at = clock_timestamp(),
-        ready_at = CASE WHEN share.tokens - share.count < 1
-                        THEN clock_timestamp() + (1 - share.tokens + share.count) * share.rate_period_s
-                                                 / share.rate_limit * interval '1 second'
+        ready_at = CASE WHEN charge.tokens - charge.count < 1
+                        THEN clock_timestamp() + (1 - charge.tokens + charge.count) * charge.rate_period_s
+                                                 / charge.rate_limit * interval '1 second'
                         ELSE lane.ready_at END
     FROM (
-        SELECT open_lane.id, open_lane.tokens, rate_limit, rate_period_s, count(*) AS count
-        FROM taken JOIN open_lane ON open_lane.id = taken.endpoint_id
-        GROUP BY open_lane.id, open_lane.tokens, rate_limit, rate_period_s
-    ) AS share
-    WHERE lane.endpoint_id = share.id
+        SELECT share.endpoint_id, share.tokens, rate_limit, rate_period_s, count(*) AS count
+        FROM taken JOIN share USING (endpoint_id)
+        GROUP BY share.endpoint_id, share.tokens, rate_limit, rate_period_s
+    ) AS charge
+    WHERE lane.endpoint_id = charge.endpoint_id
 ), claimed AS (
     UPDATE routing_delivery AS delivery
     SET state = 'SENDING', attempts_made = delivery.attempts_made + 1, lease_token = %(token)s,
         due_at = clock_timestamp() + %(lease_s)s * interval '1 second'
     FROM taken WHERE delivery.id = taken.id
-    RETURNING delivery.*
+    RETURNING delivery.*, taken.weight
 )
 SELECT claimed.endpoint_id, claimed.id, claimed.workspace_id, claimed.ordering_key, claimed.attempts_made,
        claimed.creation_date, event.id, event.type, event.date, event.source, event.subject, event.data,
-       clock_timestamp(), claimed.lease_token
+       clock_timestamp(), claimed.lease_token, claimed.weight
 FROM claimed JOIN routing_event AS event ON event.id = claimed.event_id
 """
 
 _NEXT_READY = f"""
 WITH RECURSIVE {_HOP}
-SELECT coalesce(extract(epoch FROM min(greatest(lane.ready_at, due.at)) - clock_timestamp()), %(at_most)s)
+SELECT coalesce(extract(epoch FROM min(greatest(lane.ready_at, hop.due_at)) - clock_timestamp()), %(at_most)s)
 FROM hop
 JOIN endpoints_endpoint AS endpoint ON endpoint.id = hop.endpoint_id
 JOIN routing_lane AS lane ON lane.endpoint_id = hop.endpoint_id
-CROSS JOIN LATERAL (
-    SELECT least(
-        (SELECT min(due_at) FROM (
-            SELECT due_at FROM routing_delivery WHERE endpoint_id = hop.endpoint_id AND due_at IS NOT NULL
-              AND attempts_made = 0 ORDER BY seq LIMIT 1) AS first),
-        (SELECT due_at FROM routing_delivery WHERE endpoint_id = hop.endpoint_id AND state = 'PENDING'
-           AND due_at IS NOT NULL AND attempts_made > 0 ORDER BY due_at LIMIT 1)) AS at
-) AS due
+LEFT JOIN json_to_recordset(%(rooms)s::json) AS rooms(endpoint_id uuid, room int)
+       ON rooms.endpoint_id = hop.endpoint_id
 WHERE endpoint.state = 'ACTIVE' AND endpoint.deleted_at IS NULL
-  AND lane.in_flight < CASE WHEN lane.opened_at IS NOT NULL THEN 1
-                            ELSE coalesce(endpoint.max_in_flight, %(endpoint_in_flight)s) END
+  AND coalesce(rooms.room, %(per_endpoint)s) > 0 AND {_LANE_ROOM} > 0
 """
 
 # The signing keys, the current ones first; those that a rotation replaced until their overlap is over.

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 LEASE_S = 60  # at least twice the deadline of an attempt
+DOUBT = 25  # that one process bears at a time
 
 
 class Target(NamedTuple):
@@ -40,6 +41,9 @@ class Job(NamedTuple):
     data: str
     claimed_at: datetime
     lease_token: UUID
+    # Whether it may be what ends its workers: 0 at first, 1 after one loss, 5 after two and all of DOUBT after more. So
+    # it is soon alone among those that were lost with it, and they are not taken for it.
+    doubt: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ def _row(result: Result) -> dict[str, Any]:
         "id": result.job.delivery_id,
         "endpoint_id": result.job.target.endpoint_id,
         "token": result.job.lease_token,
+        "claimed_at": result.job.claimed_at,
         "number": result.job.number,
         "state": result.state,
         "reason": result.reason,
@@ -60,18 +61,20 @@ def _row(result: Result) -> dict[str, Any]:
 # settled: fenced by the token. A row without started_at was not tried: its claim is undone, and no attempt written.
 # locked: the lanes, in the order of endpoints, so that two workers never wait for each other in a ring; after the
 # deliveries, as everywhere.
-# learnt: what each lane learns. While the breaker is open, a success closes it and a failure doubles the wait.
+# learnt: what each lane learns. While the breaker is open, the success of a probe closes it and the failure of one
+# doubles the wait; what was claimed before says nothing. The lane is trusted as before once some attempts went well.
 _SETTLE = """
 WITH result AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(results)s::json) AS result(
-        id uuid, endpoint_id uuid, token uuid, number int, state text, reason text, retry_after_s float8,
-        started_at timestamptz, duration_ms float8, status_code int, error text, error_detail text,
-        response_body text, pause_s float8, disable text)
+        id uuid, endpoint_id uuid, token uuid, claimed_at timestamptz, number int, state text, reason text,
+        retry_after_s float8, started_at timestamptz, duration_ms float8, status_code int, error text,
+        error_detail text, response_body text, pause_s float8, disable text)
 ), settled AS (
     UPDATE routing_delivery AS delivery
     SET state = result.state,
         reason = result.reason,
         attempts_made = delivery.attempts_made - (result.started_at IS NULL)::int,
+        losses = CASE WHEN result.started_at IS NULL THEN delivery.losses ELSE 0 END,
         lease_token = NULL,
         due_at = CASE WHEN result.state = 'PENDING'
                       THEN clock_timestamp() + result.retry_after_s * interval '1 second' END,
@@ -92,6 +95,8 @@ WITH result AS MATERIALIZED (
            count(*) FILTER (WHERE error <> '') AS failures,
            count(*) FILTER (WHERE started_at IS NOT NULL AND error = '') AS successes,
            count(*) FILTER (WHERE started_at IS NULL) AS untried,
+           max(claimed_at) FILTER (WHERE error <> '') AS failed_claim_at,
+           max(claimed_at) FILTER (WHERE started_at IS NOT NULL AND error = '') AS succeeded_claim_at,
            max(pause_s) AS pause_s,
            max(disable) AS disable
     FROM settled GROUP BY endpoint_id
@@ -107,7 +112,7 @@ WITH result AS MATERIALIZED (
         window_attempts = CASE WHEN trips OR closes THEN 0 ELSE window_attempts_now END,
         window_failures = CASE WHEN trips OR closes THEN 0 ELSE window_failures_now END,
         opened_at = CASE WHEN closes THEN NULL WHEN trips THEN clock_timestamp() ELSE lane.opened_at END,
-        openings = CASE WHEN closes THEN 0 WHEN trips OR fails_again THEN least(lane.openings + 1, 30)
+        openings = CASE WHEN trips OR fails_again THEN least(lane.openings + 1, 30) WHEN steady THEN 0
                         ELSE lane.openings END,
         ready_at = greatest(
             lane.ready_at,
@@ -130,10 +135,13 @@ WITH result AS MATERIALIZED (
                CASE WHEN fresh THEN 0 ELSE before.window_failures END + tally.failures AS window_failures_now
     ) AS counted
     CROSS JOIN LATERAL (
-        SELECT before.opened_at IS NOT NULL AND tally.successes > 0 AS closes,
-               before.opened_at IS NOT NULL AND tally.successes = 0 AND tally.failures > 0 AS fails_again,
+        SELECT coalesce(tally.succeeded_claim_at > before.opened_at, false) AS closes,
+               coalesce(tally.failed_claim_at > before.opened_at, false)
+                   AND NOT coalesce(tally.succeeded_claim_at > before.opened_at, false) AS fails_again,
                before.opened_at IS NULL AND window_attempts_now >= %(attempts)s
-                   AND window_failures_now >= %(failures)s * window_attempts_now AS trips
+                   AND window_failures_now >= %(failures)s * window_attempts_now AS trips,
+               before.opened_at IS NULL AND tally.successes > 0
+                   AND (fresh OR window_attempts_now >= %(attempts)s) AS steady
     ) AS breaker
     WHERE lane.endpoint_id = tally.endpoint_id
 )

@@ -1,8 +1,10 @@
 """What nobody's request is about, looked at again and again: dead workers' leases, deleted endpoints."""
 
-from django.db import connection
+from django.db import connection, transaction
 
-MAX_LOSSES = 5  # after which a delivery is taken to be what ends the workers
+from routing import order
+
+MAX_LOSSES = 5  # in a row, after which a delivery is taken to be what ends the workers
 
 
 def reap() -> int:
@@ -10,10 +12,13 @@ def reap() -> int:
 
     A delivery whose every attempt ends its worker is given up, for its reason to be seen.
     """
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_REAP, [MAX_LOSSES])
-        (reaped,) = cursor.fetchone()
-    return int(reaped)
+        rows = cursor.fetchall()
+        if keys := {(endpoint_id, key) for endpoint_id, key in rows if key}:
+            order.lock(keys)
+            order.let_next_go(keys)
+    return len(rows)
 
 
 def cancel_deleted(*, within_s: float) -> int:
@@ -26,13 +31,11 @@ def cancel_deleted(*, within_s: float) -> int:
         return int(cursor.rowcount)
 
 
-# The lanes are locked in the order of endpoints, before the deliveries are changed, as they are in settle.
+# The lanes are locked after the deliveries and in the order of endpoints, as they are in settle.
 _REAP = """
 WITH lost AS MATERIALIZED (
-    SELECT id, endpoint_id, workspace_id, attempts_made, due_at,
-           (SELECT count(*) FROM routing_attempt AS attempt
-            WHERE attempt.delivery_id = delivery.id AND attempt.error = 'WORKER_LOST') + 1 >= %s AS hopeless
-    FROM routing_delivery AS delivery
+    SELECT id, endpoint_id, workspace_id, attempts_made, due_at, losses + 1 >= %s AS hopeless
+    FROM routing_delivery
     WHERE state = 'SENDING' AND due_at < clock_timestamp()
     ORDER BY due_at LIMIT 1000 FOR UPDATE SKIP LOCKED
 ), reaped AS (
@@ -41,9 +44,10 @@ WITH lost AS MATERIALIZED (
         reason = CASE WHEN hopeless THEN 'WORKER_LOST' ELSE '' END,
         due_at = CASE WHEN NOT hopeless THEN clock_timestamp() END,
         settled_at = CASE WHEN hopeless THEN clock_timestamp() END,
+        losses = delivery.losses + 1,
         lease_token = NULL
     FROM lost WHERE delivery.id = lost.id
-    RETURNING delivery.id
+    RETURNING delivery.endpoint_id, delivery.ordering_key
 ), attempt AS (
     INSERT INTO routing_attempt
         (id, workspace_id, delivery_id, number, started_at, error, error_detail, response_body)
@@ -58,7 +62,7 @@ WITH lost AS MATERIALIZED (
     FROM (SELECT endpoint_id, count(*) AS count FROM lost JOIN locked USING (endpoint_id) GROUP BY endpoint_id) AS share
     WHERE lane.endpoint_id = share.endpoint_id
 )
-SELECT count(*) FROM reaped
+SELECT endpoint_id, ordering_key FROM reaped
 """
 
 # The condition is asked again of the row that is changed: it may have been claimed or settled since.
