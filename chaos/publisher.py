@@ -1,0 +1,117 @@
+"""The producers, in a process of their own: what got a 2xx is in a ledger on the disk before anything else happens.
+
+A request without an answer, or with 503, is repeated with the same ids until it has one. One in a hundred is repeated
+although it had one.
+"""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from chaos.ledger import Ledger
+from chaos.world import TYPES
+
+THREADS = 8
+AT_ONCE = 4  # events of a request, at most
+TIMEOUT_S = 10
+PAUSE_S = 0.2  # before the same is sent again
+
+
+class Publisher:
+    """The process as its owner sees it."""
+
+    def __init__(self, folder: Path, *, port: int, keys: dict[str, str], rate: float) -> None:
+        what = {"folder": str(folder), "port": port, "keys": keys, "rate": rate}
+        self._process = subprocess.Popen([sys.executable, "-m", "chaos.publisher"], stdin=subprocess.PIPE, text=True)
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps(what))
+        self._process.stdin.close()
+
+    def finish(self) -> None:
+        """Start nothing more, and wait until all that was started is accepted."""
+        self._process.terminate()
+        self._process.wait()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+class Producer:
+    def __init__(self, *, folder: str, port: int, keys: dict[str, str], rate: float = 1) -> None:
+        self._url = f"http://127.0.0.1:{port}/event-service/events"
+        self._keys = list(keys.items())
+        self._each_s = THREADS * (1 + AT_ONCE) / 2 / rate
+        self._sent = Ledger(Path(folder, "sent"), durable=False)
+        self._accepted = Ledger(Path(folder, "accepted"), durable=True)
+        self.stopping = threading.Event()
+
+    def run(self, name: str) -> None:
+        count, next_at = 0, time.monotonic()
+        with requests.Session() as session:
+            while not self.stopping.is_set():
+                workspace_id, key = random.choice(self._keys)
+                events = [new_event(workspace_id, f"{name}-{count + n}") for n in range(random.randint(1, AT_ONCE))]
+                count += len(events)
+                self.publish(session, workspace_id, key, events)
+                next_at = max(next_at + self._each_s, time.monotonic() - 10)  # what a fault held up is made good
+                self.stopping.wait(max(0.0, next_at - time.monotonic()))
+
+    def publish(self, session: requests.Session, workspace_id: str, key: str, events: Sequence[dict[str, Any]]) -> None:
+        """Return once the events are accepted, or refused for good."""
+        self._sent.write(*({"n": event["id"], "workspace": workspace_id, "type": event["type"]} for event in events))
+        tries, again = 0, random.random() < 0.01
+        while True:
+            tries += 1
+            try:
+                answer = session.post(
+                    self._url, json=events, headers={"Authorization": f"Bearer {key}"}, timeout=TIMEOUT_S
+                )
+            except requests.RequestException:
+                time.sleep(PAUSE_S)
+                continue
+            if answer.status_code == 503:
+                time.sleep(PAUSE_S)
+                continue
+            self._accepted.write(*_lines(events, answer, tries))
+            if not again:
+                return
+            again = False
+
+
+def new_event(workspace_id: str, name: str) -> dict[str, Any]:
+    data = {"n": name, "workspace": workspace_id, "note": "abcdefghij" * random.randint(0, 20)}
+    return {"type": random.choice(TYPES), "id": name, "data": data}
+
+
+def _lines(events: Sequence[dict[str, Any]], answer: requests.Response, tries: int) -> list[dict[str, Any]]:
+    if answer.status_code != 202:
+        return [{"n": event["id"], "refused": answer.status_code, "why": answer.text[:500]} for event in events]
+    told = answer.json()["events"]
+    return [
+        {"n": event["id"], "at": time.time(), "tries": tries, **item} for event, item in zip(events, told, strict=True)
+    ]
+
+
+def main() -> None:
+    producer = Producer(**json.loads(sys.stdin.read()))
+    signal.signal(signal.SIGTERM, lambda *_: producer.stopping.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threads = [threading.Thread(target=producer.run, args=[f"p{n}"]) for n in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+if __name__ == "__main__":
+    main()
