@@ -61,7 +61,12 @@ DATABASES = {
         **_database,
         "CONN_MAX_AGE": 0,  # the pool keeps them
         "CONN_HEALTH_CHECKS": True,  # a connection that a restart of the database broke is replaced when taken
-        "OPTIONS": {**_database.get("OPTIONS", {}), "pool": _POOL},
+        "OPTIONS": {
+            **_database.get("OPTIONS", {}),
+            "pool": _POOL,
+            # Plans are kept, of foreign keys too: one made while a table was small must not scan it when it is big.
+            "options": f"{_database.get('OPTIONS', {}).get('options', '')} -c enable_seqscan=off".strip(),
+        },
     }
 }
 
