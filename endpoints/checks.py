@@ -4,9 +4,9 @@ import binascii
 import re
 from base64 import b64decode
 from typing import Any
-from urllib.parse import urlsplit
 
 from endpoints.errors import BadInput
+from endpoints.urls import read_url
 
 NAME_LENGTH = 200
 URL_LENGTH = 2000
@@ -36,31 +36,13 @@ def checked_name(name: str) -> str:
 
 def checked_url(url: str) -> str:
     """Return `url` if it is a plain http(s) URL with a host. What it may reach is judged when it is dialled."""
-    problem = _url_problem(url)
-    if problem:
-        raise BadInput(f"url {url[:200]!r} {problem}.", "url")
-    return url
-
-
-def _url_problem(url: str) -> str | None:
     if len(url) > URL_LENGTH:
-        return f"has {len(url)} characters; at most {URL_LENGTH} are kept"
-    if any(character <= " " or character in "\x7f\\" for character in url):
-        return "holds a space, a control character or a backslash; write them percent-encoded"
+        raise BadInput(f"url has {len(url)} characters; at most {URL_LENGTH} are kept.", "url")
     try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        return f"is not a URL: {error}"
-    if parts.scheme not in ("http", "https"):
-        return "is not http:// or https://"
-    if not parts.hostname:
-        return "names no host"
-    if parts.username is not None or parts.password is not None:
-        return "holds a user name or password; send credentials in a header"
-    if port == 0:
-        return "has port 0; use 1 to 65535"
-    return None
+        read_url(url)
+    except ValueError as problem:
+        raise BadInput(f"url {url[:200]!r} {problem}.", "url") from None
+    return url
 
 
 def checked_method(method: str) -> str:

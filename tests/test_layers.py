@@ -10,7 +10,7 @@ FORBIDDEN = {
     "endpoints": ("routing", "event_service"),
     "routing/retry.py": ("django", "endpoints", "routing"),
     "routing/envelope.py": ("django", "endpoints", "routing"),
-    "routing/egress": ("endpoints", "routing", "django.db"),
+    "routing/egress": ("endpoints.models", "endpoints.auth", "endpoints.schema", "routing", "django.db"),
     "routing/webhooks.py": ("endpoints", "routing.models", "django.db"),
     "routing/router.py": ("routing.worker", "routing.queue", "requests"),
     "event_service/postgres": ("endpoints", "routing"),
