@@ -17,7 +17,7 @@ from routing.replays import Selection, create
 from tests.traffic import end, of, record
 
 NOW = datetime(2024, 5, 22, tzinfo=UTC)
-CONFIGURATION = [Workspace, ApiKey, Endpoint, EventFilter, FilterLink]
+CONFIGURATION = [Workspace, ApiKey, Endpoint, SigningKey, EventFilter, FilterLink]
 TRAFFIC = [Event, Delivery, Attempt, Replay, IdempotencyRecord, Cursor, Lane]
 NO_LINKS = {"links-TOTAL_FORMS": "0", "links-INITIAL_FORMS": "0"}
 
@@ -38,7 +38,6 @@ def rows(model):
 
 def test_every_model_is_registered():
     models = {model for app in ("endpoints", "routing") for model in apps.get_app_config(app).get_models()}
-    models.remove(SigningKey)  # sealed
     assert models == set(CONFIGURATION + TRAFFIC) == {model for model in admin.site._registry if model in models}
 
 
@@ -224,6 +223,40 @@ def test_a_change_leaves_alone_what_happened_meanwhile(admin_client, workspace, 
     assert (row.name, row.method, row.state, row.state_reason) == ("new", "PUT", "DISABLED", "410 Gone")
     assert (row.type, row.secret) == ("WEB_HOOK", webhook.secret)
     assert row.last_modified > opened.creation_date
+
+
+def test_secrets_are_rotated_and_no_page_shows_one(admin_client, webhook, web_socket):
+    old = webhook.secret
+    assert act(admin_client, Endpoint, "rotate_secrets", [webhook]) == []
+    (first, second) = webhook.signing_keys.order_by("creation_date")
+    assert (first.secret, second.secret) == (old, webhook.secret)
+    assert old != webhook.secret
+    pages = [
+        page(SigningKey, "changelist"),
+        page(SigningKey, "change", second.pk),
+        page(Endpoint, "history", webhook.pk),
+    ]
+    shown = "".join(admin_client.get(address).content.decode() for address in pages)
+    sealed = {str(bytes(key.sealed)) for key in (first, second)} | {
+        bytes(key.sealed).decode() for key in (first, second)
+    }
+    assert [secret for secret in {old, webhook.secret, *sealed} if secret in shown] == []
+    assert "Secret rotated." in shown
+
+
+def test_where_one_secret_can_not_be_rotated_none_is(admin_client, webhook, web_socket):
+    (refusal,) = act(admin_client, Endpoint, "rotate_secrets", [webhook, web_socket])
+    assert refusal.startswith(f"Nothing was rotated. Endpoint {web_socket.pk} is a websocket")
+    assert SigningKey.objects.count() == 1
+    assert not LogEntry.objects.exists()
+
+
+def test_signing_keys_are_looked_at_and_not_changed(admin_client, webhook):
+    key, before = webhook.signing_keys.get(), rows(SigningKey)
+    assert admin_client.get(page(SigningKey, "add")).status_code == 403
+    for what in ("change", "delete"):
+        assert admin_client.post(page(SigningKey, what, key.pk), {"post": "yes", "scheme": "v1a"}).status_code == 403
+    assert rows(SigningKey) == before
 
 
 def test_endpoints_are_paused_and_resumed(admin_client, webhook, web_socket):

@@ -52,6 +52,10 @@ ATTEMPT = """
 INSERT INTO routing_attempt (id, workspace_id, delivery_id, number, started_at, error, error_detail, response_body)
 SELECT %s, %s, id, 1, now(), '', '', '' FROM routing_delivery
 """
+SIGNING_KEY = """
+INSERT INTO endpoints_signingkey (id, workspace_id, endpoint_id, scheme, fingerprint, sealed)
+VALUES (%s, %s, %s, %s, %s, '')
+"""
 
 
 def test_a_filter_can_not_be_linked_to_a_foreign_endpoint(workspace, foreign):
@@ -81,12 +85,17 @@ def test_an_attempt_can_not_belong_to_a_foreign_delivery(workspace, webhook, for
         sql(ATTEMPT, uuid4(), foreign_workspace.pk)
 
 
+def test_a_signing_key_can_not_belong_to_a_foreign_endpoint(workspace, foreign):
+    with refused(FOREIGN_KEY, "signing_key_endpoint_in_workspace"):
+        sql(SIGNING_KEY, uuid4(), workspace.pk, foreign.pk, "v1a", b"fingerprint")
+
+
 @pytest.mark.parametrize(
     ("table", "constraint"),
     [("endpoints_endpoint", "delivery_endpoint_in_workspace"), ("routing_event", "delivery_event_in_workspace")],
 )
 def test_what_deliveries_refer_to_can_not_move_to_another_workspace(
-    workspace, webhook, foreign_workspace, table, constraint
+    workspace, web_socket, foreign_workspace, table, constraint
 ):
     record(workspace)
 
@@ -104,7 +113,6 @@ def test_what_deliveries_refer_to_can_not_move_to_another_workspace(
         ("url = ''", "endpoint_fits_its_type"),
         ("url = 'file:///etc/passwd'", "endpoint_fits_its_type"),
         ("method = 'TRACE'", "endpoint_fits_its_type"),
-        ("secret = ''", "endpoint_fits_its_type"),
         ("open_access = true", "endpoint_fits_its_type"),
         ("type = 'WEB_SOCKET'", "endpoint_fits_its_type"),
         ("type = 'PIGEON'", "endpoint_fits_its_type"),
@@ -117,7 +125,7 @@ def test_a_webhook_is_whole(webhook, changed, constraint):
         sql(f"UPDATE endpoints_endpoint SET {changed}")
 
 
-@pytest.mark.parametrize("changed", ["url = 'https://example.com/'", "method = 'POST'", "secret = 'whsec_a'"])
+@pytest.mark.parametrize("changed", ["url = 'https://example.com/'", "method = 'POST'", """headers = '{"A": "b"}'"""])
 def test_a_websocket_has_nothing_of_a_webhook(web_socket, changed):
     with refused(CHECK, "endpoint_fits_its_type"):
         sql(f"UPDATE endpoints_endpoint SET {changed}")
@@ -163,6 +171,23 @@ def test_a_link_is_there_once_however_often_it_is_made(workspace, webhook):
         sql(LINK, workspace.pk, webhook.pk, event_filter.pk)
 
 
+@pytest.mark.parametrize(
+    ("scheme", "fingerprint", "sqlstate", "constraint"),
+    [
+        ("v1", b"new", UNIQUE, "signing_key_current_once"),
+        ("v1a", b"known", UNIQUE, "signing_key_of_one_endpoint"),
+        ("v2", b"new", CHECK, "signing_key_has_known_scheme"),
+    ],
+)
+def test_an_endpoint_has_one_current_key_of_a_known_scheme_which_no_other_has(
+    webhook, foreign, scheme, fingerprint, sqlstate, constraint
+):
+    foreign.signing_keys.update(fingerprint=b"known")
+
+    with refused(sqlstate, constraint):
+        sql(SIGNING_KEY, uuid4(), webhook.workspace_id, webhook.pk, scheme, fingerprint)
+
+
 def test_a_workspaces_name_is_taken_once(workspace):
     with refused(UNIQUE, "workspace_name_once"):
         Workspace.objects.create(name=workspace.name)
@@ -183,7 +208,7 @@ CHANGES = {
     ),
     "an endpoint's state": "UPDATE endpoints_endpoint SET state = 'PAUSED'",
     "an endpoint's deletion": "UPDATE endpoints_endpoint SET deleted_at = now()",
-    "an endpoint's type": "UPDATE endpoints_endpoint SET type = 'WEB_SOCKET', url = '', method = '', secret = ''",
+    "an endpoint's type": "UPDATE endpoints_endpoint SET type = 'WEB_SOCKET', url = '', method = ''",
     "a new filter": (
         "INSERT INTO endpoints_eventfilter SELECT (jsonb_populate_record(filter, jsonb_build_object("
         "'id', gen_random_uuid()))).* FROM endpoints_eventfilter AS filter"
@@ -193,7 +218,10 @@ CHANGES = {
         "INSERT INTO endpoints_filterlink (workspace_id, endpoint_id, event_filter_id) SELECT endpoint.workspace_id, "
         "endpoint.id, filter.id FROM endpoints_endpoint AS endpoint, endpoints_eventfilter AS filter"
     ),
-    "an endpoint that goes": "DELETE FROM endpoints_endpoint",
+    "an endpoint that goes": (
+        "WITH keys AS (DELETE FROM endpoints_signingkey), cursors AS (DELETE FROM routing_cursor), "
+        "lanes AS (DELETE FROM routing_lane) DELETE FROM endpoints_endpoint"
+    ),
     "a filter that goes": "DELETE FROM endpoints_eventfilter",
 }
 
