@@ -28,7 +28,7 @@ def names(graphql):
 def four(workspace):
     """Four endpoints, a day apart: a and c are websockets."""
     for number, name in enumerate("abcd"):
-        kind = {"type": "WEB_HOOK", "url": "http://a.example", "method": "POST", "secret": "whsec_"}
+        kind = {"type": "WEB_HOOK", "url": "http://a.example", "method": "POST"}
         row = Endpoint.objects.create(
             workspace=workspace, name=name, **({"type": "WEB_SOCKET"} if name in "ac" else kind)
         )

@@ -3,7 +3,7 @@
 from functools import partial
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 
 from endpoints.errors import Conflict
@@ -13,6 +13,7 @@ from routing.cancelling import cancel, cancel_all
 from routing.models import Delivery
 from routing.queue import Result, claim, settle
 from routing.repeats import Repeat, retry, write
+from tests.hints import hearing
 from tests.together import together
 from tests.traffic import conservation, end, of, record
 
@@ -191,12 +192,10 @@ def test_retries_hint_at_workers_and_at_the_websocket(workspace, webhook, web_so
     record(workspace)
     end(Delivery.objects)
     old = list(Delivery.objects.all())
-    with connection.cursor() as cursor:
-        cursor.execute("LISTEN event_service_webhooks; LISTEN event_service_websockets")
-    retry(old)
-    told = {(hint.channel, hint.payload) for hint in connection.connection.notifies(timeout=5, stop_after=2)}
+    with hearing() as hints:
+        retry(old)
 
-    assert told == {("event_service_webhooks", ""), ("event_service_websockets", str(web_socket.pk))}
+        assert hints(2) == {("event_service_webhooks", ""), ("event_service_websockets", str(web_socket.pk))}
 
 
 def test_numbers_stay_without_gaps_where_nothing_is_written(workspace, webhook):

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import msgspec
 import pytest
-from django.db import IntegrityError, connection, connections, transaction
+from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from endpoints.errors import Conflict
@@ -14,6 +14,7 @@ from routing import router
 from routing.models import Cursor, Delivery, Event, IdempotencyRecord
 from routing.signals import events_recorded
 from routing.submissions import Submission, check
+from tests.hints import hearing
 from tests.together import together
 
 committed = pytest.mark.django_db(transaction=True, available_apps=["endpoints", "routing"])
@@ -401,12 +402,7 @@ def test_a_delivery_that_disappears_is_missed(workspace, webhook):
 
 @committed
 def test_hints_are_sent_with_the_commit(workspace, webhook, web_socket):
-    listening = connections.create_connection("default")
-    with listening.cursor() as cursor:
-        cursor.execute(f"LISTEN {router.WEBHOOK_HINT}; LISTEN {router.WEB_SOCKET_HINT}")
+    with hearing() as hints:
+        record(workspace, "a", "b")
 
-    record(workspace, "a", "b")
-
-    hints = {(hint.channel, hint.payload) for hint in listening.connection.notifies(timeout=5, stop_after=2)}
-    listening.close()
-    assert hints == {(router.WEBHOOK_HINT, ""), (router.WEB_SOCKET_HINT, str(web_socket.pk))}
+        assert hints(2) == {(router.WEBHOOK_HINT, ""), (router.WEB_SOCKET_HINT, str(web_socket.pk))}
