@@ -41,15 +41,13 @@ class Faults:
             self.stop_for_a_moment: 9,
         }
 
-    def storm(self, until: float, *, past_lease: bool) -> None:
+    def storm(self, until: float) -> None:
         """Return at `until` (of time.monotonic), once everything that was stopped runs again."""
-        if past_lease:
-            self.stop_past_lease()
         while time.monotonic() < until:
             (fault,) = random.choices(list(self._wheel), list(self._wheel.values()))
             self.do(fault)
             time.sleep(random.uniform(*EVERY_S))
-            if past_lease and not any(timer.is_alive() for timer in self._stopped):
+            if time.monotonic() < until - PAST_LEASE_S and not any(timer.is_alive() for timer in self._stopped):
                 self.stop_past_lease()
         for timer in self._stopped:
             timer.join()

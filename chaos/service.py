@@ -145,6 +145,7 @@ class Service:
             user="postgres",
             dbname=database,
             connect_timeout=5,
+            options="-c statement_timeout=30s",
             autocommit=True,
         )
 

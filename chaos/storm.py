@@ -25,7 +25,7 @@ def run(folder: Path, minutes: float) -> None:
     with scene(folder, web=2, workers=3, workspaces=WORKSPACES, mode="faulty") as here:
         with here.publishing(RATE) as publisher, Watch(here.service) as watch:
             faults = Faults(here.service)
-            faults.storm(time.monotonic() + minutes * 60, past_lease=minutes >= 3)
+            faults.storm(time.monotonic() + minutes * 60)
             publisher.finish()
             here.receiver.tell(mode="honest")
             wait_for("everything to be final", here.service.is_final, within_s=10 * LEASE_S)

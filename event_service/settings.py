@@ -64,8 +64,15 @@ DATABASES = {
         "OPTIONS": {
             **_database.get("OPTIONS", {}),
             "pool": _POOL,
-            # Plans are kept, of foreign keys too: one made while a table was small must not scan it when it is big.
-            "options": f"{_database.get('OPTIONS', {}).get('options', '')} -c enable_seqscan=off".strip(),
+            "options": " ".join(
+                [
+                    *filter(None, [_database.get("OPTIONS", {}).get("options")]),
+                    # Plans are kept, of foreign keys too: one made while a table was small must not scan it when big.
+                    "-c enable_seqscan=off",
+                    # A process that stands still within a transaction gives up what it has locked.
+                    "-c idle_in_transaction_session_timeout=10s",
+                ]
+            ),
         },
     }
 }

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, InternalError, OperationalError, connection
 
 from endpoints.policy import RetryPolicy
 from routing import failpoints, health, order, replays, webhooks
@@ -78,7 +78,7 @@ class Worker:
         self._wake.clear()
         try:
             work()
-        except (OperationalError, InterfaceError) as error:
+        except (OperationalError, InterfaceError, InternalError) as error:  # the last: a transaction stood still
             logger.warning("The database does not answer, trying again in %g s: %s", RECONNECT_S, error)
             connection.close()
             self._stopping.wait(RECONNECT_S)
