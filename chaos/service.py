@@ -165,6 +165,13 @@ class Service:
         """Let leases run out now rather than in a minute."""
         self.ask("UPDATE routing_delivery SET due_at = clock_timestamp() WHERE state = 'SENDING'")
 
+    def close_breakers(self) -> None:
+        """Do what resuming an endpoint does."""
+        self.ask(
+            "UPDATE routing_lane SET ready_at = clock_timestamp(), opened_at = NULL, openings = 0, "
+            "window_attempts = 0, window_failures = 0 WHERE opened_at IS NOT NULL OR ready_at > clock_timestamp()"
+        )
+
     def is_final(self) -> bool:
         return not self.ask("SELECT 1 FROM routing_delivery WHERE state IN ('PENDING', 'SENDING') LIMIT 1")
 

@@ -95,8 +95,15 @@ EGRESS_PROXY = os.environ.get("EVENT_SERVICE_EGRESS_PROXY", "")
 # PEM files: authorities to trust besides the public ones; a certificate and its key to show to receivers.
 EGRESS_CA = os.environ.get("EVENT_SERVICE_EGRESS_CA", "")
 EGRESS_CLIENT_CERT = os.environ.get("EVENT_SERVICE_EGRESS_CLIENT_CERT", "")
-# Websocket endpoints that anybody may read who knows their id, as the published API has it.
+# --- websockets
+# Endpoints that anybody may read who knows their id, as the published API has it.
 OPEN_WEBSOCKETS = os.environ.get("EVENT_SERVICE_OPEN_WEBSOCKETS", "") == "1"
+# Web pages that may open them, such as https://app.example.com; none: those of our own address.
+ORIGINS = _listed("EVENT_SERVICE_ORIGINS")
+# Open at once.
+SOCKETS_PER_KEY = int(os.environ.get("EVENT_SERVICE_SOCKETS_PER_KEY", "2000"))
+SOCKETS_PER_WORKSPACE = int(os.environ.get("EVENT_SERVICE_SOCKETS_PER_WORKSPACE", "5000"))
+SOCKETS_PER_PROCESS = int(os.environ.get("EVENT_SERVICE_SOCKETS_PER_PROCESS", "5000"))
 
 # --- Django
 INSTALLED_APPS = [

@@ -1,50 +1,61 @@
-"""Websockets: an endpoint's events, one text frame each, in order. Sending is delivering.
+"""Websockets: an endpoint's events, one text frame each, in order.
 
-    /event-service/ws?endpoint_id=ID[&after=CURSOR]
+    /event-service/ws?endpoint_id=ID[&after=CURSOR | &from=TIME]                        sending is delivering
+    with the subprotocol event-service.v1: [&share=GROUP][&window_events=N][&window_bytes=N]     acknowledged
 
-Without `after` a socket starts where the endpoint's delivery stands, and gets all that waited while nobody listened.
-With it, it gets everything that follows CURSOR, whatever became of it. Every socket gets every event. Browsers can't
-send headers and ask for the protocols ["event-service", "event-service.key.KEY"], of which the first is chosen.
+Without `after` and `from` a socket starts where the endpoint's delivery stands, and gets all that waited while nobody
+listened. With them it gets everything that follows, whatever became of it. Every socket gets every event, but those of
+a group share them. Browsers can't send headers and ask for the protocols ["event-service", "event-service.key.KEY"],
+of which the first is chosen, or come with a ticket: &access=TICKET.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from time import perf_counter
 from typing import Any
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.db import InterfaceError, OperationalError
-from django.utils import timezone
 
-from routing.admission import FAILURE, TRY_AGAIN, Admission, Refusal, admit
-from routing.hub import hub
-from routing.reading import in_thread
+from routing.sockets import cursors, frames
+from routing.sockets.admission import Admission, Reset, address_of, admit
+from routing.sockets.asked import chosen_protocol
+from routing.sockets.budget import Budgets
+from routing.sockets.hub import hub
+from routing.sockets.reader import Reader, now
+from routing.sockets.reading import Row
+from routing.sockets.refusals import FAILURE, NO_DATABASE, NOT_ALLOWED, Refusal
+from routing.sockets.threads import in_thread
 
 PATH = "/event-service/ws"
-PROTOCOL = "event-service"
+MOST_BAD_FRAMES = 100  # of one socket, which is then closed
+
+budgets = Budgets()
 
 
 class EventsConsumer(AsyncWebsocketConsumer):
     def __init__(self) -> None:
         super().__init__()
         self._serving: asyncio.Task[None] | None = None
+        self._reader: Reader | None = None
+        self._admission: Admission | None = None
+        self._bad_frames = 0
         self._refusal = FAILURE  # how it ends unless something is known
 
     async def connect(self) -> None:
         # A refusal is told after accepting: a browser does not show why a handshake failed.
-        protocol = PROTOCOL if PROTOCOL in self.scope["subprotocols"] else None
+        protocol = chosen_protocol(self.scope)
         try:
-            admission = await in_thread(admit, self.scope)
+            self._admission = await in_thread(admit, self.scope)
         except Refusal as refusal:
             await self.accept(protocol)
             await self.close(refusal.code, refusal.reason)
         except (OperationalError, InterfaceError):
             await self.accept(protocol)
-            await self.close(TRY_AGAIN, "The database does not answer; connect again.")
+            await self.close(NO_DATABASE.code, NO_DATABASE.reason)
         else:
             await self.accept(protocol)
-            self._serving = asyncio.create_task(self._serve(admission))
+            self._serving = asyncio.create_task(self._serve(self._admission))
 
     async def disconnect(self, code: int) -> None:
         if self._serving:
@@ -57,21 +68,92 @@ class EventsConsumer(AsyncWebsocketConsumer):
             await self._send_events(admission)
         except ConnectionError:
             pass  # the client is gone, and what it was not sent is still owed
+        except Refusal as refusal:
+            self._refusal = refusal
+        except (OperationalError, InterfaceError):
+            self._refusal = NO_DATABASE
         finally:
             await self.close(self._refusal.code, self._refusal.reason)
 
     async def _send_events(self, admission: Admission) -> None:
-        async with hub.reader(admission, end=self._end) as reader:
+        async with hub.reader(admission, end=self._end, address=address_of(self.scope)) as reader:
+            if admission.asked.acknowledges:
+                await self.send(_ready(admission, reader))
+                self._reader = reader
             while True:
-                row = await reader.next()
-                started_at, start = timezone.now(), perf_counter()
-                await self.send(row.frame)
-                reader.sent(row, started_at=started_at, duration_ms=(perf_counter() - start) * 1000)
+                found = await reader.next()
+                if isinstance(found, Reset):
+                    await self.send(_reset(found, reader))
+                else:
+                    await self._send_event(found, reader, acknowledged=admission.asked.acknowledges)
+
+    async def _send_event(self, row: Row, reader: Reader, *, acknowledged: bool) -> None:
+        started_at, start = now()
+        if acknowledged:
+            reader.sent(row, started_at=started_at, start=start)  # before: the acknowledgement may be quicker than we
+            await self.send(frames.event(row.frame))
+        else:
+            await self.send(row.frame)
+            reader.sent(row, started_at=started_at, start=start)
 
     def _end(self, refusal: Refusal) -> None:
         self._refusal = refusal
         if self._serving:
             self._serving.cancel()
+
+    # --- what the client says
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        if self._admission is None:
+            return
+        said = bytes_data if text_data is None else text_data
+        await budgets.spend(self._admission, len(said or ""))
+        if self._reader:
+            try:
+                self._obey(frames.parse(said or ""), self._reader)
+            except frames.BadFrame as problem:
+                await self._complain(str(problem))
+            except Refusal as refusal:
+                await self._complain(refusal.reason)
+
+    def _obey(self, frame: frames.Ack | frames.Nack, reader: Reader) -> None:
+        seq = _seq(frame.cursor, reader)
+        if isinstance(frame, frames.Ack):
+            reader.acknowledge(seq)
+        elif not reader.refuse(seq, frame.reason, frame.delay_seconds):
+            raise frames.BadFrame(f"cursor {frame.cursor!r} is of no event that waits for an acknowledgement here.")
+
+    async def _complain(self, message: str) -> None:
+        self._bad_frames += 1
+        if self._bad_frames >= MOST_BAD_FRAMES:
+            self._end(Refusal(NOT_ALLOWED, f"{self._bad_frames} frames could not be read."))
+        else:
+            with suppress(ConnectionError):
+                await self.send(frames.error("BAD_FRAME", message))
+
+
+def _seq(text: str, reader: Reader) -> int:
+    """Return the number that an acknowledged cursor stands for. Raises Refusal or BadFrame."""
+    cursor = cursors.parse(text, "cursor")
+    if cursor is None or cursor.epoch != reader.cursor.epoch or cursor.seq > reader.cursor.seq:
+        raise frames.BadFrame(f"cursor {text!r:.40} was not sent here; the last that was is {reader.cursor}.")
+    return cursor.seq
+
+
+def _ready(admission: Admission, reader: Reader) -> str:
+    window = admission.asked.window
+    assert window is not None
+    return frames.ready(
+        endpoint_id=admission.standing.endpoint.pk,
+        cursor=reader.cursor,
+        window_events=window.events,
+        window_bytes=window.bytes,
+        share=admission.asked.share,
+    )
+
+
+def _reset(reset: Reset, reader: Reader) -> str:
+    return frames.reset(reason=reset.reason, after=reset.after, until=reset.until, cursor=reader.cursor)
 
 
 async def web_sockets(

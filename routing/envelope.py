@@ -52,11 +52,11 @@ def render(
     subject: str,
     workspace_id: UUID,
     data: str,
-    cursor: int | None = None,
+    cursor: str | None = None,
 ) -> bytes:
     """Return the event as JSON with the exact bytes of `data`; what is empty is left out.
 
-    `cursor` is the number by which a websocket's reader resumes; a webhook has none.
+    `cursor` is that by which a websocket's reader resumes; a webhook has none.
     """
     return _encode(
         _Envelope(
@@ -67,7 +67,7 @@ def render(
             subject=subject or UNSET,
             workspace_id=workspace_id,
             data=msgspec.Raw(data.encode()) if data else UNSET,
-            cursor=UNSET if cursor is None else str(cursor),
+            cursor=cursor or UNSET,
         )
     )
 

@@ -8,6 +8,7 @@ from django.test import Client
 from endpoints.models import ApiKey, Endpoint, Scope, Workspace
 from routing.egress import Door, judge
 from tests.receiver import Receiver
+from tests.web import Web, running, wait_for_ends
 
 
 @pytest.fixture
@@ -68,3 +69,23 @@ def door() -> Iterator[Door]:
     door = Door()
     yield door
     door.close()
+
+
+@pytest.fixture
+def sockets_left(transactional_db: None) -> Iterator[None]:
+    """Let web processes write the ends of their sockets before the tables are emptied."""
+    yield
+    wait_for_ends()
+
+
+@pytest.fixture(scope="module")
+def web(django_db_setup: None) -> Iterator[Web]:
+    """A web process on the test database, for the tests of a module."""
+    with running() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def other_web(django_db_setup: None) -> Iterator[Web]:
+    with running() as found:
+        yield found

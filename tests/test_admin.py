@@ -12,13 +12,27 @@ from django.urls import reverse
 
 from endpoints.auth import authenticate
 from endpoints.models import ApiKey, Endpoint, EventFilter, FilterLink, Scope, SigningKey, Workspace
-from routing.models import Attempt, Cursor, Delivery, Event, IdempotencyRecord, Lane, Replay
+from routing.models import (
+    Attempt,
+    Cursor,
+    Delivery,
+    Event,
+    IdempotencyRecord,
+    Lane,
+    Replay,
+    SharedDelivery,
+    ShareGroup,
+    Socket,
+    SocketNode,
+    SocketTicket,
+)
 from routing.replays import Selection, create
 from tests.traffic import end, of, record
 
 NOW = datetime(2024, 5, 22, tzinfo=UTC)
 CONFIGURATION = [Workspace, ApiKey, Endpoint, SigningKey, EventFilter, FilterLink]
 TRAFFIC = [Event, Delivery, Attempt, Replay, IdempotencyRecord, Cursor, Lane]
+TRAFFIC += [Socket, SocketNode, SocketTicket, ShareGroup, SharedDelivery]
 NO_LINKS = {"links-TOTAL_FORMS": "0", "links-INITIAL_FORMS": "0"}
 
 
@@ -47,7 +61,7 @@ def fill(workspace, count):
     first = Endpoint.objects.count()
     for number in range(first, first + count):
         Workspace.objects.create(name=f"w{number}")
-        ApiKey.issue(workspace=workspace, name=f"k{number}", scopes=["read"])
+        key, _ = ApiKey.issue(workspace=workspace, name=f"k{number}", scopes=["read"])
         endpoint = Endpoint.create_webhook(workspace_id=workspace.pk, name=f"e{number}", url="https://example.com/")
         EventFilter.create(workspace_id=workspace.pk, name="f", definition=definition, endpoints=[endpoint])
         event = Event.objects.create(workspace=workspace, type="a", date=NOW, data="1")
@@ -57,6 +71,10 @@ def fill(workspace, count):
         Replay.objects.create(
             workspace=workspace, endpoint=endpoint, to_endpoint=endpoint, until=NOW, per_second=1, position="0", end="1"
         )
+        socket = Socket.objects.create(node=SocketNode.objects.create(), workspace=workspace, endpoint=endpoint)
+        SocketTicket.objects.create(digest=f"{number}".encode(), key=key, endpoint=endpoint, expires_at=NOW)
+        group = ShareGroup.objects.create(endpoint=endpoint, name="g", scanned_to=0)
+        SharedDelivery.objects.create(group=group, seq=1, delivery=delivery, socket=socket)
 
 
 @pytest.mark.parametrize("model", CONFIGURATION + TRAFFIC)

@@ -96,8 +96,8 @@ def test_a_websocket_gets_what_it_missed_and_then_what_follows(service: Service)
         live = service.publish({"type": "live"}).json()["events"][0]["id"]
         second = json.loads(socket.recv(30))
 
-    assert (first["id"], first["type"], first["data"], first["cursor"]) == (missed, "missed", {"n": 1}, "1")
-    assert (second["id"], second["type"], second["cursor"]) == (live, "live", "2")
+    assert (first["id"], first["type"], first["data"], first["cursor"][-2:]) == (missed, "missed", {"n": 1}, "-1")
+    assert (second["id"], second["type"], second["cursor"][-2:]) == (live, "live", "-2")
     wait_until(lambda: service.graphql(DELIVERIES, endpoint=endpoint), all_in("DELIVERED"))
 
 
@@ -107,6 +107,7 @@ def test_a_browser_gets_events_with_its_key_in_the_subprotocols(service: Service
     address = f"{service.url.replace('http', 'ws')}/event-service/ws?endpoint_id={endpoint}"
 
     with window() as page:
+        page.goto(f"{service.url}/healthz")  # a page of the same origin
         frame = page.evaluate(
             """([address, key]) => new Promise((resolve, reject) => {
                 const socket = new WebSocket(address, ["event-service", "event-service.key." + key]);

@@ -33,6 +33,7 @@ MUTATIONS = {
     "testEndpoint": '(id: "ID") { id }',
     "retryDeliveries": f"(ids: {IDS}) {{ deliveries {{ id }} }}",
     "cancelDeliveries": f"(ids: {IDS}) {{ cancelled }}",
+    "createSocketTicket": '(endpointId: "ID") { ticket }',
     "createReplay": '(selection: {endpointId: "ID"}) { id }',
     "cancelReplay": '(id: "ID") { id }',
 }
@@ -44,13 +45,19 @@ QUERIES = {
     "attempts": "{ totalCount }",
     "lanes": "{ totalCount }",
     "replays": "{ totalCount }",
+    "sockets": "{ totalCount }",
     "previewReplay": '(selection: {endpointId: "ID"}) { total }',
     "apiKeys": "{ totalCount }",
     "endpointSecret": '(id: "ID") { secret }',
     "workspace": "{ id }",
 }
 NEEDS = dict.fromkeys(MUTATIONS, "manage") | dict.fromkeys(QUERIES, "read")
-NEEDS |= {"publishEvents": "publish", "apiKeys": "manage", "endpointSecret": "manage"}
+NEEDS |= {
+    "publishEvents": "publish",
+    "createSocketTicket": "subscribe",
+    "apiKeys": "manage",
+    "endpointSecret": "manage",
+}
 OPERATIONS = {name: f"mutation {{ {name}{rest} }}" for name, rest in MUTATIONS.items()}
 OPERATIONS |= {name: f"{{ {name}{rest} }}" for name, rest in QUERIES.items()}
 

@@ -287,6 +287,7 @@ def test_a_success_is_settled_with_its_attempt(workspace, webhook):
         "error": "",
         "error_detail": "",
         "response_body": "ok",
+        "peer": "",
     }
     assert attempt["id"].version == 7
 

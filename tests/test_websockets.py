@@ -2,123 +2,31 @@
 
 import asyncio
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC
-from urllib.parse import quote
+from functools import partial
 from uuid import uuid4
 
 import msgspec
 import pytest
-from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
 
 from endpoints.models import ApiKey, Endpoint, EventFilter
-from routing import consumers, reading, router
-from routing.admission import admit, keys_that_may_read, standings
-from routing.hub import Hub
+from routing import consumers, router
 from routing.models import Attempt, Delivery, Event
-from routing.reading import in_thread
+from routing.sockets import threads
+from routing.sockets.admission import admit, keys_that_may_read, standings
+from routing.sockets.hub import Hub
+from routing.sockets.reader import now
+from routing.sockets.threads import in_thread
 from routing.submissions import Submission, check
+from tests.web import DEADLINE_S, asked, assert_quiet, closed, cursor, cursors, record, running, states
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sockets_left")]
 
-DEADLINE_S = 20  # for every step that waits; a test that comes here fails
-QUIET_S = 1.5  # over the time between two polls
 NEVER_S = 3600
-# Runs manage.py after setting the constants that come first, such as routing.hub.POLL_S=5.
-BOOT = """
-import sys, importlib, event_service.asgi
-from django.core.management import execute_from_command_line
-while "=" in sys.argv[1]:
-    path, value = sys.argv.pop(1).split("=")
-    module, name = path.rsplit(".", 1)
-    assert hasattr(importlib.import_module(module), name), path
-    setattr(importlib.import_module(module), name, float(value))
-execute_from_command_line(sys.argv)
-"""
-
-
-class Web:
-    """One web process on the test's database."""
-
-    def __init__(self, errors, *constants, **environment):
-        self.errors = errors
-        ready, is_ready = os.pipe()
-        lifeline, self.lifeline = os.pipe()
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port = listener.getsockname()[1]
-            fds = {"listener": listener.fileno(), "ready": is_ready, "lifeline": lifeline}
-            options = [f"--{name}={fd}" for name, fd in fds.items()]
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", BOOT, *constants, "web", *options],
-                stderr=errors,
-                pass_fds=fds.values(),
-                cwd=settings.BASE_DIR,
-                env={**os.environ, "DATABASE_URL": database_url(), **environment},
-            )
-        os.close(is_ready)
-        os.close(lifeline)
-        with open(ready, "rb") as pipe:
-            assert pipe.read(1) == b".", self.log()
-
-    def log(self):
-        self.errors.seek(0)
-        return self.errors.read().decode()
-
-    def listen(self, endpoint, key=None, *, after=None, **options):
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        query = f"endpoint_id={getattr(endpoint, 'pk', endpoint)}" + ("" if after is None else f"&after={after}")
-        return self.connect(f"/event-service/ws?{query}", additional_headers=headers, **options)
-
-    def connect(self, path, **options):
-        return connect(f"ws://127.0.0.1:{self.port}{path}", **options)
-
-    def drain(self):
-        self.process.send_signal(signal.SIGTERM)
-
-    def stop(self):
-        self.process.kill()
-        self.process.wait()
-        os.close(self.lifeline)
-
-
-def database_url():
-    where = connection.get_connection_params()
-    login = ":".join(quote(where[name], safe="") for name in ("user", "password") if where.get(name))
-    return f"postgres://{login}@{quote(where['host'], safe='')}:{where['port']}/{where['dbname']}"
-
-
-@contextmanager
-def running(*constants, **environment):
-    with tempfile.TemporaryFile() as errors:
-        web = Web(errors, *constants, **environment)
-        try:
-            yield web
-            assert "Traceback" not in web.log()
-        finally:
-            web.stop()
-
-
-@pytest.fixture(scope="module")
-def web(django_db_setup):
-    with running() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def other_web(django_db_setup):
-    with running() as found:
-        yield found
 
 
 @pytest.fixture
@@ -130,37 +38,7 @@ def own_web(db):
 
 @pytest.fixture
 def publish(workspace):
-    """Record one event for each JSON text that is given, in one transaction."""
-
-    def record(*data):
-        return Event.record_all([check(Submission(type="test", data=msgspec.Raw(item)), workspace.pk) for item in data])
-
-    return record
-
-
-def cursors(websocket, count):
-    return [int(json.loads(websocket.recv(timeout=DEADLINE_S))["cursor"]) for _ in range(count)]
-
-
-def assert_quiet(websocket):
-    with pytest.raises(TimeoutError):
-        websocket.recv(timeout=QUIET_S)
-
-
-def closed(websocket):
-    """Return the close code and reason that the websocket gets next."""
-    with pytest.raises(ConnectionClosed) as error:
-        websocket.recv(timeout=DEADLINE_S)
-    return error.value.rcvd.code, error.value.rcvd.reason
-
-
-def states(endpoint):
-    return list(Delivery.objects.filter(endpoint=endpoint).order_by("seq").values_list("seq", "state"))
-
-
-def asked(endpoint, key):
-    query = f"endpoint_id={endpoint.pk}".encode()
-    return {"query_string": query, "headers": [(b"token", key.encode())], "subprotocols": []}
+    return partial(record, workspace)
 
 
 # --- which events come
@@ -179,7 +57,7 @@ def test_a_frame_is_the_event_with_its_cursor(web, web_socket, key, workspace):
             "subject": "order/1",
             "workspaceId": str(workspace.pk),
             "data": {"n": 1},
-            "cursor": "1",
+            "cursor": cursor(web_socket, 1),
         }
 
 
@@ -187,8 +65,9 @@ def test_data_arrives_byte_for_byte(web, web_socket, key, publish):
     texts = ["1.00", "1e2", '{"a": 1,  "a":2}', '"\\u00e9\\ud83d\\ude00"', '"é😀"', "[ ]", "12345678901234567890"]
     publish(*[text.encode() for text in texts])
     with web.listen(web_socket, key) as websocket:
-        for cursor, text in enumerate(texts, start=1):
-            assert websocket.recv(timeout=DEADLINE_S).endswith(f',"data":{text},"cursor":"{cursor}"}}')
+        for seq, text in enumerate(texts, start=1):
+            end = f',"data":{text},"cursor":"{cursor(web_socket, seq)}"}}'
+            assert websocket.recv(timeout=DEADLINE_S).endswith(end)
 
 
 def test_what_nobody_read_waits_for_the_next_socket(web, web_socket, key, publish):
@@ -261,7 +140,7 @@ def test_a_socket_that_does_not_read_holds_up_no_other(web, web_socket, key, pub
 def test_who_joins_ahead_of_a_socket_that_does_not_read_gets_what_comes_next(web, web_socket, key, publish):
     with web.listen(web_socket, key, max_queue=1, close_timeout=0):
         publish(*[b'"' + b"x" * 200_000 + b'"'] * 60)
-        with web.listen(web_socket, key, after=60) as ahead:
+        with web.listen(web_socket, key, asking={"after": cursor(web_socket, 60)}) as ahead:
             publish(b"61")
             assert cursors(ahead, 1) == [61]
 
@@ -281,7 +160,7 @@ def test_after_replays_what_was_delivered_and_goes_on(web, web_socket, key, publ
     publish(*[b"1"] * 5)
     with web.listen(web_socket, key) as websocket:
         cursors(websocket, 5)
-    with web.listen(web_socket, key, after=2) as websocket:
+    with web.listen(web_socket, key, asking={"after": cursor(web_socket, 2)}) as websocket:
         assert cursors(websocket, 3) == [3, 4, 5]
         publish(b"1")
         assert cursors(websocket, 1) == [6]
@@ -293,24 +172,18 @@ def test_what_was_skipped_comes_only_to_those_who_ask_for_it(web, web_socket, ke
     publish(b"2")
     Endpoint.change_state([web_socket], Endpoint.State.ACTIVE)
     publish(b"3")
-    with web.listen(web_socket, key) as plain, web.listen(web_socket, key, after=0) as replaying:
+    with web.listen(web_socket, key) as plain, web.listen(web_socket, key, asking={"after": 0}) as replaying:
         assert cursors(plain, 2) == [1, 3]
         assert cursors(replaying, 3) == [1, 2, 3]
     assert (2, "SKIPPED") in states(web_socket)
 
 
 def test_after_that_is_no_cursor_is_refused(web, web_socket, key):
-    for after in ("-1", "", "1.5", "x", "%D9%A1", "9" * 20, "9" * 5000):
-        with web.listen(web_socket, key, after=after) as websocket:
+    for after in ("-1", "", "1.5", "x", "1", "\u0661", "9" * 5000, "0123456a-01", "0123456A-1", "0123456a-" + "9" * 19):
+        with web.listen(web_socket, key, asking={"after": after}) as websocket:
             code, reason = closed(websocket)
         assert code == 1008, after
         assert "give the cursor of an event, or 0" in reason
-
-
-def test_after_beyond_the_last_cursor_is_refused(web, web_socket, key, publish):
-    publish(b"1")
-    with web.listen(web_socket, key, after=2) as websocket:
-        assert closed(websocket) == (1008, "after is 2, but the endpoint's last cursor is 1.")
 
 
 # --- what is recorded
@@ -342,7 +215,8 @@ def test_who_leaves_in_the_middle_settles_what_was_sent(web_socket, key, publish
     async def send_one_of_two():
         admission = await in_thread(admit, asked(web_socket, key))
         async with Hub().reader(admission, end=pytest.fail) as reader:
-            reader.sent(await reader.next(), started_at=timezone.now(), duration_ms=1)
+            started_at, start = now()
+            reader.sent(await reader.next(), started_at=started_at, start=start)
 
     publish(b"1", b"2")
     asyncio.run(send_one_of_two())
@@ -352,7 +226,7 @@ def test_who_leaves_in_the_middle_settles_what_was_sent(web_socket, key, publish
 def test_a_replay_of_what_was_delivered_is_no_new_attempt(own_web, web_socket, key, publish):
     publish(b"1")
     for _ in range(2):
-        with own_web.listen(web_socket, key, after=0) as websocket:
+        with own_web.listen(web_socket, key, asking={"after": 0}) as websocket:
             cursors(websocket, 1)
     own_web.drain()
     own_web.process.wait(DEADLINE_S)
@@ -405,7 +279,7 @@ def test_without_hints_the_poll_finds_everything(web, web_socket, key, publish, 
 
 
 def test_hints_come_again_after_the_listener_lost_its_connection(web_socket, key, publish):
-    with running(f"routing.hub.POLL_S={NEVER_S}") as web, web.listen(web_socket, key) as websocket:
+    with running(f"routing.sockets.hub.POLL_S={NEVER_S}") as web, web.listen(web_socket, key) as websocket:
         publish_until_received(publish, websocket)
         terminate_connections()
         publish_until_received(publish, websocket)
@@ -439,8 +313,8 @@ def test_database_work_is_tried_until_it_succeeds(monkeypatch):
             raise problem
         return "done"
 
-    monkeypatch.setattr(reading, "RETRY_S", 0)
-    assert asyncio.run(reading.insist(work)) == "done"
+    monkeypatch.setattr(threads, "RETRY_S", 0)
+    assert asyncio.run(threads.insist(work)) == "done"
 
 
 def terminate_connections():
@@ -487,8 +361,8 @@ def test_a_key_alone_among_the_protocols_is_not_echoed_either(web, web_socket, k
 
 
 def test_an_unknown_id_names_no_endpoint(web, key):
-    for given in ("", "not-an-id", str(uuid4()), "%00", "é" * 200):
-        with web.listen(quote(given, safe="%"), key) as websocket:
+    for given in ("", "not-an-id", str(uuid4()), "\0", "é" * 200):
+        with web.listen(given, key) as websocket:
             code, reason = closed(websocket)
         assert code == 4404, given
         assert reason.startswith("endpoint_id ")

@@ -8,6 +8,7 @@ from twisted.web.http import HTTPChannel
 
 NAME = "event-service"
 MAX_BODY = 8 << 20  # bytes
+HEADERS_S = 10  # for a connection to send its first request's headers
 LINGER_S = 5  # for how long what follows a refused body's start is read, and thrown away
 
 
@@ -23,6 +24,7 @@ class Request(WebRequest):
         super().__init__(channel, queued, parsePOSTFormSubmission=False)
 
     def gotLength(self, length: int | None) -> None:
+        self.channel.asked = True
         if length is not None and length > MAX_BODY:
             self.refuse(length)
         else:
@@ -75,7 +77,14 @@ class RequestFactory(HTTPFactory):
     def buildProtocol(self, address: object) -> object:
         channel = super().buildProtocol(address)
         channel.requestFactory = Request
+        asyncio.get_running_loop().call_later(HEADERS_S, _end_unless_asked, channel._channel)
         return channel
+
+
+def _end_unless_asked(channel: HTTPChannel) -> None:
+    """End a connection that was opened for nothing, or whose first request does not come to the end of its headers."""
+    if not getattr(channel, "asked", False) and channel.transport is not None:
+        channel.transport.abortConnection()
 
 
 def _discard(data: bytes) -> None:

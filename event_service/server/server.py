@@ -15,15 +15,16 @@ from twisted.internet import defer
 from twisted.logger import LogEvent, globalLogBeginner
 
 from event_service.server.request import NAME, Request, RequestFactory
-from event_service.server.websocket import ClientGone, SocketFactory
+from event_service.server.websocket import ClientGone, SocketFactory, WebSocket
 
 logger = logging.getLogger(__name__)
 
-DRAIN_S = 10  # from the signal to stop until what still runs is cut off
+DRAIN_S = 12  # from the signal to stop until what still runs is cut off
+SPREAD_S, SPREAD_EACH_S = 5.0, 0.05  # over which websockets are closed: all of them, and each
 _POLL_S = 0.02
 _MAX_MESSAGE = 1 << 20  # bytes of a websocket message from a client
 _PING_S, _PONG_S = 25, 24  # a client that is gone without a word is noticed in their sum
-_HANDSHAKE_S = 20  # includes the application's decision
+_HANDSHAKE_S = 10  # includes the application's decision
 _CLOSE_S = 5  # for the client to answer a close; its code is in front of it only once it has read the rest
 _BODY_PIECE = 1 << 16  # bytes of a request that the application gets at once
 
@@ -95,8 +96,7 @@ class Server(DaphneServer):
     async def _drain(self) -> None:
         self.draining = True
         self._port.stopListening()
-        for protocol in self._open():
-            protocol.retire()
+        self._retire_all()
         try:
             async with asyncio.timeout(DRAIN_S):
                 while self._busy() or reactor.getWriters():
@@ -104,6 +104,17 @@ class Server(DaphneServer):
         except TimeoutError:
             logger.warning("Cut off %d connections, %g s after the signal to stop", len(self._open()), DRAIN_S)
         await _cancel_the_rest()
+
+    def _retire_all(self) -> None:
+        """Let requests be their connections' last. Websockets go one by one: their clients come back all at once."""
+        sockets = [protocol for protocol in self._open() if isinstance(protocol, WebSocket)]
+        spread_s = min(SPREAD_S, len(sockets) * SPREAD_EACH_S)
+        loop = asyncio.get_running_loop()
+        for place, protocol in enumerate(sockets):
+            loop.call_later(spread_s * place / len(sockets), protocol.retire)
+        for protocol in self._open():
+            if not isinstance(protocol, WebSocket):
+                protocol.retire()
 
     def _open(self) -> list[Any]:
         return [protocol for protocol, details in self.connections.items() if "disconnected" not in details]

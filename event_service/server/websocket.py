@@ -1,17 +1,19 @@
 """Websockets as daphne speaks them, bounded both ways and closed with the code that was meant."""
 
 import asyncio
+import time
 from typing import Any
 
 from autobahn.util import encode_truncate
 from autobahn.websocket.types import ConnectionDeny
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 
-SERVICE_RESTART, TRY_AGAIN_LATER = 1012, 1013  # close codes
+POLICY_VIOLATION, SERVICE_RESTART, TRY_AGAIN_LATER = 1008, 1012, 1013  # close codes
 STALL_S = 10  # how long a client may take nothing while there is something for it
 MAX_UNSENT = 4 << 20  # bytes, for senders that do not wait; those that do stay near Twisted's 64 KiB
 MAX_UNREAD = 64  # messages that the application has not asked for yet
 UNREAD_CHECK_S = 0.05
+SMALL_FRAMES_PER_S, SMALL_FRAMES_AT_ONCE = 100, 1_000  # pings, pongs and fragments, from one client
 MAX_REASON = 123  # bytes: a control frame has room for no more
 
 
@@ -32,6 +34,7 @@ class WebSocket(WebSocketProtocol):
         self.drained = asyncio.Event()
         self.drained.set()
         self.unsent = 0  # bytes given to Twisted since it asked to pause
+        self.small_frames_left, self.counted_at = float(SMALL_FRAMES_AT_ONCE), time.monotonic()
 
     def onOpen(self) -> None:
         super().onOpen()
@@ -66,6 +69,19 @@ class WebSocket(WebSocketProtocol):
                 self.serverClose(TRY_AGAIN_LATER)
         if self.state != self.STATE_OPEN:
             raise ClientGone("The websocket is closed.")
+
+    def onFrameBegin(self) -> None:
+        """Read nothing more from who sends too much of what no application hears of."""
+        if self.current_frame.opcode not in (1, 2) and not self._has_small_frame_left():
+            self.serverClose(POLICY_VIOLATION, f"Over {SMALL_FRAMES_PER_S} control frames or fragments a second.")
+            self.transport.pauseProducing()
+        super().onFrameBegin()
+
+    def _has_small_frame_left(self) -> bool:
+        now = time.monotonic()
+        saved = self.small_frames_left + (now - self.counted_at) * SMALL_FRAMES_PER_S
+        self.small_frames_left, self.counted_at = min(saved, SMALL_FRAMES_AT_ONCE) - 1, now
+        return self.small_frames_left >= 0
 
     def onMessage(self, payload: bytes, is_binary: bool) -> None:
         super().onMessage(payload, is_binary)
@@ -106,8 +122,8 @@ class WebSocket(WebSocketProtocol):
             refusal = ConnectionDeny(503, "Restarting; connect again")  # type: ignore[no-untyped-call]
             self.handshake_deferred.errback(refusal)
             del self.handshake_deferred
-        else:
-            self.serverClose(SERVICE_RESTART)
+        elif self.state == self.STATE_OPEN:
+            self.serverClose(SERVICE_RESTART, "Restarting; connect again")
 
 
 class SocketFactory(WebSocketFactory):

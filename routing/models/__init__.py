@@ -7,5 +7,20 @@ from routing.models.deliveries import Attempt, Delivery
 from routing.models.events import Event, IdempotencyRecord, Recorded
 from routing.models.lanes import Cursor, Lane
 from routing.models.replays import Replay
+from routing.models.sockets import SharedDelivery, ShareGroup, Socket, SocketNode, SocketTicket
 
-__all__ = ["Attempt", "Cursor", "Delivery", "Event", "IdempotencyRecord", "Lane", "Recorded", "Replay"]
+__all__ = [
+    "Attempt",
+    "Cursor",
+    "Delivery",
+    "Event",
+    "IdempotencyRecord",
+    "Lane",
+    "Recorded",
+    "Replay",
+    "ShareGroup",
+    "SharedDelivery",
+    "Socket",
+    "SocketNode",
+    "SocketTicket",
+]

@@ -122,6 +122,7 @@ class Attempt(models.Model):
     error = models.CharField(max_length=40, blank=True)  # the class of failure; empty where it succeeded
     error_detail = models.CharField(max_length=500, blank=True)
     response_body = models.TextField(blank=True)  # its first 16 KiB, as far as they are UTF-8
+    peer = models.CharField(max_length=200, blank=True, db_default="")  # of a websocket: which one, and by which key
 
     class Meta:
         constraints = [

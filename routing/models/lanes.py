@@ -15,6 +15,8 @@ class Cursor(models.Model):
 
     endpoint = models.OneToOneField(Endpoint, models.PROTECT, primary_key=True, related_name="+")
     last_seq = models.BigIntegerField()
+    # Stands for this numbering: see sockets/cursors.py.
+    epoch = models.UUIDField(db_default=models.Func(function="gen_random_uuid"))
 
     def __str__(self) -> str:
         return f"{self.endpoint_id}: {self.last_seq}"

@@ -15,6 +15,7 @@ from routing.models import Event, Recorded
 from routing.schema.deliveries import CancelDeliveries, RetryDeliveries
 from routing.schema.replays import CancelReplay, CreateReplay
 from routing.schema.samples import TestEndpoint
+from routing.schema.sockets import CreateSocketTicket
 from routing.submissions import NewEvent, Submission, check
 
 
@@ -93,6 +94,7 @@ def _shown(answer: Recorded | ServiceError) -> dict[str, Any]:
 class Mutation(graphene.ObjectType):
     publish_events = PublishEvents.Field()
     test_endpoint = TestEndpoint.Field()
+    create_socket_ticket = CreateSocketTicket.Field()
     retry_deliveries = RetryDeliveries.Field()
     cancel_deliveries = CancelDeliveries.Field()
     create_replay = CreateReplay.Field()

@@ -9,6 +9,7 @@ from endpoints.schema.queries import CHOICE, ID, RANGE
 from routing.models import Attempt, Delivery, Event, Replay
 from routing.schema.lanes import lanes
 from routing.schema.replays import ReplayPreview, ReplaySelection, preview_replay
+from routing.schema.sockets import sockets
 from routing.schema.types import (
     AttemptOutput,
     DeliveryOutput,
@@ -80,6 +81,7 @@ class ReplayFilterSet(FilterSet):
 
 class Query(graphene.ObjectType):
     lanes = lanes
+    sockets = sockets
     events = collection(
         "Event",
         EventOutput,

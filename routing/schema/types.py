@@ -163,6 +163,7 @@ class AttemptOutput(graphene.ObjectType):
     error = graphene.String(required=True, description="The class of failure; empty where it succeeded.")
     error_detail = graphene.String(required=True)
     response_body = graphene.String(required=True, description="Its first 16 KiB.")
+    peer = graphene.String(required=True, description="Of a websocket: which one, by which key and from where.")
     workspace_id = graphene.ID(required=True)
 
 

@@ -143,6 +143,7 @@ class AttemptAdmin(TrafficAdmin):
         "error",
         "error_detail",
         "response_body",
+        "peer",
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Attempt]:
@@ -195,9 +196,9 @@ class IdempotencyRecordAdmin(TrafficAdmin):
 
 @admin.register(Cursor)
 class CursorAdmin(TrafficAdmin):
-    list_display = ("endpoint", "last_seq")
+    list_display = ("endpoint", "last_seq", "epoch")
     list_select_related = ("endpoint",)
-    fields = ("endpoint", "last_seq")
+    fields = ("endpoint", "last_seq", "epoch")
 
 
 @admin.register(Lane)

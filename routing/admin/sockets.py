@@ -1,0 +1,43 @@
+"""Open websockets, for operators: to look at, not to change."""
+
+from django.contrib import admin
+
+from routing.admin.traffic import TrafficAdmin
+from routing.models import SharedDelivery, ShareGroup, Socket, SocketNode, SocketTicket
+
+
+@admin.register(Socket)
+class SocketAdmin(TrafficAdmin):
+    list_display = ("id", "endpoint", "address", "share", "opened_at")
+    list_select_related = ("endpoint",)
+    ids = ("pk", "endpoint_id", "key_id")
+    fields = ("id", "workspace", "endpoint", "key", "address", "share", "node", "opened_at")
+
+
+@admin.register(SocketNode)
+class SocketNodeAdmin(TrafficAdmin):
+    list_display = fields = ("id", "seen_at")
+
+
+@admin.register(SocketTicket)
+class SocketTicketAdmin(TrafficAdmin):
+    list_display = ("id", "endpoint", "address", "expires_at")
+    list_select_related = ("endpoint",)
+    fields = ("id", "endpoint", "key", "address", "expires_at")
+
+
+@admin.register(ShareGroup)
+class ShareGroupAdmin(TrafficAdmin):
+    list_display = ("name", "endpoint", "scanned_to", "creation_date")
+    list_select_related = ("endpoint",)
+    ids = ("endpoint_id",)
+    fields = ("name", "endpoint", "scanned_to", "creation_date")
+
+
+@admin.register(SharedDelivery)
+class SharedDeliveryAdmin(TrafficAdmin):
+    list_display = ("group", "seq", "delivery_id", "ordering_key", "socket_id", "not_before")
+    list_select_related = ("group",)
+    search_fields = ()  # no index has an id
+    ids = ()
+    fields = ("group", "seq", "delivery", "ordering_key", "socket", "not_before")

@@ -1,0 +1,56 @@
+"""How much clients may say to one process. Who says more is read from more slowly; nobody is cut off for it."""
+
+import asyncio
+import time
+from collections.abc import Hashable
+
+from routing.sockets.admission import Admission
+
+# Frames and bytes a second; ten seconds' worth may come at once.
+PER_KEY = (5_000, 1 << 20)
+PER_WORKSPACE = (10_000, 2 << 20)
+PER_PROCESS = (20_000, 8 << 20)
+_SAVED_S = 10
+_MOST_KNOWN = 10_000
+
+
+class Budget:
+    """A token bucket of frames and one of bytes, filled by the clock."""
+
+    def __init__(self, frames: float, size: float) -> None:
+        self._rates = (frames, size)
+        self._left = [frames * _SAVED_S, size * _SAVED_S]
+        self._at = time.monotonic()
+
+    def spend(self, size: int, now: float) -> float:
+        """Take one frame of that size out. Return for how many seconds too much was taken."""
+        late_s = 0.0
+        for index, cost in enumerate((1, size)):
+            rate = self._rates[index]
+            saved = min(self._left[index] + (now - self._at) * rate, rate * _SAVED_S)
+            self._left[index] = saved - cost
+            late_s = max(late_s, -self._left[index] / rate)
+        self._at = now
+        return late_s
+
+
+class Budgets:
+    def __init__(self) -> None:
+        self._known: dict[Hashable, Budget] = {}
+
+    async def spend(self, admission: Admission, size: int) -> None:
+        """Return when the client, its workspace and the process have that much left."""
+        workspace_id = admission.standing.endpoint.workspace_id
+        now = time.monotonic()
+        late_s = max(
+            self._of((workspace_id, admission.key_id), PER_KEY).spend(size, now),
+            self._of(workspace_id, PER_WORKSPACE).spend(size, now),
+            self._of("process", PER_PROCESS).spend(size, now),
+        )
+        if late_s > 0:
+            await asyncio.sleep(late_s)
+
+    def _of(self, whose: Hashable, rates: tuple[float, float]) -> Budget:
+        if len(self._known) > _MOST_KNOWN:
+            self._known.clear()
+        return self._known.setdefault(whose, Budget(*rates))

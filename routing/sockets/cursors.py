@@ -1,0 +1,31 @@
+"""Cursors: by which a websocket's reader says where it stands, EPOCH-SEQ such as 3f9a01bc-1024.
+
+The epoch stands for one numbering of an endpoint's deliveries. It is another one after the database was restored into a
+new server, or by `manage.py new_epoch`: the same number may then mean another event.
+"""
+
+import re
+from dataclasses import dataclass
+
+from routing.sockets.refusals import NOT_ALLOWED, Refusal
+
+START = "0"  # before the first event that there is
+_CURSOR = re.compile(r"([0-9a-f]{8})-(0|[1-9][0-9]{0,17})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    epoch: str
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.seq}"
+
+
+def parse(text: str, field: str) -> Cursor | None:
+    """Return the cursor that `text` spells, None for START. Raises Refusal."""
+    if text == START:
+        return None
+    if spelt := _CURSOR.fullmatch(text):
+        return Cursor(spelt[1], int(spelt[2]))
+    raise Refusal(NOT_ALLOWED, f"{field} is {text!r:.40}; give the cursor of an event, or 0.")

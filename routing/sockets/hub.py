@@ -1,0 +1,184 @@
+"""What the websockets of one process share: the listener for hints, the poll, and the settling of what was sent."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from django.conf import settings
+from django.db import IntegrityError, connection
+
+from routing.router import WEB_SOCKET_HINT
+from routing.sockets import registry
+from routing.sockets.admission import Admission, keys_that_may_read, standings
+from routing.sockets.feed import Feed
+from routing.sockets.reader import Reader
+from routing.sockets.refusals import FAILURE, NO_DATABASE, SWEPT, TRY_AGAIN, Refusal
+from routing.sockets.settling import Settler, adopt
+from routing.sockets.sharing import Share, join, takeable
+from routing.sockets.sources import Everything, Member, Source
+from routing.sockets.threads import RETRY_S, in_thread, insist
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 1  # also how soon a revoked key, a deleted endpoint or a resumed one is noticed
+RENEW_S = 5  # between signs of life, which are missed after registry.DEAD_AFTER_S
+_ROTATE_S = 600  # a connection that only listens may not notice that its other end is gone
+
+
+class Hub:
+    def __init__(self) -> None:
+        self._feeds: dict[UUID, Feed] = {}
+        self._readers: set[Reader] = set()
+        self._settler = Settler()
+        self._node_id: UUID | None = None
+        self._node_lock = asyncio.Lock()
+        self._work: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def reader(
+        self, admission: Admission, *, end: Callable[[Refusal], None], address: str = ""
+    ) -> AsyncIterator[Reader]:
+        """Keep a reader for as long as its socket is served, then settle what it sent.
+
+        `end` is called when it must not go on. Raises Refusal where there are too many sockets.
+        """
+        place = await self._enter(admission, address)
+        try:
+            async with self._reading(admission, place, end) as reader:
+                yield reader
+        finally:
+            await insist(registry.leave, place.socket_id)
+
+    @asynccontextmanager
+    async def _reading(
+        self, admission: Admission, place: registry.Place, end: Callable[[Refusal], None]
+    ) -> AsyncIterator[Reader]:
+        endpoint_id, share = admission.standing.endpoint.pk, admission.asked.share
+        if admission.adopts:
+            await insist(adopt, endpoint_id, admission.position, place.peer)
+        group_id = await in_thread(join, endpoint_id, share, admission.position) if share else None
+        feed = self._feeds.setdefault(endpoint_id, Feed(admission.standing))
+        hold = None if group_id is None else Share(group_id, 0, place.socket_id)
+        source: Source = Member(feed, hold) if hold else Everything(feed, admission)
+        reader = Reader(source, admission, place, settle=self._settler.add, end=end)
+        feed.readers.add(reader)
+        self._readers.add(reader)
+        self._begin()
+        try:
+            yield reader
+        finally:
+            self._readers.discard(reader)
+            feed.readers.discard(reader)
+            if not feed.readers:
+                self._feeds.pop(feed.endpoint_id, None)
+            self._begin()  # its work is needed to settle, should it have failed
+            await reader.leave()
+
+    async def _enter(self, admission: Admission, address: str) -> registry.Place:
+        if len(self._readers) >= settings.SOCKETS_PER_PROCESS:
+            raise Refusal(TRY_AGAIN, f"This process has {len(self._readers)} websockets open; connect again.")
+        for _ in range(2):
+            node_id = await self._node()
+            try:
+                return await in_thread(registry.enter, admission, node_id, address)
+            except IntegrityError:  # others took this process for dead, and it did not know yet
+                self._lose(node_id)
+        raise NO_DATABASE
+
+    async def _node(self) -> UUID:
+        async with self._node_lock:
+            if self._node_id is None:
+                self._node_id = await in_thread(registry.open_node)
+            return self._node_id
+
+    def _lose(self, node_id: UUID) -> None:
+        """End the sockets: others have taken back what was with them."""
+        if self._node_id == node_id:
+            self._node_id = None
+            self._end_all(SWEPT)
+
+    def _begin(self) -> None:
+        if self._work is None:
+            self._work = asyncio.create_task(self._run())
+            self._work.add_done_callback(self._ended)
+
+    async def _run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen())
+            tasks.create_task(self._poll())
+            tasks.create_task(self._renew())
+            tasks.create_task(self._settler.run())
+
+    def _ended(self, work: asyncio.Task[None]) -> None:
+        """Let no socket hang on work that failed. The next one that connects starts it again."""
+        if not work.cancelled():
+            logger.critical("The websockets' hub failed", exc_info=work.exception())
+        self._work = None
+        self._end_all(FAILURE)
+
+    def _end_all(self, refusal: Refusal) -> None:
+        for reader in list(self._readers):
+            reader.end(refusal)
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                await self._hear_hints()
+            except psycopg.Error as error:
+                logger.warning("Websockets poll, for there are no hints: %s", error)
+                await asyncio.sleep(RETRY_S)
+
+    async def _hear_hints(self) -> None:
+        parameters = await in_thread(_connection_parameters)
+        async with await psycopg.AsyncConnection.connect(**parameters) as listener:
+            await listener.execute(f"LISTEN {WEB_SOCKET_HINT}")
+            async for hint in listener.notifies(timeout=_ROTATE_S):
+                self._announce(hint.payload)
+
+    def _announce(self, endpoint_ids: str) -> None:
+        hinted = map(UUID, endpoint_ids.split(",")) if endpoint_ids else list(self._feeds)
+        for endpoint_id in hinted:
+            if feed := self._feeds.get(endpoint_id):
+                feed.announce()
+
+    async def _poll(self) -> None:
+        """Look at everything that the sockets depend on: with a few queries, however many they are."""
+        while True:
+            await asyncio.sleep(POLL_S)
+            feeds = dict(self._feeds)
+            if feeds:
+                keys = {reader.key_id for reader in self._readers if reader.key_id}
+                found = await insist(standings, feeds.keys())
+                lost_keys = keys - await insist(keys_that_may_read, keys)
+                for endpoint_id, feed in feeds.items():
+                    feed.check(found.get(endpoint_id), lost_keys)
+                await self._look_into_groups()
+
+    async def _look_into_groups(self) -> None:
+        sources = [reader.source for reader in self._readers]
+        if groups := {source.group_id for source in sources if isinstance(source, Member)}:
+            for endpoint_id in await insist(takeable, groups):
+                if feed := self._feeds.get(endpoint_id):
+                    feed.announce()
+
+    async def _renew(self) -> None:
+        """Say that this process lives, and clear up after those that do not."""
+        while True:
+            await asyncio.sleep(RENEW_S)
+            node_id = self._node_id
+            if node_id and not await insist(registry.renew_node, node_id):
+                self._lose(node_id)
+            await insist(registry.sweep)
+
+
+def _connection_parameters() -> dict[str, Any]:
+    parameters = connection.get_connection_params()
+    del parameters["cursor_factory"]  # Django's cursors are not for asyncio
+    return {**parameters, "autocommit": True}
+
+
+hub = Hub()

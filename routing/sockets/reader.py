@@ -1,0 +1,167 @@
+"""One socket's place: what it is sent next, and what came of what it was sent."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from heapq import heappop, heappush
+from time import perf_counter
+from uuid import UUID
+
+from django.utils import timezone
+
+from routing.models import Delivery
+from routing.sockets.admission import Admission, Reset
+from routing.sockets.cursors import Cursor
+from routing.sockets.reading import Row
+from routing.sockets.refusals import Refusal
+from routing.sockets.registry import Place
+from routing.sockets.settling import Report
+from routing.sockets.sources import Source
+from routing.sockets.window import Flight, Window
+
+_AFTER_S = 0.01  # so that what is due is due for every clock
+
+
+class Reader:
+    def __init__(
+        self,
+        source: Source,
+        admission: Admission,
+        place: Place,
+        *,
+        settle: Callable[[Sequence[Report]], asyncio.Event],
+        end: Callable[[Refusal], None],
+    ) -> None:
+        self.key_id: UUID | None = admission.key_id
+        self.source = source
+        self.end = end
+        self.cursor = Cursor(admission.standing.epoch, admission.position)  # behind what was sent last
+        self._place = place
+        self._settle = settle
+        self._window: Window | None = admission.asked.window  # None: sending is delivering
+        self._batch: deque[Row] = deque()
+        self._refused: list[tuple[float, int]] = []  # when what is to be sent again; a heap
+        self._reset = admission.reset
+        self._reports: list[Report] = []
+        self._settled = asyncio.Event()  # what was handed to `settle` last
+        self._settled.set()
+        self._wakes = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look again whether there is something to send."""
+        self._wakes.set()
+
+    def is_behind(self, last_seq: int) -> bool:
+        return self.source.is_behind(last_seq)
+
+    async def next(self) -> Row | Reset:
+        """Return what to send now, as soon as there is something and the window has room for it."""
+        while True:
+            self._wakes.clear()
+            if self._reset:
+                return self._taken_reset(self._reset)
+            if row := await self._read_again():
+                return row
+            if self._batch and self.source.active:
+                if self._window is None or self._window.has_room(self._batch[0].size):
+                    return self._batch.popleft()
+            elif not self._batch and await self._fetch():
+                continue
+            await self._wakes.wait()
+
+    def _taken_reset(self, reset: Reset) -> Reset:
+        self._reset = None
+        if reset.until:
+            self.cursor = reset.until
+        return reset
+
+    async def _read_again(self) -> Row | None:
+        """Return what was refused and is due. Its place in the window was kept."""
+        while self._refused and self._refused[0][0] <= time.monotonic():
+            _, seq = heappop(self._refused)
+            await self._settled.wait()  # that it was refused, perhaps once too often
+            row = await self.source.read_again(seq)
+            if row:
+                return row
+            assert self._window is not None
+            self._window.release(seq)
+        return None
+
+    async def _fetch(self) -> bool:
+        """Read on, and return whether there was something."""
+        await self._settled.wait()  # so that no more than two batches are ever sent and not settled
+        self._hand_over()
+        helping = await self.source.read(self._window)
+        self._batch.extend(helping.rows)
+        if helping.gap:
+            after, until = (Cursor(self.cursor.epoch, seq) for seq in helping.gap)
+            self._reset = Reset("HISTORY_GONE", after, until)
+        return bool(helping.rows or helping.gap)
+
+    def sent(self, row: Row, *, started_at: datetime, start: float) -> None:
+        """Take note that `row` went out. Where nothing is acknowledged, the first socket that sent it settles it."""
+        self.cursor = Cursor(self.cursor.epoch, max(row.seq, self.cursor.seq))
+        flight = Flight(row.seq, row.delivery_id, row.size, started_at, start)
+        if self._window is not None:
+            self._window.add(flight)
+        elif row.state == Delivery.State.PENDING:
+            row.state = Delivery.State.DELIVERED
+            self._reports.append(self._report(flight))
+
+    def acknowledge(self, seq: int) -> None:
+        """Settle all that was sent up to that number, but for what was refused."""
+        assert self._window is not None
+        if taken := self._window.take_up_to(seq):
+            self._reports += map(self._report, taken)
+            self._hand_over()
+            self.wake()
+
+    def refuse(self, seq: int, reason: str, delay_s: float) -> bool:
+        """Have an event sent again, after a while. Return False for one that was not sent, or is not outstanding."""
+        assert self._window is not None
+        flight = self._window.take(seq)
+        if flight is None:
+            return False
+        detail = reason or "The client gave no reason."
+        self._reports.append(self._report(flight, error="REFUSED", detail=detail, delay_s=delay_s))
+        self._hand_over()
+        if self.source.share(seq) is None:  # it comes again here, and here only
+            self._window.reserve(seq)
+        heappush(self._refused, (time.monotonic() + delay_s, seq))
+        asyncio.get_running_loop().call_later(delay_s + _AFTER_S, self.wake)
+        self.wake()
+        return True
+
+    async def leave(self) -> None:
+        """Return once all that was sent is settled, and what was not acknowledged is somebody else's to send."""
+        if self._window is not None:
+            lost = "The websocket ended before it acknowledged."
+            flights = self._window.take_all()
+            self._reports += [self._report(flight, error="CONNECTION_LOST", detail=lost) for flight in flights]
+        self._hand_over()
+        await self._settled.wait()
+
+    def _report(self, flight: Flight, *, error: str = "", detail: str = "", delay_s: float = 0) -> Report:
+        return Report(
+            flight.delivery_id,
+            flight.started_at,
+            flight.duration_ms,
+            self._place.peer,
+            state=Delivery.State.PENDING if error else Delivery.State.DELIVERED,
+            error=error,
+            error_detail=detail,
+            share=self.source.share(flight.seq),
+            delay_s=delay_s,
+        )
+
+    def _hand_over(self) -> None:
+        if self._reports:
+            self._settled = self._settle(self._reports)
+            self._reports = []
+
+
+def now() -> tuple[datetime, float]:
+    """Return when something begins: by the calendar, and by a clock that measures."""
+    return timezone.now(), perf_counter()

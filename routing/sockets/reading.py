@@ -1,0 +1,115 @@
+"""What websockets read in the database: the deliveries of an endpoint in their order."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from routing.envelope import render
+from routing.models import Delivery
+from routing.sockets.cursors import Cursor
+
+MAX_ROWS = 100  # of one read
+MAX_BYTES = 512 * 1024  # of the data of one read; one event more may begin below it
+
+
+@dataclass(slots=True)
+class Row:
+    """A delivery as its readers need it. Several sockets may share one."""
+
+    delivery_id: UUID
+    seq: int
+    state: str
+    settled_at: datetime | None
+    frame: str  # of a plain socket
+    size: int  # bytes of the frame
+
+    @property
+    def dropped(self) -> bool:
+        """Whether the delivery was given up, so that only who asks for history gets it."""
+        return self.state in (Delivery.State.SKIPPED, Delivery.State.CANCELLED)
+
+
+def read_on(endpoint_id: UUID, epoch: str, position: int) -> list[Row]:
+    """Return the next deliveries after `position` in their order; none while the endpoint is not ACTIVE."""
+    with connection.cursor() as cursor:
+        cursor.execute(_READ_ON, [endpoint_id, position, MAX_ROWS, MAX_BYTES])
+        return [as_row(epoch, *columns) for columns in cursor.fetchall()]
+
+
+def read_again(endpoint_id: UUID, epoch: str, seq: int) -> Row | None:
+    """Return one delivery, if it still waits to be acknowledged."""
+    with connection.cursor() as cursor:
+        cursor.execute(_READ_ON, [endpoint_id, seq - 1, 1, 1])
+        rows = [as_row(epoch, *columns) for columns in cursor.fetchall()]
+    return next((row for row in rows if row.seq == seq and row.state == Delivery.State.PENDING), None)
+
+
+def as_row(
+    epoch: str,
+    delivery_id: UUID,
+    seq: int,
+    state: str,
+    settled_at: datetime | None,
+    *event: Any,  # id, workspace_id, type, date, source, subject, data
+) -> Row:
+    names = ("id", "workspace_id", "type", "date", "source", "subject", "data")
+    frame = render(**dict(zip(names, event, strict=True)), cursor=str(Cursor(epoch, seq)))
+    return Row(delivery_id, seq, state, settled_at, frame.decode(), len(frame))
+
+
+def unread_position(endpoint_id: UUID, last_seq: int) -> int:
+    """Return where the endpoint's delivery stands. What came in since `last_seq` was read has a higher number."""
+    unread = Delivery.objects.filter(endpoint=endpoint_id, state=Delivery.State.PENDING, due_at=None)
+    lowest = unread.order_by("seq").values_list("seq", flat=True).first()
+    return last_seq if lowest is None else lowest - 1
+
+
+def position_at(endpoint_id: UUID, since: datetime, last_seq: int) -> int:
+    """Return the position before the first delivery that was recorded at `since` or later, in log(n) index probes.
+
+    Numbers follow commits and times follow the beginnings of transactions, so near neighbours may stand in each other's
+    order: the last steps are taken one by one.
+    """
+    before, after = 0, last_seq + 1  # recorded before `since`; recorded later, or never
+    with connection.cursor() as cursor:
+        while after - before > _NEAR:
+            middle = (before + after) // 2
+            cursor.execute(_FIRST_FROM, [endpoint_id, middle])
+            row = cursor.fetchone()
+            if row is not None and row[1] < since:
+                before = max(middle, row[0])
+            else:
+                after = middle
+        cursor.execute(_FIRST_SINCE, [endpoint_id, before - _NEAR, since])
+        row = cursor.fetchone()
+    return last_seq if row is None else row[0] - 1
+
+
+_NEAR = 1_000  # deliveries whose order by number and by time may differ
+
+# The bytes are added up over rows that are taken already: over the backlog they would cost as much as it is long.
+_READ_ON = """
+WITH next AS MATERIALIZED (
+    SELECT delivery.id, delivery.seq, delivery.state, delivery.settled_at, delivery.workspace_id, delivery.event_id
+    FROM endpoints_endpoint AS endpoint
+    JOIN routing_delivery AS delivery
+      ON delivery.endpoint_id = endpoint.id AND delivery.workspace_id = endpoint.workspace_id
+    WHERE endpoint.id = %s AND endpoint.state = 'ACTIVE' AND endpoint.deleted_at IS NULL AND delivery.seq > %s
+    ORDER BY delivery.seq LIMIT %s
+), sized AS (
+    SELECT next.id AS delivery_id, next.seq, next.state, next.settled_at, event.*,
+           sum(octet_length(event.data)) OVER (ORDER BY next.seq) - octet_length(event.data) AS bytes_before
+    FROM next JOIN routing_event AS event ON event.id = next.event_id AND event.workspace_id = next.workspace_id
+)
+SELECT delivery_id, seq, state, settled_at, id, workspace_id, type, date, source, subject, data
+FROM sized WHERE bytes_before < %s ORDER BY seq
+"""
+_FIRST_FROM = """
+SELECT seq, creation_date FROM routing_delivery WHERE endpoint_id = %s AND seq >= %s ORDER BY seq LIMIT 1
+"""
+_FIRST_SINCE = """
+SELECT seq FROM routing_delivery WHERE endpoint_id = %s AND seq > %s AND creation_date >= %s ORDER BY seq LIMIT 1
+"""

@@ -1,0 +1,131 @@
+"""What came of what sockets were sent: acknowledged, sent to who acknowledges nothing, refused or lost."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+from django.db import connection, transaction
+from uuid_utils.compat import uuid7
+
+from routing.models import Delivery
+from routing.sockets import sharing
+from routing.sockets.sharing import Share
+from routing.sockets.threads import insist
+
+MOST_REFUSALS = 10  # of one delivery, after which it is given up
+MOST_LOSSES = 1_000  # attempts of one delivery that are written, where its sockets break off again and again
+_MAX_SETTLED = 1_000  # deliveries in one statement
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One attempt, and what it makes of its delivery: DELIVERED, or PENDING once more."""
+
+    delivery_id: UUID
+    started_at: datetime
+    duration_ms: float
+    peer: str
+    state: str = Delivery.State.DELIVERED
+    error: str = ""
+    error_detail: str = ""
+    share: Share | None = None  # of a member of a group
+    delay_s: float = 0  # until other members may have it
+    id: UUID = field(default_factory=uuid7)  # of the attempt
+
+
+@transaction.atomic
+def settle(reports: Sequence[Report]) -> None:
+    """Write what is reported of deliveries that are still PENDING; what another socket settled stays."""
+    document = msgspec.json.encode(reports).decode()
+    with connection.cursor() as cursor:
+        cursor.execute(_SETTLE, {"reports": document, "refusals": MOST_REFUSALS, "losses": MOST_LOSSES})
+    delivered = Delivery.State.DELIVERED
+    if finished := [report.share for report in reports if report.share and report.state == delivered]:
+        sharing.finish(finished)
+    if failed := [(report.share, report.delay_s) for report in reports if report.share and report.state != delivered]:
+        sharing.give_back(failed)
+
+
+@transaction.atomic
+def adopt(endpoint_id: UUID, up_to: int, peer: str) -> None:
+    """Take as delivered what its reader says that it had: all that is still PENDING up to that number."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ADOPT, {"endpoint_id": endpoint_id, "up_to": up_to, "peer": peer})
+
+
+class Settler:
+    """Writes reports. All that is added while one statement runs shares the next."""
+
+    def __init__(self) -> None:
+        self._reports: list[Report] = []
+        self._settled = asyncio.Event()  # that `_reports` are
+        self._wanted = asyncio.Event()
+
+    def add(self, reports: Sequence[Report]) -> asyncio.Event:
+        """Return the event that happens once all that was added until now is settled."""
+        self._reports += reports
+        self._wanted.set()
+        return self._settled
+
+    async def run(self) -> None:
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            reports, settled = self._reports, self._settled
+            self._reports, self._settled = [], asyncio.Event()
+            for start in range(0, len(reports), _MAX_SETTLED):
+                await insist(settle, reports[start : start + _MAX_SETTLED])
+            settled.set()
+
+
+# Of several reports of one delivery the one that delivers it counts. Locked in one order everywhere: two processes that
+# settle the same deliveries then never wait for each other in a ring, and the second finds them settled.
+_SETTLE = """
+WITH report AS MATERIALIZED (
+    SELECT DISTINCT ON (delivery_id) *
+    FROM json_to_recordset(%(reports)s::json)
+        AS report(delivery_id uuid, started_at timestamptz, duration_ms float8, peer text, state text, error text,
+                  error_detail text, id uuid)
+    ORDER BY delivery_id, (state = 'DELIVERED') DESC, id
+), taken AS MATERIALIZED (
+    SELECT delivery.id FROM routing_delivery AS delivery
+    WHERE delivery.id IN (SELECT delivery_id FROM report) AND delivery.state = 'PENDING'
+    ORDER BY delivery.id FOR UPDATE
+), settled AS (
+    UPDATE routing_delivery AS delivery
+    SET state = CASE WHEN gives_up THEN 'EXHAUSTED' ELSE report.state END,
+        reason = CASE WHEN gives_up THEN 'REFUSED' ELSE '' END,
+        attempts_made = delivery.attempts_made + 1,
+        settled_at = CASE WHEN gives_up OR report.state <> 'PENDING' THEN clock_timestamp() END
+    FROM taken JOIN report ON report.delivery_id = taken.id
+    CROSS JOIN LATERAL (
+        SELECT report.error = 'REFUSED' AND count(*) + 1 >= %(refusals)s AS gives_up
+        FROM routing_attempt WHERE routing_attempt.delivery_id = taken.id AND report.error = 'REFUSED'
+         AND routing_attempt.error = 'REFUSED'
+    ) AS refused
+    WHERE delivery.id = taken.id AND (report.state <> 'PENDING' OR delivery.attempts_made < %(losses)s)
+    RETURNING delivery.workspace_id, delivery.attempts_made, report.*
+)
+INSERT INTO routing_attempt
+    (id, workspace_id, delivery_id, number, started_at, duration_ms, error, error_detail, response_body, peer)
+SELECT id, workspace_id, delivery_id, attempts_made, started_at, duration_ms, error, error_detail, '', peer
+FROM settled
+"""
+_ADOPT = """
+WITH taken AS MATERIALIZED (
+    SELECT id FROM routing_delivery
+    WHERE endpoint_id = %(endpoint_id)s AND state = 'PENDING' AND due_at IS NULL AND seq <= %(up_to)s
+    ORDER BY id FOR UPDATE
+), settled AS (
+    UPDATE routing_delivery AS delivery
+    SET state = 'DELIVERED', attempts_made = delivery.attempts_made + 1, settled_at = clock_timestamp()
+    FROM taken WHERE delivery.id = taken.id
+    RETURNING delivery.id, delivery.workspace_id, delivery.attempts_made
+)
+INSERT INTO routing_attempt
+    (id, workspace_id, delivery_id, number, started_at, error, error_detail, response_body, peer)
+SELECT routing_uuid7(), workspace_id, id, attempts_made, clock_timestamp(), '', '', '', %(peer)s FROM settled
+"""

@@ -1,0 +1,199 @@
+"""Groups whose members divide an endpoint's events, on any process: who has what is in the database.
+
+A delivery is with one member until that acknowledges it, gives it back, or is gone. Those of one ordering key are all
+with the same member at a time, in their order, and wait where another has some of them.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.db import connection, transaction
+
+from routing.models import ShareGroup
+from routing.router import WEB_SOCKET_HINT
+from routing.sockets.reading import MAX_BYTES, MAX_ROWS, Row, as_row
+
+MOST_WAITING = 1_000  # deliveries of a group that wait for the member that has their key
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A member's hold on a delivery."""
+
+    group_id: int
+    seq: int
+    socket_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Helping:
+    """What a member got, and the numbers after the first up to the last of `gap`, which are not there any more."""
+
+    rows: Sequence[Row] = ()
+    gap: tuple[int, int] | None = None
+
+
+def join(endpoint_id: UUID, name: str, position: int) -> int:
+    """Return the id of the group. A new one begins behind `position`; one that was there stays where it stands."""
+    group, _ = ShareGroup.objects.get_or_create(endpoint_id=endpoint_id, name=name, defaults={"scanned_to": position})
+    return int(group.pk)
+
+
+@transaction.atomic
+def take(group_id: int, socket_id: UUID, epoch: str, *, most: int, most_bytes: int) -> Helping:
+    """Give the socket what it may have now: what waits, then what is new."""
+    given: dict[str, Any] = {
+        "group_id": group_id,
+        "socket_id": socket_id,
+        "most": min(most, MAX_ROWS),
+        "bytes": min(most_bytes, MAX_BYTES),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_LOCK, given)
+        group = cursor.fetchone()
+        if group is None:  # its endpoint is not ACTIVE
+            return Helping()
+        scanned_to, waiting = group
+        cursor.execute(_TAKE_WAITING, given)
+        rows = cursor.fetchall()
+        gap = None
+        if not rows and waiting < MOST_WAITING:
+            cursor.execute(_SCAN, given)
+            scanned = cursor.fetchall()
+            rows = [row for mine, *row in scanned if mine]
+            if scanned:
+                first, last = scanned[0][2], scanned[-1][2]
+                cursor.execute(_SCANNED, [last, group_id])
+                gap = (scanned_to, first - 1) if first > scanned_to + 1 else None
+    return Helping(sorted((as_row(epoch, *row) for row in rows), key=lambda row: row.seq), gap)
+
+
+def finish(shares: Collection[Share]) -> None:
+    """Have the group done with what its members acknowledged, and wake who waits for these keys."""
+    _change(_FINISH, [_listed(share, delay_s=0) for share in shares])
+
+
+def give_back(shares: Sequence[tuple[Share, float]]) -> None:
+    """Let other members have it, after so many seconds."""
+    _change(_GIVE_BACK, [_listed(share, delay_s=delay_s) for share, delay_s in shares])
+
+
+def takeable(group_ids: Collection[int]) -> set[UUID]:
+    """Return the endpoints of those groups in which there is something to take: asked where no hint comes."""
+    with connection.cursor() as cursor:
+        cursor.execute(_TAKEABLE, [list(group_ids)])
+        return {endpoint_id for (endpoint_id,) in cursor.fetchall()}
+
+
+def _change(sql: str, shares: Sequence[dict[str, Any]]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, {"shares": msgspec.json.encode(shares).decode(), "hint": WEB_SOCKET_HINT})
+
+
+def _listed(share: Share, *, delay_s: float) -> dict[str, Any]:
+    return {"group_id": share.group_id, "seq": share.seq, "socket_id": share.socket_id, "delay_s": delay_s}
+
+
+# The group's lock makes its members take turns: one sees all that the one before took.
+_LOCK = """
+SELECT share_group.scanned_to,
+       (SELECT count(*) FROM routing_shareddelivery AS waiting
+        WHERE waiting.group_id = share_group.id AND waiting.socket_id IS NULL)
+FROM routing_sharegroup AS share_group JOIN endpoints_endpoint AS endpoint ON endpoint.id = share_group.endpoint_id
+WHERE share_group.id = %(group_id)s AND endpoint.state = 'ACTIVE' AND endpoint.deleted_at IS NULL
+FOR UPDATE OF share_group
+"""
+_COLUMNS = "id, seq, state, settled_at, event_id, workspace_id, type, date, source, subject, data"
+_SIZED = """
+SELECT next.*, delivery.id, delivery.state, delivery.settled_at, delivery.workspace_id,
+       event.id AS event_id, event.type, event.date, event.source, event.subject, event.data,
+       event.ordering_key AS key,
+       sum(octet_length(event.data)) OVER (ORDER BY next.seq) - octet_length(event.data) AS bytes_before
+FROM next JOIN routing_delivery AS delivery ON delivery.id = next.delivery_id
+JOIN routing_event AS event ON event.id = delivery.event_id AND event.workspace_id = delivery.workspace_id
+"""
+# What waits may go unless another member has its key, or one before it in its key waits for a time.
+_TAKE_WAITING = f"""
+WITH next AS MATERIALIZED (
+    SELECT waiting.seq, waiting.delivery_id FROM routing_shareddelivery AS waiting
+    WHERE waiting.group_id = %(group_id)s AND waiting.socket_id IS NULL
+      AND (waiting.not_before IS NULL OR waiting.not_before <= clock_timestamp())
+      AND (waiting.ordering_key = '' OR NOT EXISTS (
+          SELECT 1 FROM routing_shareddelivery AS other
+          WHERE other.group_id = waiting.group_id AND other.ordering_key = waiting.ordering_key
+            AND other.ordering_key <> ''
+            AND (other.socket_id <> %(socket_id)s
+                 OR other.socket_id IS NULL AND other.seq < waiting.seq AND other.not_before > clock_timestamp())))
+    ORDER BY waiting.seq LIMIT %(most)s
+), sized AS MATERIALIZED ({_SIZED}), taken AS (
+    UPDATE routing_shareddelivery AS waiting SET socket_id = %(socket_id)s, not_before = NULL
+    FROM sized WHERE waiting.group_id = %(group_id)s AND waiting.seq = sized.seq AND bytes_before < %(bytes)s
+    RETURNING sized.*
+)
+SELECT {_COLUMNS} FROM taken
+"""
+# What is new is taken unless others have its key, or some of that waits: then it waits behind.
+_SCAN = f"""
+WITH next AS MATERIALIZED (
+    SELECT delivery.seq, delivery.id AS delivery_id, share_group.creation_date AS made_at
+    FROM routing_sharegroup AS share_group
+    JOIN routing_delivery AS delivery
+      ON delivery.endpoint_id = share_group.endpoint_id AND delivery.seq > share_group.scanned_to
+    WHERE share_group.id = %(group_id)s ORDER BY delivery.seq LIMIT %(most)s
+), sized AS MATERIALIZED ({_SIZED}), judged AS MATERIALIZED (
+    SELECT *, state IN ('SKIPPED', 'CANCELLED') OR coalesce(settled_at < made_at, false) AS unwanted,
+           key <> '' AND EXISTS (
+               SELECT 1 FROM routing_shareddelivery AS other
+               WHERE other.group_id = %(group_id)s AND other.ordering_key = key AND other.ordering_key <> ''
+                 AND other.socket_id IS DISTINCT FROM %(socket_id)s) AS blocked
+    FROM sized WHERE bytes_before < %(bytes)s
+), written AS (
+    INSERT INTO routing_shareddelivery (group_id, seq, delivery_id, ordering_key, socket_id)
+    SELECT %(group_id)s, seq, id, key, CASE WHEN NOT blocked THEN %(socket_id)s::uuid END
+    FROM judged WHERE NOT unwanted
+)
+SELECT NOT blocked AND NOT unwanted, {_COLUMNS} FROM judged ORDER BY seq
+"""
+_SCANNED = "UPDATE routing_sharegroup SET scanned_to = %s WHERE id = %s"
+_SHARES = """
+WITH share AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%(shares)s::json)
+        AS share(group_id bigint, seq bigint, socket_id uuid, delay_s float8)
+)"""
+# Only of what the member still has: another may have got it, if this one was taken for dead.
+_HINT = """
+SELECT pg_notify(%(hint)s, endpoint_id::text)
+FROM (SELECT DISTINCT endpoint_id FROM changed JOIN routing_sharegroup ON id = changed.group_id) AS told
+"""
+_FINISH = f"""{_SHARES}, changed AS (
+    DELETE FROM routing_shareddelivery AS held USING share
+    WHERE held.group_id = share.group_id AND held.seq = share.seq AND held.socket_id = share.socket_id
+    RETURNING held.group_id, held.ordering_key
+)
+{_HINT} WHERE endpoint_id IN (
+    SELECT endpoint_id FROM changed JOIN routing_sharegroup ON id = changed.group_id
+    WHERE EXISTS (SELECT 1 FROM routing_shareddelivery AS waiting
+                  WHERE waiting.group_id = changed.group_id AND waiting.socket_id IS NULL))
+"""
+_GIVE_BACK = f"""{_SHARES}, changed AS (
+    UPDATE routing_shareddelivery AS held
+    SET socket_id = NULL,
+        not_before = CASE WHEN share.delay_s > 0 THEN clock_timestamp() + share.delay_s * interval '1 second' END
+    FROM share
+    WHERE held.group_id = share.group_id AND held.seq = share.seq AND held.socket_id = share.socket_id
+    RETURNING held.group_id
+)
+{_HINT}
+"""
+_TAKEABLE = """
+SELECT endpoint_id FROM routing_sharegroup AS share_group
+WHERE id = ANY(%s)
+  AND (EXISTS (SELECT 1 FROM routing_delivery AS delivery
+               WHERE delivery.endpoint_id = share_group.endpoint_id AND delivery.seq > share_group.scanned_to)
+       OR EXISTS (SELECT 1 FROM routing_shareddelivery AS waiting
+                  WHERE waiting.group_id = share_group.id AND waiting.socket_id IS NULL
+                    AND (waiting.not_before IS NULL OR waiting.not_before <= clock_timestamp())))
+"""

@@ -1,0 +1,106 @@
+"""Where a socket's events come from: all of its endpoint's, or its share of a group's."""
+
+from typing import Protocol
+
+from django.db import InterfaceError, OperationalError
+
+from routing.sockets.admission import Admission
+from routing.sockets.feed import Feed
+from routing.sockets.reading import Row, read_again
+from routing.sockets.refusals import NO_DATABASE
+from routing.sockets.sharing import Helping, Share, take
+from routing.sockets.threads import in_thread, insist
+from routing.sockets.window import Window
+
+
+class Source(Protocol):
+    @property
+    def active(self) -> bool:
+        """Whether the endpoint is to be sent anything now."""
+
+    def share(self, seq: int) -> Share | None:
+        """Return the hold on a delivery, of a member of a group."""
+
+    def is_behind(self, last_seq: int) -> bool:
+        """Tell whether there is something that no hint told of."""
+
+    async def read(self, window: Window | None) -> Helping:
+        """Return what comes next, as far as there is something."""
+
+    async def read_again(self, seq: int) -> Row | None:
+        """Return what the client refused, unless it has ended or is others' to send."""
+
+
+class Everything:
+    """Each socket gets every event. It reads on from its own position, so that a slow client holds up nobody."""
+
+    def __init__(self, feed: Feed, admission: Admission) -> None:
+        self._feed = feed
+        self._admission = admission
+        self.position = admission.position
+
+    @property
+    def active(self) -> bool:
+        return self._feed.active
+
+    def share(self, seq: int) -> None:
+        return None
+
+    def is_behind(self, last_seq: int) -> bool:
+        return self.position < last_seq
+
+    async def read(self, window: Window | None) -> Helping:
+        while rows := await self._feed.after(self.position):
+            gap = (self.position, rows[0].seq - 1) if rows[0].seq > self.position + 1 else None
+            self.position = rows[-1].seq
+            wanted = [row for row in rows if self._wants(row)]
+            if wanted or gap:
+                return Helping(wanted, gap)
+        return Helping()
+
+    async def read_again(self, seq: int) -> Row | None:
+        return await insist(read_again, self._feed.endpoint_id, self._feed.epoch, seq)
+
+    def _wants(self, row: Row) -> bool:
+        """Leave out what was given up, and what others had before this one came, unless it asked for history."""
+        if self._admission.replays:
+            return True
+        return not row.dropped and (row.settled_at is None or row.settled_at > self._admission.standing.now)
+
+
+class Member:
+    """The members of a group divide its events."""
+
+    def __init__(self, feed: Feed, hold: Share) -> None:
+        self._feed = feed
+        self._hold = hold
+
+    @property
+    def active(self) -> bool:
+        return self._feed.active
+
+    @property
+    def group_id(self) -> int:
+        return self._hold.group_id
+
+    def share(self, seq: int) -> Share:
+        return Share(self._hold.group_id, seq, self._hold.socket_id)
+
+    def is_behind(self, last_seq: int) -> bool:
+        return False  # the hub asks for all groups at once
+
+    async def read(self, window: Window | None) -> Helping:
+        assert window is not None  # who shares acknowledges
+        most, most_bytes = window.room
+        if most <= 0 or most_bytes <= 0:
+            return Helping()
+        hold = self._hold
+        try:
+            return await in_thread(
+                take, hold.group_id, hold.socket_id, self._feed.epoch, most=most, most_bytes=most_bytes
+            )
+        except (OperationalError, InterfaceError):  # what it took, if it took it, is given back when the socket ends
+            raise NO_DATABASE from None
+
+    async def read_again(self, seq: int) -> None:
+        return None  # the group has it, and it may be with another member

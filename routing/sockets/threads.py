@@ -1,0 +1,41 @@
+"""Database work of websockets, off the event loop."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from django.db import InterfaceError, OperationalError, connection
+
+logger = logging.getLogger(__name__)
+
+RETRY_S = 0.5  # between tries while the database does not answer
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# Few, and a connection for each at most: so much of the process's pool websockets may take.
+_threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="websockets")
+
+
+async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do database work off the event loop."""
+
+    def run() -> T:
+        try:
+            return work(*args, **kwargs)
+        finally:
+            connection.close()  # gives it back to the pool
+
+    return await asyncio.get_running_loop().run_in_executor(_threads, run)
+
+
+async def insist(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do database work that may be done twice, again and again until the database answers."""
+    while True:
+        try:
+            return await in_thread(work, *args, **kwargs)
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("Websockets wait for the database: %s", error)
+        await asyncio.sleep(RETRY_S)

@@ -1,0 +1,81 @@
+"""What a socket was sent and has not acknowledged, within bounds: events, and bytes of their frames."""
+
+from bisect import bisect_right, insort
+from dataclasses import dataclass
+from datetime import datetime
+from time import perf_counter
+from uuid import UUID
+
+DEFAULT_EVENTS, DEFAULT_BYTES = 256, 4 << 20
+MAX_EVENTS, MAX_BYTES = 10_000, 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """An event on its way: sent, and not heard of yet."""
+
+    seq: int
+    delivery_id: UUID
+    size: int
+    started_at: datetime
+    start: float  # of perf_counter
+
+    @property
+    def duration_ms(self) -> float:
+        return (perf_counter() - self.start) * 1000
+
+
+class Window:
+    """Holds no frames: what has to be sent again is read again."""
+
+    def __init__(self, *, events: int = DEFAULT_EVENTS, bytes: int = DEFAULT_BYTES) -> None:
+        self.events, self.bytes = events, bytes
+        self._flights: dict[int, Flight] = {}
+        self._order: list[int] = []  # their numbers, ascending
+        self._reserved: set[int] = set()  # for what will be sent again
+        self._size = 0
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @property
+    def room(self) -> tuple[int, int]:
+        """How many events and bytes more may be sent."""
+        return self.events - len(self._order) - len(self._reserved), self.bytes - self._size
+
+    def has_room(self, size: int) -> bool:
+        """Tell whether a frame of that size fits; one alone always does."""
+        taken = len(self._order) + len(self._reserved)
+        return taken == 0 or (taken < self.events and self._size + size <= self.bytes)
+
+    def reserve(self, seq: int) -> None:
+        self._reserved.add(seq)
+
+    def release(self, seq: int) -> None:
+        self._reserved.discard(seq)
+
+    def add(self, flight: Flight) -> None:
+        self.release(flight.seq)
+        if flight.seq not in self._flights:
+            insort(self._order, flight.seq)
+        self._flights[flight.seq] = flight
+        self._size += flight.size
+
+    def take_up_to(self, seq: int) -> list[Flight]:
+        """Take out all that are numbered up to `seq`."""
+        count = bisect_right(self._order, seq)
+        taken = [self._flights.pop(number) for number in self._order[:count]]
+        del self._order[:count]
+        self._size -= sum(flight.size for flight in taken)
+        return taken
+
+    def take(self, seq: int) -> Flight | None:
+        """Take out the one of that number, if it is there."""
+        flight = self._flights.pop(seq, None)
+        if flight:
+            self._order.remove(seq)
+            self._size -= flight.size
+        return flight
+
+    def take_all(self) -> list[Flight]:
+        return self.take_up_to(self._order[-1]) if self._order else []
