@@ -1,7 +1,8 @@
 """The threads that send: endpoints take turns, and one that is slow keeps none of the threads that others need.
 
-An endpoint is quick once its last answer came within PATIENCE_S, and slow before that. The quick share as many threads
-as were asked for. Each slow one has a few of others to itself: more with each answer, fewer when it hangs.
+An endpoint is quick once its last answer came within PATIENCE_S and no other is overdue, and slow before that. The
+quick share as many threads as were asked for. Each slow one has a few of others to itself: more with each answer, fewer
+when it hangs.
 """
 
 import threading
@@ -27,6 +28,7 @@ class _Line:
 
     waiting: deque[Job] = field(default_factory=deque)
     sending: int = 0
+    overdue: int = 0  # of these, what takes longer than PATIENCE_S
     quick: bool = False
     width: int = FIRST_WIDTH  # while it is slow
     queued: bool = False  # for its turn
@@ -41,14 +43,18 @@ class _Sending:
     line: _Line
     since: float
     quick: bool  # which threads it counts among
+    overdue: bool = False
     hangs: bool = False
 
 
 class Senders:
-    """Calls `send` for each job: at once for at most `threads` jobs of quick endpoints, and SLOW_THREADS of others."""
+    """Calls `send` for each job: at once for at most `threads` jobs of quick endpoints, and SLOW_THREADS of others.
+
+    `send` returns whether it asked the receiver at all: what it did not ask says nothing of its pace.
+    """
 
     def __init__(
-        self, threads: int, send: Callable[[Job], None], *, clock: Callable[[], float] = time.monotonic
+        self, threads: int, send: Callable[[Job], bool], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._send = send
         self._clock = clock
@@ -103,11 +109,14 @@ class Senders:
         given_back: list[Job] = []
         with self._lock:
             for sending in self._sending.values():
-                if sending.quick and now - sending.since > PATIENCE_S and self._busy[False] < SLOW_THREADS:
+                if not sending.overdue and now - sending.since > PATIENCE_S:
+                    sending.overdue = True
+                    sending.line.overdue += 1
+                    self._judge(sending.line, quick=False)
+                if sending.overdue and sending.quick and self._busy[False] < SLOW_THREADS:
                     sending.quick = False
                     self._busy[True] -= 1
                     self._busy[False] += 1
-                    self._judge(sending.line, quick=False)
                 if now - sending.since > HANGS_S and not sending.hangs:
                     sending.hangs = True
                     given_back += self._narrow(sending.line)
@@ -170,13 +179,14 @@ class Senders:
 
     def _run(self) -> None:
         thread = threading.current_thread()
-        while (job := self._next(thread)) is not None:
-            self._send(job)
+        asked = False
+        while (job := self._next(thread, asked)) is not None:
+            asked = self._send(job)
 
-    def _next(self, thread: threading.Thread) -> Job | None:
+    def _next(self, thread: threading.Thread, asked: bool) -> Job | None:
         with self._lock:
             if thread in self._sending:
-                self._finish(self._sending.pop(thread))
+                self._finish(self._sending.pop(thread), asked)
             while not self._stopping:
                 if (job := self._take(thread)) is not None:
                     self._call()
@@ -200,10 +210,11 @@ class Senders:
                 return job
         return None
 
-    def _finish(self, sending: _Sending) -> None:
+    def _finish(self, sending: _Sending, asked: bool) -> None:
         line, took_s = sending.line, self._clock() - sending.since
         self._busy[sending.quick] -= 1
         line.sending -= 1
-        if took_s <= HANGS_S:
+        line.overdue -= sending.overdue
+        if asked and took_s <= HANGS_S:
             line.width = min(line.width + 1, WIDTH)
-        self._judge(line, quick=took_s <= PATIENCE_S)
+        self._judge(line, quick=took_s <= PATIENCE_S and not line.overdue if asked else line.quick)

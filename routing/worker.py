@@ -162,12 +162,13 @@ class Worker:
         if self._senders.has_room:  # the others come around within a tick
             self._wake.set()
 
-    def _send(self, job: Job) -> None:
+    def _send(self, job: Job) -> bool:
         result = self._attempt(job)
         failpoints.reach("K6")
         self._results.append(result)
         if len(self._results) >= SETTLE_AT:
             self._wake.set()
+        return result.started_at is not None
 
     def _attempt(self, job: Job) -> Result:
         if job.workspace_id != job.target.workspace_id:
