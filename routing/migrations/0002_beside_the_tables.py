@@ -47,8 +47,9 @@ END $$;
 CREATE TRIGGER open_lane AFTER INSERT ON endpoints_endpoint FOR EACH ROW EXECUTE FUNCTION routing_open_lane()
 """
 CLOSE_LANES = "DROP TRIGGER open_lane ON endpoints_endpoint; DROP FUNCTION routing_open_lane()"
-# Somebody resumed the endpoint: what its lane knew against it is forgotten. Once for the statement, so that the lanes
-# are locked in the order of endpoints, as everywhere.
+# Somebody resumed the endpoint: what its lane knew against it is forgotten. Somebody changed its rate: it need not wait
+# as long as the old one asked for, which may be a day. Once for the statement, so that the lanes are locked in the order
+# of endpoints, as everywhere.
 RESUME = """
 CREATE FUNCTION routing_begin_again() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -63,6 +64,15 @@ BEGIN
         window_started_at = clock_timestamp(), window_attempts = 0, window_failures = 0,
         failing_since = NULL, last_failed_at = NULL, warned_percent = 0, disable_reason = ''
     FROM resumed WHERE lane.endpoint_id = resumed.endpoint_id;
+    WITH paced AS MATERIALIZED (
+        SELECT lane.endpoint_id
+        FROM before JOIN after USING (id) JOIN routing_lane AS lane ON lane.endpoint_id = after.id
+        WHERE (before.rate_limit, before.rate_period_s) IS DISTINCT FROM (after.rate_limit, after.rate_period_s)
+          AND lane.opened_at IS NULL
+        ORDER BY lane.endpoint_id FOR UPDATE OF lane
+    )
+    UPDATE routing_lane AS lane SET ready_at = least(lane.ready_at, clock_timestamp())
+    FROM paced WHERE lane.endpoint_id = paced.endpoint_id;
     RETURN NULL;
 END $$;
 CREATE TRIGGER begin_again AFTER UPDATE ON endpoints_endpoint REFERENCING OLD TABLE AS before NEW TABLE AS after

@@ -12,7 +12,7 @@ from routing.queue.jobs import DOUBT, LEASE_S, Job, Target
 
 ENDPOINT_IN_FLIGHT = 100  # of one endpoint, over all processes, unless the endpoint says otherwise
 WORKSPACE_IN_FLIGHT = 1_000  # of one workspace; workers that claim at the same moment may each go up to it
-BURST = 0.03  # of a rate limit's count that may be made up for at once, where a claim came late
+BURST = 0.03  # of a rate limit's count, in whole requests, that may be made up for at once where a claim came late
 
 
 def claim(*, limit: int, per_endpoint: int, rooms: Mapping[UUID, int], doubt: int = DOUBT) -> list[Job]:
@@ -144,7 +144,7 @@ WITH RECURSIVE {_HOP}, busy AS MATERIALIZED (
     SELECT *, count(*) OVER (PARTITION BY workspace_id) AS lanes,
            row_number() OVER (PARTITION BY workspace_id ORDER BY turn) AS nth,
            CASE WHEN rate_limit IS NOT NULL THEN
-               least(1 + rate_limit * %(burst)s,
+               least(1 + floor(rate_limit * %(burst)s),
                      tokens_left + extract(epoch FROM clock_timestamp() - tokens_at)::float8
                                    * rate_limit / rate_period_s)
            END AS tokens

@@ -14,6 +14,7 @@ BREAKER_ATTEMPTS = 10  # of a window, before it may open
 BREAKER_FAILURES = 0.5  # of the attempts of a window
 BREAKER_PAUSE_S = 30  # until the first probe; twice as long after each that failed
 BREAKER_LONGEST_S = 900
+OURS = ("INTERNAL", "SECRET_UNREADABLE")  # failures that are the service's own: no evidence against an endpoint
 
 
 def settle(results: Sequence[Result]) -> int:
@@ -25,6 +26,7 @@ def settle(results: Sequence[Result]) -> int:
         "failures": BREAKER_FAILURES,
         "pause_s": BREAKER_PAUSE_S,
         "longest_s": BREAKER_LONGEST_S,
+        "ours": list(OURS),
     }
     keys = {(result.job.target.endpoint_id, result.job.ordering_key) for result in results if result.job.ordering_key}
     with transaction.atomic(), connection.cursor() as cursor:
@@ -93,6 +95,7 @@ WITH result AS MATERIALIZED (
     SELECT endpoint_id, count(*) AS settled,
            count(*) FILTER (WHERE started_at IS NOT NULL) AS attempts,
            count(*) FILTER (WHERE error <> '') AS failures,
+           count(*) FILTER (WHERE error <> '' AND error <> ALL(%(ours)s)) AS refusals,
            count(*) FILTER (WHERE started_at IS NOT NULL AND error = '') AS successes,
            count(*) FILTER (WHERE started_at IS NULL) AS untried,
            max(claimed_at) FILTER (WHERE error <> '') AS failed_claim_at,
@@ -121,9 +124,9 @@ WITH result AS MATERIALIZED (
                  THEN clock_timestamp()
                       + least(%(pause_s)s * 2 ^ least(lane.openings, 20), %(longest_s)s) * interval '1 second' END),
         failing_since = CASE WHEN tally.successes > 0 THEN NULL
-                             WHEN tally.failures > 0 THEN coalesce(lane.failing_since, clock_timestamp())
+                             WHEN tally.refusals > 0 THEN coalesce(lane.failing_since, clock_timestamp())
                              ELSE lane.failing_since END,
-        last_failed_at = CASE WHEN tally.failures > 0 THEN clock_timestamp() ELSE lane.last_failed_at END,
+        last_failed_at = CASE WHEN tally.refusals > 0 THEN clock_timestamp() ELSE lane.last_failed_at END,
         disable_reason = coalesce(nullif(tally.disable, ''), lane.disable_reason)
     FROM tally
     JOIN locked AS before USING (endpoint_id)
