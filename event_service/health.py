@@ -23,7 +23,19 @@ def _missing() -> list[str]:
     try:
         executor = MigrationExecutor(connection)
         plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        with connection.cursor() as cursor:
+            cursor.execute(_FORGETFUL)
+            switched_off = [name for (name,) in cursor.fetchall()]
     except DatabaseError as error:
         log.warning("The database is unreachable: %s", error)
         return ["the database is unreachable"]
-    return [f"migration {migration} is not applied" for migration, _backwards in plan]
+    return [
+        *(f"migration {migration} is not applied" for migration, _backwards in plan),
+        *(f"the database has {name} = off: a crash of its host would lose what was accepted" for name in switched_off),
+    ]
+
+
+# synchronous_commit is for each connection to choose: see settings.py.
+_FORGETFUL = (
+    "SELECT name FROM pg_settings WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off' ORDER BY name"
+)

@@ -4,6 +4,7 @@ import json
 import logging
 import time
 
+import psycopg
 import pytest
 from django.db import OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
@@ -11,6 +12,8 @@ from graphql import get_introspection_query, specified_rules
 
 from endpoints.models import Endpoint
 from event_service.graphql import MAX_BODY_BYTES, RULES
+from routing.group_commit import _parameters
+from tests.service import wait_until
 
 PATH = "/event-service/graphql"
 
@@ -226,6 +229,36 @@ def test_readyz_names_a_migration_that_is_not_applied(client):
     answer = client.get("/readyz")
     missing = ["migration endpoints.0002_version_triggers is not applied"]
     assert (answer.status_code, answer.json()) == (503, {"ready": False, "missing": missing})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_readyz_is_red_where_the_database_may_lose_what_was_accepted(client):
+    def switch(setting):
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER SYSTEM SET full_page_writes = {setting}")
+            cursor.execute("SELECT pg_reload_conf()")
+        status = 503 if setting == "off" else 200
+        return wait_until(lambda: client.get("/readyz"), lambda answer: answer.status_code == status).json()["missing"]
+
+    try:
+        missing = switch("off")
+    finally:
+        assert switch("on") == []
+
+    assert missing == ["the database has full_page_writes = off: a crash of its host would lose what was accepted"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_commit_is_durable_whatever_the_database_says():
+    with connection.cursor() as cursor:
+        try:
+            cursor.execute(f"ALTER DATABASE {connection.settings_dict['NAME']} SET synchronous_commit = off")
+            with psycopg.connect(**_parameters()) as another:
+                durable = another.execute("SHOW synchronous_commit").fetchone()
+        finally:
+            cursor.execute(f"ALTER DATABASE {connection.settings_dict['NAME']} RESET synchronous_commit")
+
+    assert durable == ("on",)
 
 
 def test_readyz_says_that_the_database_is_unreachable_and_not_where_it_is(client, monkeypatch, caplog):
