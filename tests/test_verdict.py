@@ -253,3 +253,20 @@ def test_an_attempt_with_the_longest_deadline_is_made(attempted, receiver, targe
     target.change(retry_policy={"deadlineSeconds": 30})
 
     assert end(attempted()) == DELIVERED
+
+
+# --- what receivers say in their defence
+
+
+@pytest.mark.parametrize(
+    ("said", "detail"),
+    [
+        (b"HTTP/1.1 2\x000 \x1b[2J\r\n\r\n", "HTTP/1.1 2\ufffd0 \ufffd[2J\ufffd\ufffd"),
+        (b"\0garbage\r\n\r\n", "\ufffdgarbage\ufffd\ufffd"),
+    ],
+)
+def test_what_a_receiver_garbles_is_kept_as_it_can_be_stored_and_shown(attempted, receiver, said, detail):
+    receiver.answer = lambda connection: (connection.sendall(said), connection.close())
+
+    assert end(attempted()) == TRIED_AGAIN
+    assert Attempt.objects.get().error_detail == detail

@@ -183,7 +183,7 @@ def _response(request: requests.PreparedRequest, reply: Reply, body: bytes) -> r
 
 def _explained(error: Exception, attempt: Attempt) -> EgressError:
     """Return the class of failure that `error` is an instance of."""
-    detail = str(error)[:500] or type(error).__name__
+    detail = _legible(str(error)[:500]) or type(error).__name__
     if attempt.over or isinstance(error, TimeoutError):
         return EgressError("TIMEOUT", "The receiver did not answer in time.")
     match error:
@@ -202,6 +202,11 @@ def _explained(error: Exception, attempt: Attempt) -> EgressError:
         case HTTPException() if type(error) is HTTPException:  # too many, or too much of them
             return EgressError("HEADERS_TOO_LARGE", detail)
     return EgressError("BAD_RESPONSE", detail)
+
+
+def _legible(text: str) -> str:
+    """Return `text`, which may repeat what a receiver said, as it can be stored and shown on a terminal."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
 @lru_cache(1)
