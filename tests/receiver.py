@@ -1,6 +1,7 @@
 """A receiver of webhooks on loopback: it writes down what arrives, and answers as it is told, well or badly."""
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from email.message import Message
@@ -21,6 +22,7 @@ class Request:
     headers: Message
     body: bytes
     connection: int  # the same for requests that came over one connection
+    at: float  # by time.monotonic()
 
 
 def answer(status: int, body: bytes = b"", *headers: str) -> bytes:
@@ -81,7 +83,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         with self.server.changed:
             self.server.requests.append(
-                Request(self.command, self.path, self.headers, body, connection=self.client_address[1])
+                Request(self.command, self.path, self.headers, body, self.client_address[1], time.monotonic())
             )
             self.server.changed.notify_all()
         if isinstance(self.server.answer, bytes):
