@@ -81,7 +81,7 @@ class Worker:
         except (OperationalError, InterfaceError, InternalError) as error:  # the last: a transaction stood still
             logger.warning("The database does not answer, trying again in %g s: %s", RECONNECT_S, error)
             connection.close()
-            self._stopping.wait(RECONNECT_S)
+            time.sleep(RECONNECT_S)  # while it is stopping, too
 
     def _idle_s(self) -> float:
         until_claim = self._claim_at - time.monotonic()

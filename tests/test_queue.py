@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from endpoints.models import Endpoint
 from routing.models import Attempt, Delivery, Event
-from routing.queue import LEASE_S, Job, Result, Target, cancel_deleted, claim, reap, settle
+from routing.queue import LEASE_S, Job, Result, Target, cancel_deleted, claim, reap, seconds_until_ready, settle
 from routing.submissions import Submission, check
 from tests.together import together
 
@@ -105,11 +105,19 @@ def test_what_is_leased_is_not_claimed_again(workspace, webhook):
     assert claimed() == []
 
 
-def test_what_is_not_due_is_not_claimed(workspace, webhook):
+def test_what_is_not_due_again_is_not_claimed(workspace, webhook):
     record(workspace)
-    Delivery.objects.update(due_at=Now() + timedelta(seconds=30))
+    Delivery.objects.update(attempts_made=1, due_at=Now() + timedelta(seconds=30))
 
     assert claimed() == []
+
+
+def test_a_first_attempt_does_not_wait_for_a_clock_that_was_set_back(workspace, webhook):
+    record(workspace, 2)
+    Delivery.objects.update(due_at=Now() + timedelta(hours=1))
+
+    assert [job.number for job in claimed()] == [1, 1]
+    assert seconds_until_ready(at_most=5, per_endpoint=100, rooms={}) == 5
 
 
 def test_what_came_first_is_claimed_first(workspace, webhook):
@@ -353,6 +361,17 @@ def test_what_is_owed_to_a_deleted_endpoint_is_cancelled_with_a_reason(workspace
         [(endpoint.pk, "CANCELLED", "ENDPOINT_DELETED") for endpoint in (webhook, web_socket)] * 2
         + [(remaining.pk, "PENDING", "")] * 2
     )
+
+
+def test_what_a_deleted_endpoint_was_owed_never_goes_to_one_that_takes_its_place(workspace, webhook):
+    record(workspace, 3)
+    Endpoint.remove([webhook])
+    successor = Endpoint.create_webhook(workspace_id=workspace.pk, name=webhook.name, url=webhook.url)
+    cancel_deleted(within_s=60)
+
+    assert claimed() == []
+    assert not Delivery.objects.filter(endpoint=successor).exists()
+    assert states() == [("CANCELLED", "ENDPOINT_DELETED", 0)] * 3
 
 
 def test_what_is_being_sent_when_its_endpoint_is_deleted_is_left_to_its_worker(workspace, webhook):

@@ -1,6 +1,8 @@
+import json
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -9,7 +11,8 @@ from uuid import UUID
 import msgspec
 import psycopg
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from endpoints.models import Endpoint, Workspace
 from endpoints.policy import SCHEDULE_S
@@ -19,8 +22,9 @@ from routing.models import Attempt, Delivery, Event, Recorded
 from routing.submissions import Submission, check
 from routing.worker import Worker
 from tests.database import environment
-from tests.receiver import DEADLINE_S, Receiver, answer
+from tests.receiver import DEADLINE_S, Receiver, Request, answer
 
+SPACES, ENDPOINTS, EVENTS = 5, 4, 10
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
@@ -165,6 +169,54 @@ def test_a_job_that_joins_two_workspaces_is_not_sent(
 
     assert (result.state, result.reason) == ("CANCELLED", "WORKSPACE_MISMATCH")
     assert receiver.requests == []
+
+
+def test_what_many_workspaces_are_owed_comes_to_each_under_its_own_secret(receiver: Receiver) -> None:
+    """Each event says whose it is, each endpoint has a path of its own, and two workers send at once."""
+    secrets: dict[str, str] = {}
+    for n in range(SPACES):
+        workspace = Workspace.objects.create(name=f"{n}")
+        for m in range(ENDPOINTS):
+            path = f"/{workspace.pk}/{m}"
+            endpoint = Endpoint.create_webhook(workspace_id=workspace.pk, name=path, url=receiver.url + path)
+            secrets[path] = endpoint.secret
+        data = msgspec.Raw(b'"%s"' % str(workspace.pk).encode())
+        Event.record_all([check(Submission(type="t", data=data), workspace.pk) for _ in range(EVENTS)])
+
+    with working(), working():
+        receiver.wait_for_count(SPACES * ENDPOINTS * EVENTS)
+
+    assert len(set(secrets.values())) == SPACES * ENDPOINTS
+    for request in receiver.requests:
+        body = json.loads(request.body)
+        assert body["workspaceId"] == body["data"] == request.path.split("/")[1]
+        verified = [path for path, secret in secrets.items() if is_signed(request, secret)]
+        assert verified == [request.path]
+    came = Counter((request.path, request.headers["webhook-id"]) for request in receiver.requests)
+    assert set(came.values()) == {1}
+    assert len(came) == SPACES * ENDPOINTS * EVENTS
+
+
+def is_signed(request: Request, secret: str) -> bool:
+    try:
+        Webhook(secret).verify(request.body, dict(request.headers))
+    except WebhookVerificationError:
+        return False
+    return True
+
+
+def test_without_the_database_it_tries_again_now_and_then_while_it_is_stopping(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(worker.time, "sleep", waits.append)
+
+    def fails() -> None:
+        raise OperationalError
+
+    stopping = Worker(threads=0)
+    stopping.stop()
+    stopping._wait_and(fails)
+
+    assert waits == [worker.RECONNECT_S]
 
 
 def test_what_a_deleted_endpoint_was_owed_is_cancelled(

@@ -72,14 +72,14 @@ def _keys(document: str) -> list[tuple[str, bytes]]:
 
 
 # hop: each endpoint that waits for a time, and for which, found by hopping along the two indexes from one endpoint to
-# the next.
+# the next. First attempts wait for none: the database's clock may have been set back since.
 _HOP = """
-first_hop(endpoint_id, due_at) AS (
-    (SELECT endpoint_id, due_at FROM routing_delivery WHERE due_at IS NOT NULL AND attempts_made = 0
+first_hop(endpoint_id) AS (
+    (SELECT endpoint_id FROM routing_delivery WHERE due_at IS NOT NULL AND attempts_made = 0
      ORDER BY endpoint_id, seq LIMIT 1)
     UNION ALL
-    SELECT next.endpoint_id, next.due_at FROM first_hop CROSS JOIN LATERAL (
-        SELECT endpoint_id, due_at FROM routing_delivery
+    SELECT next.endpoint_id FROM first_hop CROSS JOIN LATERAL (
+        SELECT endpoint_id FROM routing_delivery
         WHERE due_at IS NOT NULL AND attempts_made = 0 AND endpoint_id > first_hop.endpoint_id
         ORDER BY endpoint_id, seq LIMIT 1
     ) AS next
@@ -95,7 +95,10 @@ first_hop(endpoint_id, due_at) AS (
     ) AS next
 ), hop AS MATERIALIZED (
     SELECT endpoint_id, min(due_at) AS due_at
-    FROM (SELECT * FROM first_hop UNION ALL SELECT * FROM again_hop) AS either GROUP BY endpoint_id
+    FROM (
+        SELECT endpoint_id, '-infinity'::timestamptz AS due_at FROM first_hop UNION ALL SELECT * FROM again_hop
+    ) AS either
+    GROUP BY endpoint_id
 )
 """
 
@@ -177,7 +180,7 @@ WITH RECURSIVE {_HOP}, busy AS MATERIALIZED (
         CROSS JOIN LATERAL (
             SELECT id FROM (
                 SELECT id FROM routing_delivery
-                WHERE endpoint_id = share.endpoint_id AND due_at <= clock_timestamp() AND attempts_made = 0
+                WHERE endpoint_id = share.endpoint_id AND due_at IS NOT NULL AND attempts_made = 0
                 ORDER BY seq LIMIT rest.room FOR UPDATE SKIP LOCKED) AS first
             UNION ALL
             SELECT id FROM (
