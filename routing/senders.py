@@ -16,7 +16,7 @@ from routing.queue import Job
 
 PATIENCE_S = 0.1  # for an attempt, before its endpoint is slow and its thread is replaced
 HANGS_S = 1.0  # and before what waits behind it is given back
-SLOW_THREADS = 64  # for the slow endpoints
+SLOW_THREADS = 128  # for the slow endpoints, of which half as many may hang at once before newcomers wait
 FIRST_WIDTH = 2  # of these for one of them, at first and once it hangs
 WIDTH = 16  # and at most
 REMEMBERED = 1_000  # endpoints; one that is forgotten counts as slow
