@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 
@@ -237,6 +238,17 @@ def test_on_sigterm_websockets_are_told_to_come_back(own):
     assert own.process.wait(DEADLINE_S) == 0
 
 
+def test_on_sigterm_many_websockets_are_closed_one_by_one():
+    with running("server.SPREAD_EACH_S=0.05") as own, ExitStack() as opened:
+        websockets = [opened.enter_context(own.websocket()) for _ in range(20)]
+        own.process.send_signal(signal.SIGTERM)
+        ends = []
+        for websocket in websockets:
+            assert closed(websocket)[0] == 1012
+            ends.append(time.monotonic())
+    assert ends[-1] - ends[0] > 0.5  # not all at once: of a second's spread, nineteen twentieths
+
+
 def test_on_sigterm_a_websocket_that_nobody_accepted_yet_is_refused(own):
     handshake = own.raw(upgrade("/undecided"))
     assert own.line() == "undecided"
@@ -344,6 +356,28 @@ def test_a_client_that_is_gone_without_a_word_is_noticed():
         assert own.line().startswith("gone")
     checked_every_s = 2
     assert server._PING_S + checked_every_s + server._PONG_S <= 60
+
+
+@pytest.mark.parametrize(
+    "frame", [b"\x89\x80" + bytes(4), b"\x8a\x80" + bytes(4), b"\x00\x80" + bytes(4)], ids=["ping", "pong", "fragment"]
+)
+def test_who_floods_with_frames_that_no_application_hears_of_is_closed(shared, frame):
+    client = shared.raw_websocket("/echo")
+    if frame[0] == 0:
+        client.sendall(b"\x01\x80" + bytes(4))  # the message that the fragments belong to
+    client.sendall(frame * 1_500)
+
+    assert read_to_close(client)[0] == 1008
+
+
+def test_a_connection_that_does_not_get_to_the_end_of_its_headers_ends():
+    with running("request.HEADERS_S=0.5") as own:
+        kept = own.connection()
+        own.ask("/", connection=kept)
+        for begun in (b"", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"):
+            with pytest.raises(ConnectionResetError):
+                own.raw(begun).recv(100)
+        assert own.ask("/", connection=kept)[0] == 200  # one that has asked may rest
 
 
 # --- the edge
