@@ -6,12 +6,13 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 
 from endpoints.models import ApiKey, Endpoint
-from routing.models import Attempt, Cursor, Delivery
+from routing.models import Attempt, Delivery
 from routing.sockets.reading import position_at
 from routing.sockets.settling import MOST_REFUSALS
 from tests.service import wait_until
@@ -438,7 +439,7 @@ def test_a_cursor_beyond_the_last_is_answered_by_a_reset(web, web_socket, key, p
 def test_sockets_are_told_to_come_back_when_their_endpoint_is_numbered_anew(web, web_socket, key, publish):
     with web.v1(web_socket, key) as websocket:
         begun(websocket)
-        Cursor.objects.update(epoch="00000000-0000-4000-8000-000000000000")
+        call_command("new_epoch")
         assert closed(websocket) == (1012, "The endpoint's events were numbered anew; connect again.")
 
 
