@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from chaos import clocks, disk, figures, migrating, points, poison, stale, storm
+from chaos import clocks, disk, figures, migrating, points, poison, sockets, stale, storm
 
 MINUTES = 10.0
 PARTS: dict[str, Callable[[Path, float], None]] = {
@@ -17,6 +17,7 @@ PARTS: dict[str, Callable[[Path, float], None]] = {
     "clocks": clocks.run,
     "disk": disk.run,
     "poison": poison.run,
+    "sockets": sockets.run,
 }
 
 

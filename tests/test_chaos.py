@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chaos import figures, ledger, points, stale, storm
+from chaos import figures, ledger, points, sockets, stale, storm
 from chaos.accounting import Account, account
 from chaos.scene import Scene, scene
 from chaos.world import World
@@ -35,6 +35,12 @@ def test_a_kill_after_the_commit_before_the_answer_and_around_the_result_costs_a
 
 def test_what_a_worker_reports_after_its_lease_is_refused(here: Scene) -> None:
     stale.refuse(here, results=100)
+
+    assert figures.broken() == []
+
+
+def test_websocket_clients_miss_nothing_when_they_are_cut_off_and_their_server_is_killed(here: Scene) -> None:
+    sockets.listen_through(here, events=400, cuts=8, kills=2)
 
     assert figures.broken() == []
 
