@@ -10,9 +10,15 @@ from django.core.management import call_command
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "event_service.settings")
 django.setup()
 
-from benchmarks import batches, delivery, ingest, latency  # noqa: E402 - they need a Django that is set up
+from benchmarks import batches, delivery, ingest, latency, sockets  # noqa: E402 - they need a Django that is set up
 
-BENCHMARKS = {"ingest": ingest.run, "batches": batches.run, "delivery": delivery.run, "latency": latency.run}
+BENCHMARKS = {
+    "ingest": ingest.run,
+    "batches": batches.run,
+    "delivery": delivery.run,
+    "latency": latency.run,
+    "sockets": sockets.run,
+}
 
 
 def main(names: list[str]) -> None:

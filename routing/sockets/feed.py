@@ -1,16 +1,17 @@
 """The events of one endpoint on their way to its websockets in this process."""
 
 import asyncio
-from bisect import bisect_right
+import time
 from collections.abc import Sequence, Set
-from operator import attrgetter
 from typing import Protocol
 from uuid import UUID
 
 from routing.sockets.admission import Standing, key_lost
-from routing.sockets.reading import MAX_BYTES, MAX_ROWS, Row, read_on
+from routing.sockets.reading import Row, is_full, read_on
 from routing.sockets.refusals import RENUMBERED, Refusal, endpoint_gone
 from routing.sockets.threads import insist
+
+KEPT = 8  # reads of a feed that others may share; each has up to reading.MAX_BYTES
 
 
 class Listener(Protocol):
@@ -24,7 +25,7 @@ class Listener(Protocol):
 
 
 class Feed:
-    """What an endpoint's sockets read. Those at the live end share one read."""
+    """What an endpoint's sockets read. Those that stand at the same place share one read."""
 
     def __init__(self, standing: Standing) -> None:
         self.endpoint_id = standing.endpoint.pk
@@ -32,10 +33,7 @@ class Feed:
         self.readers: set[Listener] = set()
         self.active = standing.active
         self._news = object()  # another one after each announcement
-        self._known: object | None = None  # the news up to which `_recent` is complete
-        self._recent: list[Row] = []  # what follows `_floor`, up to `_tail`
-        self._floor = self._tail = standing.last_seq
-        self._lock = asyncio.Lock()
+        self._chunks: dict[int, _Chunk] = {}  # by the position that they follow; the oldest first
 
     def announce(self) -> None:
         """Wake the readers: there may be something for them."""
@@ -63,30 +61,39 @@ class Feed:
             return RENUMBERED
         return standing.problem(keyed=reader.key_id is not None)
 
-    async def after(self, position: int) -> Sequence[Row]:
-        """Return what follows `position`, as much as one read takes; nothing when there is nothing yet."""
-        if not self.active:
-            return []
-        async with self._lock:
-            if position > self._tail:
-                self._recent, self._floor, self._tail = [], position, position
-            if position == self._tail and self._known is not self._news:
-                await self._read_tail()
-            if position >= self._floor:
-                return self._recent[bisect_right(self._recent, position, key=attrgetter("seq")) :]
-        return await insist(read_on, self.endpoint_id, self.epoch, position)
+    async def after(self, position: int, *, since: float) -> Sequence[Row]:
+        """Return what follows `position`, as much as one read takes; nothing when there is nothing yet.
 
-    async def _read_tail(self) -> None:
-        news = self._news  # as of before the read: what is announced meanwhile may not be in it
-        rows = await insist(read_on, self.endpoint_id, self.epoch, self._tail)
-        if len(rows) < MAX_ROWS and _size(rows) < MAX_BYTES:
-            self._known = news
-        if rows:
-            self._recent += rows
-            self._tail = rows[-1].seq
-        while len(self._recent) > MAX_ROWS or _size(self._recent) > 2 * MAX_BYTES:
-            self._floor = self._recent.pop(0).seq
+        What was read before `since` (of time.monotonic) is not good enough: its states may be old.
+        """
+        while self.active:
+            chunk = self._chunk(position, since)
+            rows = await asyncio.shield(chunk.rows)
+            if rows or chunk.news is self._news:
+                if is_full(rows):
+                    self._chunk(rows[-1].seq, since)  # read on while these are being sent
+                return rows
+        return []
+
+    def _chunk(self, position: int, since: float) -> "_Chunk":
+        known = self._chunks.get(position)
+        if known and known.begun_at >= since and (known.news is self._news or known.has_rows):
+            return known
+        self._chunks.pop(position, None)
+        if len(self._chunks) >= KEPT:
+            del self._chunks[next(iter(self._chunks))]
+        chunk = self._chunks[position] = _Chunk(self, position, self._news)
+        return chunk
 
 
-def _size(rows: Sequence[Row]) -> int:
-    return sum(row.size for row in rows)
+class _Chunk:
+    """One read, which may still be going on."""
+
+    def __init__(self, feed: Feed, position: int, news: object) -> None:
+        self.news = news  # as of before the read: what is announced meanwhile may not be in it
+        self.begun_at = time.monotonic()
+        self.rows = asyncio.create_task(insist(read_on, feed.endpoint_id, feed.epoch, position))
+
+    @property
+    def has_rows(self) -> bool:
+        return self.rows.done() and not self.rows.cancelled() and bool(self.rows.result())

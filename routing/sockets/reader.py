@@ -91,8 +91,9 @@ class Reader:
 
     async def _fetch(self) -> bool:
         """Read on, and return whether there was something."""
-        await self._settled.wait()  # so that no more than two batches are ever sent and not settled
-        self._hand_over()
+        if self._window is None:
+            await self._settled.wait()  # so that no more than two batches are ever sent and not settled
+            self._hand_over()
         helping = await self.source.read(self._window)
         self._batch.extend(helping.rows)
         if helping.gap:

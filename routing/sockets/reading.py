@@ -1,5 +1,6 @@
 """What websockets read in the database: the deliveries of an endpoint in their order."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,7 +12,7 @@ from routing.envelope import render
 from routing.models import Delivery
 from routing.sockets.cursors import Cursor
 
-MAX_ROWS = 100  # of one read
+MAX_ROWS = 400  # of one read
 MAX_BYTES = 512 * 1024  # of the data of one read; one event more may begin below it
 
 
@@ -37,6 +38,11 @@ def read_on(endpoint_id: UUID, epoch: str, position: int) -> list[Row]:
     with connection.cursor() as cursor:
         cursor.execute(_READ_ON, [endpoint_id, position, MAX_ROWS, MAX_BYTES])
         return [as_row(epoch, *columns) for columns in cursor.fetchall()]
+
+
+def is_full(rows: Sequence[Row]) -> bool:
+    """Tell whether a read ended because it was long enough, so that there may be more."""
+    return len(rows) >= MAX_ROWS or sum(row.size for row in rows) >= MAX_BYTES
 
 
 def read_again(endpoint_id: UUID, epoch: str, seq: int) -> Row | None:

@@ -102,9 +102,10 @@ WITH report AS MATERIALIZED (
         settled_at = CASE WHEN gives_up OR report.state <> 'PENDING' THEN clock_timestamp() END
     FROM taken JOIN report ON report.delivery_id = taken.id
     CROSS JOIN LATERAL (
-        SELECT report.error = 'REFUSED' AND count(*) + 1 >= %(refusals)s AS gives_up
-        FROM routing_attempt WHERE routing_attempt.delivery_id = taken.id AND report.error = 'REFUSED'
-         AND routing_attempt.error = 'REFUSED'
+        SELECT CASE WHEN report.error = 'REFUSED' THEN
+                   (SELECT count(*) + 1 >= %(refusals)s FROM routing_attempt
+                    WHERE routing_attempt.delivery_id = taken.id AND routing_attempt.error = 'REFUSED')
+               ELSE false END AS gives_up
     ) AS refused
     WHERE delivery.id = taken.id AND (report.state <> 'PENDING' OR delivery.attempts_made < %(losses)s)
     RETURNING delivery.workspace_id, delivery.attempts_made, report.*

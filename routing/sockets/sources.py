@@ -1,5 +1,6 @@
 """Where a socket's events come from: all of its endpoint's, or its share of a group's."""
 
+import time
 from typing import Protocol
 
 from django.db import InterfaceError, OperationalError
@@ -38,6 +39,8 @@ class Everything:
         self._feed = feed
         self._admission = admission
         self.position = admission.position
+        # Who asked for history gets what there is; others do not get what was settled before they came.
+        self._since = 0.0 if admission.replays else time.monotonic()
 
     @property
     def active(self) -> bool:
@@ -50,7 +53,7 @@ class Everything:
         return self.position < last_seq
 
     async def read(self, window: Window | None) -> Helping:
-        while rows := await self._feed.after(self.position):
+        while rows := await self._feed.after(self.position, since=self._since):
             gap = (self.position, rows[0].seq - 1) if rows[0].seq > self.position + 1 else None
             self.position = rows[-1].seq
             wanted = [row for row in rows if self._wants(row)]

@@ -1,0 +1,149 @@
+"""Websockets: frames a second beside a consumer that only sends; busy ones among a thousand that are idle; memory."""
+
+import json
+import socket
+from statistics import median, quantiles
+
+import requests
+
+from benchmarks.listeners import listeners
+from benchmarks.load import load
+from benchmarks.service import DATA, MANAGE, Web, clear, new_workspace, record_events, web_process
+from endpoints.models import ApiKey, Endpoint, Scope
+from routing.models import Delivery
+
+ROUNDS = 3
+FRAMES = {1: 6_000, 20: 600}  # for each socket, by how many sockets there are
+RATE_TARGET = 0.5  # of what the bare consumer reaches
+IDLE, BUSY = 1_000, 50
+BUSY_RATE, BUSY_S = 10, 10  # events a second, each to every busy socket
+P99_TARGET = 1.5  # times what it is without the idle
+WARM_UP, UNREAD, UNREAD_SIZE = 100, 1_000, 200_000  # events, and bytes of each: 200 MB
+MEMORY_TARGET_MIB = 4
+BIG = json.dumps({"type": "big", "data": "x" * UNREAD_SIZE})
+LIVE = '{"type": "order.paid", "data": {"sentAt":SENT_AT, "note": "%s"}}' % ("abcdefghij" * 64)
+
+
+def run() -> None:
+    clear()
+    _rate()
+    _idle()
+    _memory()
+
+
+def _rate() -> None:
+    print(f"\nsockets: frames of {len(json.dumps(DATA))} bytes of data to clients in one process, one web process")
+    for sockets, frames in FRAMES.items():
+        endpoint, key = _endpoint_with(frames)
+        rounds = []
+        with web_process("-m", "benchmarks.bare_sockets") as bare, web_process(MANAGE, "web") as service:
+            for _ in range(ROUNDS):
+                rounds.append(
+                    [
+                        _frames_a_second(f"ws://127.0.0.1:{bare.port}/?frames={frames}", "", sockets, frames),
+                        _frames_a_second(_address(service, endpoint), key, sockets, frames),
+                        _frames_a_second(_address(service, endpoint), key, sockets, frames, acknowledges=True),
+                    ]
+                )
+                _owe_again(endpoint)
+        for name, column in (("bare consumer", 0), ("plain", 1), ("event-service.v1", 2)):
+            rate = median(each[column] for each in rounds)
+            ratio = median(each[column] / each[0] for each in rounds)
+            target = f"  ratio {ratio:.2f} (target >= {RATE_TARGET})" if column else ""
+            print(f"  {sockets:2} sockets  {name:18} {rate:7,.0f} frames/s{target}", flush=True)
+
+
+def _endpoint_with(events: int) -> tuple[Endpoint, str]:
+    workspace, _ = new_workspace()
+    endpoint = Endpoint.create_web_socket(workspace_id=workspace.pk, name="benchmark")
+    _, key = ApiKey.issue(workspace=workspace, name="sockets", scopes=[Scope.SUBSCRIBE, Scope.PUBLISH])
+    for start in range(0, events, 1_000):
+        record_events(workspace, min(1_000, events - start))
+    return endpoint, key
+
+
+def _owe_again(endpoint: Endpoint) -> None:
+    """Have what was delivered be owed once more, so that each round settles as much."""
+    Delivery.objects.filter(endpoint=endpoint).update(state="PENDING", settled_at=None)
+
+
+def _address(web: Web, endpoint: Endpoint, more: str = "&from=2000-01-01T00:00:00Z") -> str:
+    return f"ws://127.0.0.1:{web.port}/event-service/ws?endpoint_id={endpoint.pk}{more}"
+
+
+def _frames_a_second(url: str, key: str, sockets: int, frames: int, *, acknowledges: bool = False) -> float:
+    with listeners(url=url, key=key, sockets=sockets, frames=frames, acknowledges=acknowledges) as clients:
+        return sockets * frames / clients.report()["seconds"]
+
+
+def _idle() -> None:
+    print(
+        f"\nsockets: {BUSY} busy ones get {BUSY_RATE} events/s each, beside {IDLE:,} idle ones or none, one web process"
+    )
+    busy, key = _endpoint_with(0)
+    idle, idle_key = _endpoint_with(0)
+    with web_process(MANAGE, "web") as web:
+        _busy(web, busy, key)  # warm-up
+        alone = _busy(web, busy, key)
+        url = _address(web, idle, "")
+        with listeners(url=url, key=idle_key, sockets=IDLE, frames=0):
+            among = _busy(web, busy, key)
+    for name, (p50, p99) in (("alone", alone), (f"among {IDLE:,} idle", among)):
+        print(f"  {name:18} p50 {p50:5.1f} ms  p99 {p99:5.1f} ms")
+    print(f"  ratio of p99 {among[1] / alone[1]:.2f} (target <= {P99_TARGET})", flush=True)
+
+
+def _busy(web: Web, endpoint: Endpoint, key: str) -> tuple[float, float]:
+    """Return p50 and p99, in ms, from when an event is due at its producer until a socket has it."""
+    frames = BUSY_RATE * BUSY_S
+    with listeners(url=_address(web, endpoint, ""), key=key, sockets=BUSY, frames=frames, acknowledges=True) as clients:
+        load(port=web.port, key=key, connections=4, seconds=BUSY_S, rate=BUSY_RATE, body=LIVE)
+        cuts = quantiles(clients.report()["latencies_ms"], n=100)
+    return cuts[49], cuts[98]
+
+
+def _memory() -> None:
+    """Publish to an endpoint that one client reads, without and with another one that never reads."""
+    megabytes = 2 * UNREAD * UNREAD_SIZE // 1_000_000
+    print(f"\nsockets: {megabytes} MB published to a client that reads, one web process")
+    for name, protocol in (("plain", ""), ("event-service.v1", "Sec-WebSocket-Protocol: event-service.v1\r\n")):
+        endpoint, key = _endpoint_with(0)
+        with web_process(MANAGE, "web") as web:
+            url = _address(web, endpoint, "")
+            with listeners(url=url, key=key, sockets=1, frames=2 * UNREAD + WARM_UP, acknowledges=True) as reading:
+                _grown_mib(web, key, WARM_UP)
+                alone = _grown_mib(web, key, UNREAD)
+                with _never_reading(web, endpoint, key, protocol):
+                    beside = _grown_mib(web, key, UNREAD)
+                reading.report()
+        print(
+            f"  grew by {alone:4.1f} MiB, and by {beside:4.1f} MiB beside one that never reads, {name} "
+            f"(target <= {MEMORY_TARGET_MIB})",
+            flush=True,
+        )
+
+
+def _never_reading(web: Web, endpoint: Endpoint, key: str, protocol: str) -> socket.socket:
+    """Return a connection that asks for everything and reads nothing."""
+    client = socket.create_connection(("127.0.0.1", web.port))
+    client.sendall(
+        f"GET /event-service/ws?endpoint_id={endpoint.pk}&after=0 HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        f"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{protocol}Authorization: Bearer {key}\r\n\r\n".encode()
+    )
+    return client
+
+
+def _grown_mib(web: Web, key: str, count: int) -> float:
+    """Publish so many events one by one; return by how much the process has grown at most."""
+    before = most = web.process.memory_info().rss
+    with requests.Session() as session:
+        for _ in range(count):
+            session.post(
+                f"http://127.0.0.1:{web.port}/event-service/events",
+                data=BIG,
+                headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+                timeout=30,
+            ).raise_for_status()
+            most = max(most, web.process.memory_info().rss)
+    return (most - before) / (1 << 20)
