@@ -39,7 +39,9 @@ class Command(BaseCommand):
                 self._say("The connection ended; going on from where it stood.")
                 self._listen_again(**options)
         except (OSError, InvalidStatus) as error:
-            raise CommandError(f"{options['service']} can't be reached: {error}") from error
+            raise CommandError(
+                f"{options['service']} can't be reached: {error}. Where it is elsewhere, say so with --service."
+            ) from error
         except KeyboardInterrupt:
             self._say("")
 
