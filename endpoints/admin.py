@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from endpoints.checks import checked_method, checked_name, checked_url
+from endpoints.checks import checked_expiry, checked_method, checked_name, checked_url
 from endpoints.errors import BadInput, ServiceError
 from endpoints.models import (
     ApiKey,
@@ -76,6 +76,9 @@ class WorkspaceAdmin(ConfigurationAdmin):
 
 class ApiKeyForm(NamedForm):
     scopes = forms.MultipleChoiceField(choices=Scope.choices, widget=forms.CheckboxSelectMultiple)
+
+    def clean_expires_at(self) -> Any:
+        return _checked(checked_expiry, self.cleaned_data["expires_at"])
 
 
 @admin.register(ApiKey)

@@ -3,7 +3,10 @@
 import binascii
 import re
 from base64 import b64decode
+from datetime import datetime
 from typing import Any
+
+from django.utils import timezone
 
 from endpoints.errors import BadInput
 from endpoints.urls import read_url
@@ -32,6 +35,12 @@ def checked_name(name: str) -> str:
     if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in name):
         raise BadInput("name holds a NUL character or half a surrogate pair, which can't be stored.", "name")
     return name
+
+
+def checked_expiry(expires_at: datetime | None) -> datetime | None:
+    if expires_at and expires_at <= timezone.now():
+        raise BadInput(f"expiresAt {expires_at.isoformat()} has passed; give a time to come.", "expiresAt")
+    return expires_at
 
 
 def checked_url(url: str) -> str:

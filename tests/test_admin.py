@@ -165,7 +165,15 @@ def test_a_key_is_shown_once_when_it_is_created(admin_client, workspace):
     assert key.digest.hex() not in opened
 
 
-@pytest.mark.parametrize("form", [{"name": "", "scopes": ["read"]}, {"name": "n"}, {"name": "n", "scopes": ["root"]}])
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"name": "", "scopes": ["read"]},
+        {"name": "n"},
+        {"name": "n", "scopes": ["root"]},
+        {"name": "n", "scopes": ["read"], "expires_at_0": "2001-01-01", "expires_at_1": "00:00"},
+    ],
+)
 def test_a_key_that_makes_no_sense_is_not_created(admin_client, workspace, form):
     answer = admin_client.post(page(ApiKey, "add"), {"workspace": str(workspace.pk), **form})
     assert len(errors(answer)) == 1

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from endpoints.auth import Grant, authenticate, presented_key
 from endpoints.errors import BadInput, Forbidden, Unauthenticated
@@ -318,7 +319,9 @@ def test_an_unknown_key_is_refused(key, unknown):
 
 
 def test_a_key_is_refused_from_its_expiry_on(workspace):
-    key, text = ApiKey.issue(workspace=workspace, name="ci", scopes=["read"], expires_at=Now() + timedelta(minutes=1))
+    key, text = ApiKey.issue(
+        workspace=workspace, name="ci", scopes=["read"], expires_at=timezone.now() + timedelta(minutes=1)
+    )
     assert authenticate(text).key_id == key.pk
 
     ApiKey.objects.update(expires_at=Now())

@@ -253,8 +253,8 @@ def test_a_variable_that_is_not_given_is_null_inside_json(graphql, workspace):
 @pytest.mark.parametrize(
     ("given", "name", "ids", "code", "field"),
     [
-        ({}, "n", [], "BAD_USER_INPUT", "definition"),
-        ({"in": {}, "pattern": {}}, "n", [], "BAD_USER_INPUT", "definition"),
+        ({}, "n", [], "BAD_USER_INPUT", "eventFiltersInput"),
+        ({"in": {}, "pattern": {}}, "n", [], "BAD_USER_INPUT", "eventFiltersInput"),
         ({"pattern": {"kind": ["a"]}}, "n", [], "BAD_USER_INPUT", "pattern.kind"),
         ({"pattern": {"data": {"a": ["\0"]}}}, "n", [], "BAD_USER_INPUT", "pattern.data.a"),
         ({"pattern": {"data": {"a\0": ["b"]}}}, "n", [], "BAD_USER_INPUT", "pattern.data"),
@@ -368,7 +368,12 @@ def test_a_key_is_shown_once_and_then_by_its_prefix(graphql, workspace):
 
 @pytest.mark.parametrize(
     ("arguments", "field"),
-    [('name: "", scopes: [read]', "name"), ('name: "n", scopes: []', "scopes"), ('name: "n", scopes: [root]', None)],
+    [
+        ('name: "", scopes: [read]', "name"),
+        ('name: "n", scopes: []', "scopes"),
+        ('name: "n", scopes: [root]', None),
+        ('name: "n", scopes: [read], expiresAt: "2001-01-01T00:00:00Z"', "expiresAt"),
+    ],
 )
 def test_a_key_that_makes_no_sense_is_not_created(graphql, arguments, field):
     before = rows(ApiKey)

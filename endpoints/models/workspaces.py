@@ -13,7 +13,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from endpoints.checks import NAME_LENGTH, checked_name
+from endpoints.checks import NAME_LENGTH, checked_expiry, checked_name
 from endpoints.errors import BadInput
 
 
@@ -90,7 +90,8 @@ class ApiKey(Configuration):
     ) -> tuple["ApiKey", str]:
         """Make a key and return it with its text, which can't be had again.
 
-        256 random bits need no salt and no slow hash. Raises BadInput for an unknown scope.
+        256 random bits need no salt and no slow hash. Raises BadInput for an unknown scope, or
+        an expiry that has passed.
         """
         unknown = sorted(set(scopes) - set(Scope.values))
         if unknown or not scopes:
@@ -103,7 +104,7 @@ class ApiKey(Configuration):
             prefix=text[:12],
             digest=key_digest(text),
             scopes=sorted(set(scopes)),
-            expires_at=expires_at,
+            expires_at=checked_expiry(expires_at),
         )
         return key, text
 

@@ -7,6 +7,7 @@ import graphene
 from django.db import transaction
 from django.db.models import QuerySet
 
+from endpoints.errors import BadInput
 from endpoints.models import EventFilter, FilterLink, Scope
 from endpoints.schema.access import Caller, chosen, for_change, one
 from endpoints.schema.mutations.endpoints import OK, Ids, endpoints_to_change
@@ -39,10 +40,16 @@ class EventFiltersInput(graphene.InputObjectType):
 
 
 def _definition(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the input in the form that filters are kept in; null is as good as left out."""
+    """Return the input in the form that filters are kept in; null is as good as left out.
+
+    Raises BadInput, by the name that the input has here, unless it is one of the two.
+    """
     definition = {
         name: given[key] for key, name in (("in_", "in"), ("pattern", "pattern")) if given.get(key) is not None
     }
+    if len(definition) != 1:
+        given_names = " and ".join(definition) or "neither in nor pattern"
+        raise BadInput(f"eventFiltersInput has {given_names}; give one of the two.", "eventFiltersInput")
     if "in" in definition:
         definition["in"] = {name: values for name, values in definition["in"].items() if values is not None}
     return definition
