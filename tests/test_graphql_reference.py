@@ -1,6 +1,8 @@
 """The examples of the published API page, word for word, in both languages (they differ in deleteEndpoints).
 
 They are run by gql, an independent client, which checks them against the schema that the service tells it.
+One answer on the page has what its query does not ask for, `totalCount` of `endpoints`: GraphQL gives what is asked
+for, so it is seen here when it is.
 """
 
 from uuid import UUID
@@ -144,6 +146,8 @@ workspaceId
             }
         }
     }
+    asked_for = graphql('{endpoints(filters: {id: {exact: "8374c43d-7561-4a08-b3b7-afce7799e2a8"}}) {totalCount}}')
+    assert asked_for == {"data": {"endpoints": {"totalCount": 1}}}
 
 
 @pytest.mark.parametrize(
