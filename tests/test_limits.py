@@ -1,5 +1,6 @@
 """What holds a claim back: caps, rates, the breaker. Time passes by the times of the lane being set back."""
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -256,7 +257,7 @@ def test_an_endpoint_that_comes_back_gets_no_more_than_its_rate(workspace, webho
     record(workspace, 200)
     Lane.objects.update(opened_at=timezone.now(), openings=3)
     passes(3600)
-    taken = []
+    taken, started = [], time.monotonic()
     for _ in range(30):
         passes(1)
         jobs = claimed()
@@ -264,7 +265,7 @@ def test_an_endpoint_that_comes_back_gets_no_more_than_its_rate(workspace, webho
         succeed(jobs)
 
     assert set(taken) == {1, 2} or set(taken) == {1}
-    assert sum(taken) <= 32
+    assert sum(taken) <= 32 + (time.monotonic() - started)  # one more for each second that this itself took
 
 
 # --- evidence
