@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from django.utils import timezone
@@ -11,6 +12,7 @@ from event_service.schema import schema
 from routing.models import Attempt, Delivery, Event, Replay
 from routing.replays import Selection, create
 
+ROOT = Path(__file__).resolve().parent.parent
 ABSENT = "00000000-0000-4000-8000-000000000000"
 IDS = '["ID"]'
 MUTATIONS = {
@@ -71,6 +73,11 @@ def everything():
         for model in models
         for row in model.objects.order_by("pk").values()
     ]
+
+
+def test_the_api_page_says_which_scope_each_query_needs():
+    said = dict(re.findall(r"^\| `(\w+)[^|]*\| (\w+) \|", (ROOT / "docs/api.md").read_text(), re.MULTILINE))
+    assert {name: said.get(name) for name in QUERIES} == {name: NEEDS[name] for name in QUERIES}
 
 
 def test_these_are_all_operations():
