@@ -213,6 +213,15 @@ def test_a_lease_that_ran_out_is_claimed_again_and_the_lost_attempt_is_recorded(
     assert (states(), attempts()) == ([("SENDING", "", 2)], [(1, None, "WORKER_LOST")])
 
 
+def test_a_lease_that_stands_is_taken_from_nobody(workspace, webhook):
+    record(workspace)
+    (job,) = claimed()
+
+    assert (reap(), claimed()) == (0, [])
+    assert settle([result(job, status_code=200)]) == 1
+    assert (states(), attempts()) == ([("DELIVERED", "", 1)], [(1, 200, "")])
+
+
 def test_a_result_that_comes_after_another_claim_is_refused(workspace, webhook):
     record(workspace)
     (late,) = claimed()
