@@ -19,12 +19,19 @@ def _listed(name: str, default: str = "") -> list[str]:
     return [item.strip() for item in os.environ.get(name, default).split(",") if item.strip()]
 
 
+def _whole(name: str, default: str) -> int:
+    given = os.environ.get(name, default)
+    if not (given.isascii() and given.isdigit()):
+        raise ImproperlyConfigured(f"{name} is {given!r}; give a whole number, such as {default}.")
+    return int(given)
+
+
 # Where the embedded database and the generated secret key live.
 DATA_DIR = Path(os.environ.get("DATA_DIR") or BASE_DIR / "var").resolve()
 
 # --- the web server
 HOST = os.environ.get("HOST", "127.0.0.1")
-PORT = int(os.environ.get("PORT", "8000"))
+PORT = _whole("PORT", "8000")
 ALLOWED_HOSTS = _listed("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = _listed("CSRF_TRUSTED_ORIGINS")
 
@@ -55,6 +62,8 @@ SEALING_KEYS = _listed("EVENT_SERVICE_SEALING_KEYS") or [_kept("sealing_key", la
 _POOL = {"min_size": 1, "max_size": 16, "timeout": 10}  # connections of one process; seconds to wait for one
 _database: dict[str, Any] = {"ENGINE": "event_service.postgres.embedded", "NAME": "event_service"}
 if _database_url := os.environ.get("DATABASE_URL"):
+    if not _database_url.startswith(("postgres://", "postgresql://")):  # not repeated: it may hold a password
+        raise ImproperlyConfigured("DATABASE_URL is not postgres://USER:PASSWORD@HOST:PORT/NAME.")
     _database = {**dj_database_url.parse(_database_url, engine="event_service.postgres")}
 DATABASES = {
     "default": {
@@ -103,9 +112,9 @@ OPEN_WEBSOCKETS = os.environ.get("EVENT_SERVICE_OPEN_WEBSOCKETS", "") == "1"
 # Web pages that may open them, such as https://app.example.com; none: those of our own address.
 ORIGINS = _listed("EVENT_SERVICE_ORIGINS")
 # Open at once.
-SOCKETS_PER_KEY = int(os.environ.get("EVENT_SERVICE_SOCKETS_PER_KEY", "2000"))
-SOCKETS_PER_WORKSPACE = int(os.environ.get("EVENT_SERVICE_SOCKETS_PER_WORKSPACE", "5000"))
-SOCKETS_PER_PROCESS = int(os.environ.get("EVENT_SERVICE_SOCKETS_PER_PROCESS", "5000"))
+SOCKETS_PER_KEY = _whole("EVENT_SERVICE_SOCKETS_PER_KEY", "2000")
+SOCKETS_PER_WORKSPACE = _whole("EVENT_SERVICE_SOCKETS_PER_WORKSPACE", "5000")
+SOCKETS_PER_PROCESS = _whole("EVENT_SERVICE_SOCKETS_PER_PROCESS", "5000")
 
 # --- Django
 INSTALLED_APPS = [

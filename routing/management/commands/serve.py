@@ -50,11 +50,11 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         listener.close()
+        problem = error.strerror if isinstance(error, OSError) else "a port is between 0 and 65535"
         raise CommandError(
-            f"Can't listen on {_address(host, port)}: {error.strerror}. "
-            "Choose another --host or --port (or HOST, PORT)."
+            f"Can't listen on {_address(host, port)}: {problem}. Choose another --host or --port (or HOST, PORT)."
         ) from error
     listener.listen(_BACKLOG)
     return listener
