@@ -10,13 +10,23 @@ from django.core.management import call_command
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "event_service.settings")
 django.setup()
 
-from benchmarks import batches, delivery, ingest, latency, sockets  # noqa: E402 - they need a Django that is set up
+from benchmarks import (  # noqa: E402 - they need a Django that is set up
+    batches,
+    claims,
+    delivery,
+    ingest,
+    isolation,
+    latency,
+    sockets,
+)
 
 BENCHMARKS = {
     "ingest": ingest.run,
     "batches": batches.run,
     "delivery": delivery.run,
     "latency": latency.run,
+    "isolation": isolation.run,
+    "claims": claims.run,
     "sockets": sockets.run,
 }
 

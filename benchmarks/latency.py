@@ -27,5 +27,5 @@ def run() -> None:
 
 def _measure(sink: Sink, port: int, key: str, *, rate: int, seconds: float) -> list[float]:
     sink.clear()
-    sent = load(port=port, key=key, connections=CONNECTIONS, seconds=seconds, rate=rate, body=EVENT)
+    sent = load(port=port, key=key, connections=CONNECTIONS, seconds=seconds, rate=rate, bodies=[EVENT])
     return sink.wait_for(sent["answers"], within_s=30)["latencies_ms"]

@@ -1,7 +1,8 @@
 """The load: keep-alive connections in a process of its own, which reads one JSON line and answers with one.
 
 Without `rate`, each connection sends its next request when the answer to the one before has come. With it, events
-are sent at that rate whether or not answers come, and each says when it was due: a stall counts for all it holds up.
+are sent at that rate whether or not answers come, `bodies` in turn, and each says when it was due: a stall counts for
+all it holds up.
 """
 
 import asyncio
@@ -62,7 +63,7 @@ async def _closed_loop(port: int, key: str, connections: int, seconds: float, bo
     return {"statuses": statuses, "seconds": seconds}
 
 
-async def _open_loop(port: int, key: str, connections: int, seconds: float, body: str, rate: float) -> dict:
+async def _open_loop(port: int, key: str, connections: int, seconds: float, bodies: list[str], rate: float) -> dict:
     loop, statuses, waiting = asyncio.get_running_loop(), Counter(), deque()
 
     def answered(connection: Connection, status: int) -> None:
@@ -76,7 +77,8 @@ async def _open_loop(port: int, key: str, connections: int, seconds: float, body
     start, started_at = loop.time(), time.time()
     for number in range(int(rate * seconds)):
         await asyncio.sleep(start + number / rate - loop.time())
-        request = _request(key, body.replace("SENT_AT", f"{started_at + number / rate:.6f}"))
+        body = bodies[number % len(bodies)].replace("SENT_AT", f"{started_at + number / rate:.6f}")
+        request = _request(key, body)
         if free:
             free.pop().send(request)
         else:

@@ -119,15 +119,15 @@ def new_workspace(*, webhooks: Sequence[str] = (), paused: bool = False) -> tupl
     return workspace, key
 
 
-def record_events(workspace: Workspace, count: int) -> None:
-    Event.record_all([_new_event(workspace) for _ in range(count)])
+def record_events(workspace: Workspace, count: int, *, type: str = "order.paid") -> None:
+    Event.record_all([_new_event(workspace, type) for _ in range(count)])
 
 
-def _new_event(workspace: Workspace) -> NewEvent:
+def _new_event(workspace: Workspace, type: str) -> NewEvent:
     return NewEvent(
         id=uuid7(),
         workspace_id=workspace.pk,
-        type="order.paid",
+        type=type,
         data=msgspec.json.encode(DATA).decode(),
         value=DATA,
         source="/orders",

@@ -1,4 +1,4 @@
-"""The far end of webhooks, in a process of its own: answers 200, and counts."""
+"""The far end of webhooks, in a process of its own: answers 200, and counts; below /hang it does neither."""
 
 import asyncio
 import json
@@ -9,6 +9,7 @@ from subprocess import PIPE, Popen
 
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _SENT_AT = re.compile(rb'"sentAt":([0-9.]+)')
+_HANG = b" /hang"
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -71,8 +72,9 @@ class _Receiver(asyncio.Protocol):
         length = _LENGTH.search(head)
         if length and len(body) >= int(length[1]):
             self._unread = b""
-            self._seen.add(body)
-            self._answer(_ANSWER)
+            if _HANG not in head[: head.index(b"\r\n")]:
+                self._seen.add(body)
+                self._answer(_ANSWER)
 
 
 async def _main() -> None:
