@@ -1,5 +1,6 @@
 """The delivery queue: who may claim what, for how long, and whose results count."""
 
+from collections import Counter
 from datetime import timedelta
 from functools import partial
 from uuid import uuid4
@@ -12,7 +13,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from endpoints.models import Endpoint
-from routing.models import Attempt, Delivery, Event
+from routing.models import Attempt, Delivery, Event, Lane
 from routing.queue import LEASE_S, Job, Result, Target, cancel_deleted, claim, reap, seconds_until_ready, settle
 from routing.submissions import Submission, check
 from tests.together import together
@@ -163,6 +164,18 @@ def test_a_backlog_of_one_endpoint_does_not_keep_the_others_out(workspace, webho
     jobs = claimed(limit=8, per_endpoint=5)
 
     assert {job.target.endpoint_id for job in jobs} == {webhook.pk, *others}
+
+
+def test_a_claim_takes_from_every_endpoint_before_more_from_any_and_is_full(workspace, webhook):
+    record(workspace, 50)
+    others = {make_webhook(workspace, f"Other {n}").pk for n in range(9)}
+    record(workspace)
+    Lane.objects.filter(pk__in=others).update(in_flight=1)  # the backlog is first in turn
+
+    jobs = claimed(limit=30)
+
+    assert Counter(job.target.endpoint_id for job in jobs) == {webhook.pk: 21, **dict.fromkeys(others, 1)}
+    assert dict(Lane.objects.values_list("pk", "in_flight")) == {webhook.pk: 21, **dict.fromkeys(others, 2)}
 
 
 @pytest.mark.parametrize("state", ["PAUSED", "DISABLED"])

@@ -114,7 +114,10 @@ least(coalesce(endpoint.max_in_flight, %(endpoint_in_flight)s),
 # open_lane: the lanes that nobody else is claiming from, in their newest version. What depends on them is worked out
 # afterwards: of the part that locks rows, PostgreSQL keeps some results from before another's commit.
 # share: what each lane takes now; the lanes of a workspace share its room.
-# lost, taken: what was lost before, in small helpings; first attempts; what is due again.
+# helping: its equal part of what this claim takes in all, for each lane before the rest for any. What lies behind one
+# lane does not fill a claim that others have something for.
+# lost, taken: what was lost before, in small doses; first attempts; what is due again. A row that somebody let go
+# between the two helpings of its lane may be in both.
 _CLAIM = f"""
 WITH RECURSIVE {_HOP}, busy AS MATERIALIZED (
     SELECT endpoint.workspace_id, sum(lane.in_flight) AS in_flight
@@ -155,7 +158,7 @@ WITH RECURSIVE {_HOP}, busy AS MATERIALIZED (
 ), share AS MATERIALIZED (
     SELECT *, least(process_room, lane_room, floor(tokens),
                     workspace_room / lanes + (nth <= mod(workspace_room, lanes))::int)::int AS room
-    FROM filled ORDER BY nth, luck
+    FROM filled
 ), lost AS MATERIALIZED (
     SELECT id, endpoint_id, weight::int FROM (
         SELECT delivery.id, share.endpoint_id, weight,
@@ -168,29 +171,37 @@ WITH RECURSIVE {_HOP}, busy AS MATERIALIZED (
         WHERE share.room > 0 AND %(doubt)s > 0
     ) AS doubtful
     WHERE weight_so_far <= %(doubt)s
+), helping AS MATERIALIZED (
+    SELECT endpoint_id, skipped, helping.room
+    FROM share
+    CROSS JOIN LATERAL (
+        SELECT share.room - count(*) AS room FROM lost WHERE lost.endpoint_id = share.endpoint_id
+    ) AS rest
+    CROSS JOIN (SELECT greatest(%(limit)s / greatest(count(*), 1), 1) AS room FROM share WHERE room > 0) AS equal
+    CROSS JOIN LATERAL (
+        VALUES (0, least(rest.room, equal.room)), (equal.room, rest.room - equal.room)
+    ) AS helping(skipped, room)
+    WHERE helping.room > 0
+    ORDER BY skipped, nth, luck
 ), taken AS MATERIALIZED (
     SELECT id, endpoint_id, weight FROM (
         SELECT id, endpoint_id, weight FROM lost
         UNION ALL
-        SELECT delivery.id, share.endpoint_id, 0
-        FROM share
-        CROSS JOIN LATERAL (
-            SELECT share.room - count(*) AS room FROM lost WHERE lost.endpoint_id = share.endpoint_id
-        ) AS rest
+        SELECT delivery.id, helping.endpoint_id, 0
+        FROM helping
         CROSS JOIN LATERAL (
             SELECT id FROM (
                 SELECT id FROM routing_delivery
-                WHERE endpoint_id = share.endpoint_id AND due_at IS NOT NULL AND attempts_made = 0
-                ORDER BY seq LIMIT rest.room FOR UPDATE SKIP LOCKED) AS first
+                WHERE endpoint_id = helping.endpoint_id AND due_at IS NOT NULL AND attempts_made = 0
+                ORDER BY seq LIMIT skipped + helping.room FOR UPDATE SKIP LOCKED) AS first
             UNION ALL
             SELECT id FROM (
                 SELECT id FROM routing_delivery
-                WHERE endpoint_id = share.endpoint_id AND due_at <= clock_timestamp() AND attempts_made > 0
+                WHERE endpoint_id = helping.endpoint_id AND due_at <= clock_timestamp() AND attempts_made > 0
                   AND state = 'PENDING' AND losses = 0
-                ORDER BY due_at, seq LIMIT rest.room FOR UPDATE SKIP LOCKED) AS again
-            LIMIT rest.room
+                ORDER BY due_at, seq LIMIT skipped + helping.room FOR UPDATE SKIP LOCKED) AS again
+            OFFSET skipped LIMIT helping.room
         ) AS delivery
-        WHERE share.room > 0 AND rest.room > 0
     ) AS either
     LIMIT %(limit)s
 ), charged AS (
@@ -203,7 +214,7 @@ WITH RECURSIVE {_HOP}, busy AS MATERIALIZED (
                                                  / charge.rate_limit * interval '1 second'
                         ELSE lane.ready_at END
     FROM (
-        SELECT share.endpoint_id, share.tokens, rate_limit, rate_period_s, count(*) AS count
+        SELECT share.endpoint_id, share.tokens, rate_limit, rate_period_s, count(DISTINCT taken.id) AS count
         FROM taken JOIN share USING (endpoint_id)
         GROUP BY share.endpoint_id, share.tokens, rate_limit, rate_period_s
     ) AS charge
