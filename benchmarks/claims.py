@@ -1,7 +1,9 @@
 """What a claim costs with little and with much behind one dead endpoint, and how many endpoints a small one reaches."""
 
 import time
-from statistics import median
+from collections.abc import Iterator
+from contextlib import contextmanager
+from statistics import median, quantiles
 
 from django.db import connection, transaction
 from django.db.models.functions import Now
@@ -20,7 +22,15 @@ WARM_UP = 10
 CLAIMS = 100
 RATIO = 1.5
 REACH = 25  # endpoints
-COST_MS = 10
+P99_MS = 10
+COPIES = "little"
+TABLES = {  # with their fillfactor
+    "endpoints_endpoint": 100,
+    "endpoints_signingkey": 100,
+    "routing_event": 100,
+    "routing_lane": 20,
+    "routing_delivery": 70,
+}
 
 
 def run() -> None:
@@ -30,39 +40,41 @@ def run() -> None:
     crowded, *others = Endpoint.objects.filter(workspace=workspace).order_by("pk")
     for endpoint in others:
         _owe(endpoint, DUE)
-    little_ms = _dead_ms(crowded, LITTLE)
-    _owe(crowded, OLD - LITTLE)
-    _show_reach(crowded)
-    much_ms = _dead_ms(crowded, MUCH - OLD)
-    print(f"  {LITTLE:9,} rows behind a dead endpoint  {little_ms:5.2f} ms a claim of {PREFETCH}")
-    print(f"  {MUCH:9,} rows behind a dead endpoint  {much_ms:5.2f} ms  ", end="")
+    _owe(crowded, LITTLE)
+    _set_breaker(crowded, opened_at=Now(), openings=5)
+    with _copied_tables():
+        _owe(crowded, OLD - LITTLE)
+        _show_reach(crowded)
+        _owe(crowded, MUCH - OLD)
+        _show_costs(crowded)
+
+
+def _show_costs(dead: Endpoint) -> None:
+    """Measure by turns here, and in the copies that were made when there was little."""
+    _set_breaker(dead, opened_at=Now(), openings=5)
+    _tidy()
+    claims = [(_claim(PREFETCH, schema=COPIES)[0], _claim(PREFETCH)[0]) for _ in range(WARM_UP + CLAIMS)]
+    little_ms, much_ms = (median(column) for column in zip(*claims[WARM_UP:], strict=True))
+    print(f"  {LITTLE:9,} rows behind a dead endpoint: {little_ms:6.2f} ms a claim of {PREFETCH}")
+    print(f"  {MUCH:9,} rows behind a dead endpoint: {much_ms:6.2f} ms  ", end="")
     print(f"ratio {much_ms / little_ms:.2f} (target <= {RATIO})", flush=True)
 
 
-def _dead_ms(endpoint: Endpoint, more: int) -> float:
-    """Return the median cost of a claim once `endpoint`, whose breaker is open and lets a probe through, has `more`."""
-    _owe(endpoint, more)
-    _set_breaker(endpoint, opened_at=Now(), openings=5)
+def _show_reach(sound: Endpoint) -> None:
+    _set_breaker(sound, opened_at=None, openings=0)
     _tidy()
-    return median(ms for ms, _ in _claims(limit=PREFETCH))
+    costs_ms, reached = zip(*[_claim(SMALL) for _ in range(WARM_UP + CLAIMS)][WARM_UP:], strict=True)
+    p50, p99 = median(costs_ms), quantiles(costs_ms, n=100)[98]
+    print(
+        f"  {OLD:9,} rows behind a sound endpoint: {p50:5.2f} ms a claim of {SMALL}, p99 {p99:.2f} (target <= {P99_MS})"
+    )
+    print(f"  {'':9} which reaches at least {min(reached)} endpoints (target >= {REACH})", flush=True)
 
 
-def _show_reach(crowded: Endpoint) -> None:
-    _set_breaker(crowded, opened_at=None, openings=0)
-    _tidy()
-    costs_ms, reached = zip(*_claims(limit=SMALL), strict=True)
-    print(f"  {OLD:9,} rows behind a sound endpoint {median(costs_ms):5.2f} ms a claim of {SMALL}, ", end="")
-    print(f"at most {max(costs_ms):.1f} ms (target <= {COST_MS});")
-    print(f"  {'':9} it reaches {min(reached)} to {max(reached)} endpoints (target >= {REACH})", flush=True)
-
-
-def _claims(limit: int) -> list[tuple[float, int]]:
-    """Return of each claim its milliseconds, and how many endpoints it reached."""
-    return [_claim(limit) for _ in range(WARM_UP + CLAIMS)][WARM_UP:]
-
-
-def _claim(limit: int) -> tuple[float, int]:
-    with transaction.atomic():
+def _claim(limit: int, *, schema: str = "public") -> tuple[float, int]:
+    """Return how many milliseconds a claim took, and how many endpoints it reached."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL search_path = {schema}")
         started = time.perf_counter()
         jobs = claim(limit=limit, per_endpoint=PER_ENDPOINT, rooms={})
         took_s = time.perf_counter() - started
@@ -80,8 +92,25 @@ def _tidy() -> None:
         cursor.execute("VACUUM ANALYZE")
 
 
-def _owe(endpoint: Endpoint, count: int) -> None:
+@contextmanager
+def _copied_tables() -> Iterator[None]:
+    """Have a copy of what a claim reads, as it is now, in a schema of its own."""
     with connection.cursor() as cursor:
+        cursor.execute(f"CREATE SCHEMA {COPIES}")
+        try:
+            for table, fillfactor in TABLES.items():
+                cursor.execute(f"CREATE TABLE {COPIES}.{table} (LIKE public.{table} INCLUDING ALL)")
+                cursor.execute(f"ALTER TABLE {COPIES}.{table} SET (fillfactor = {fillfactor})")
+                cursor.execute(f"INSERT INTO {COPIES}.{table} SELECT * FROM public.{table}")
+            yield
+        finally:
+            cursor.execute(f"DROP SCHEMA {COPIES} CASCADE")
+
+
+def _owe(endpoint: Endpoint, count: int) -> None:
+    """Write what the router would have written by now; without asking of each row whether its keys stand."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
         cursor.execute(_OWE, {"workspace": endpoint.workspace_id, "endpoint": endpoint.pk, "count": count})
 
 

@@ -1,4 +1,4 @@
-"""Endpoints that never answer and have a backlog: how late their neighbours' events come, beside the same without them."""
+"""Endpoints that never answer, and how late their neighbours' events come, beside the same without them."""
 
 import time
 from collections.abc import Callable, Sequence

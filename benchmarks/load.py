@@ -73,14 +73,14 @@ async def _open_loop(port: int, key: str, connections: int, seconds: float, bodi
         else:
             free.append(connection)
 
-    free = await _open(connections, port, answered)
+    free = deque(await _open(connections, port, answered))
     start, started_at = loop.time(), time.time()
     for number in range(int(rate * seconds)):
         await asyncio.sleep(start + number / rate - loop.time())
         body = bodies[number % len(bodies)].replace("SENT_AT", f"{started_at + number / rate:.6f}")
         request = _request(key, body)
         if free:
-            free.pop().send(request)
+            free.popleft().send(request)
         else:
             waiting.append(request)
     while len(free) < connections:
