@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median, quantiles
+from subprocess import DEVNULL
 
 from benchmarks.load import load
 from benchmarks.service import clear, new_workspace, record_events, whole_service
@@ -39,7 +40,7 @@ def run() -> None:
 def _round(sink: Sink) -> list[tuple[float, ...]]:
     """Return p50, p95, p99 and the number of late events, for the baseline and each stage."""
     clear()
-    with whole_service() as port:
+    with whole_service(log=DEVNULL) as port:  # it tells of each attempt that came to nothing
         workspace, key = new_workspace(webhooks=[f"{sink.url}/{number}" for number in range(ENDPOINTS)])
         endpoints = list(Endpoint.objects.filter(workspace=workspace).order_by("pk"))
         for endpoint in endpoints:

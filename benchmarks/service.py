@@ -86,9 +86,9 @@ def _wait_for_listeners(count: int) -> None:
 
 
 @contextmanager
-def whole_service() -> Iterator[int]:
+def whole_service(*, log: int | None = None) -> Iterator[int]:
     """Run `manage.py serve` with one web and one worker process. Yields the port."""
-    process = Popen([sys.executable, MANAGE, "serve", "--port", "0"], stdout=PIPE, text=True)
+    process = Popen([sys.executable, MANAGE, "serve", "--port", "0"], stdout=PIPE, stderr=log, text=True)
     try:
         line = process.stdout.readline()
         if not line.startswith("Ready: "):
