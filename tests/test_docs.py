@@ -12,7 +12,10 @@ from event_service.schema import schema
 from routing import consumers, ingest
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "benchmarks/README.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
 API = (ROOT / "docs/api.md").read_text()
 
@@ -73,21 +76,21 @@ def test_the_api_page_names_every_field_of_every_object() -> None:
     assert missing(fields, API) == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_graphql_example_is_valid(page: Path) -> None:
     examples = re.findall(r"```graphql\n(.*?)```", page.read_text(), re.DOTALL)
 
     assert [validate(schema.graphql_schema, parse(example)) for example in examples] == [[]] * len(examples)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_query_runs_as_it_stands(graphql: Any, page: Path) -> None:
     queries = re.findall(r"```graphql\n(query.*?)```", page.read_text(), re.DOTALL)
 
     assert [graphql(query).get("errors") for query in queries] == [None] * len(queries)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_between_pages_leads_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
 
