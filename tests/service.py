@@ -36,6 +36,7 @@ class Service:
             "EVENT_SERVICE_EGRESS_ALLOW": "127.0.0.0/8",
         }
         self.log = data_dir / "serve.log"
+        self.port = 0  # a free one, which it then keeps
         self.manage("migrate", "--verbosity", "0")
         made = json.loads(self.manage("create_workspace", "Ours", "--json"))
         self.workspace_id, self.key = made["workspaceId"], made["apiKey"]
@@ -55,7 +56,7 @@ class Service:
             self.stop()
 
     def start(self) -> None:
-        command = [sys.executable, "manage.py", "serve", "--port", "0", "--workers", "2"]
+        command = [sys.executable, "manage.py", "serve", "--port", str(self.port), "--workers", "2"]
         with self.log.open("a") as log:
             self.supervisor = subprocess.Popen(
                 command, cwd=ROOT, env=self._environment, text=True, stdout=subprocess.PIPE, stderr=log
@@ -65,6 +66,7 @@ class Service:
             ready = lines.readline()
         assert ready.startswith(READY), self.log.read_text()
         self.url = ready.removeprefix(READY).partition("/event-service")[0]
+        self.port = int(self.url.rpartition(":")[2])
 
     def stop(self) -> int:
         """Ask it to end, and return its exit code."""

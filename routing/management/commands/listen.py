@@ -1,90 +1,105 @@
-import json
-import time
+import secrets
+import signal
 from argparse import ArgumentParser
-from contextlib import suppress
+from base64 import b64encode
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
-from urllib.parse import urlencode
 
-import requests
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
 
-_FORWARD_S = 30  # for the local URL to answer
-_PAUSES_S = (0.5, 1, 2, 5, 10, 30)  # between the tries to connect again
-_RESUMABLE = (1006, 1012, 1013)  # the connection broke, the service restarts, this client was too slow
+from endpoints.checks import checked_secret, checked_url
+from endpoints.errors import BadInput
+from routing.forwarding import forward
+from routing.listening import Ended, Event, Listener
 
 
 class Command(BaseCommand):
-    help = "Print the events of a websocket endpoint, or forward them to a URL that only this machine reaches."
+    help = (
+        "Print the events of a websocket endpoint, or forward them, signed as webhooks, to a URL that only this "
+        "machine reaches. What is answered with a 2xx, or printed, is delivered; all else comes again."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("endpoint", help="the id of a websocket endpoint")
         parser.add_argument("--forward-to", metavar="URL", help="POST each event there; printed where left out")
+        parser.add_argument("--secret", help="whsec_...: sign with it; one is made and printed where left out")
         parser.add_argument("--key", default="", help="a key with the scope subscribe")
         parser.add_argument(
             "--service",
             default=f"ws://{settings.HOST}:{settings.PORT}",
             help="where the service is, as ws:// or wss://",
         )
+        parser.add_argument("--from", dest="since", metavar="TIME", help="begin there, such as 2026-11-22T10:00:00Z")
+        parser.add_argument("--share", metavar="GROUP", help="divide the events with others that listen as this group")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self._after: str | None = None
-        if not options["service"].startswith(("ws://", "wss://")):
-            raise CommandError(f"--service is {options['service']!r}; write ws://HOST:PORT or wss://HOST:PORT.")
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            self._listen(**options)
-            while True:
-                self._say("The connection ended; going on from where it stood.")
-                self._listen_again(**options)
-        except (OSError, InvalidStatus) as error:
-            raise CommandError(
-                f"{options['service']} can't be reached: {error}. Where it is elsewhere, say so with --service."
-            ) from error
+            self._listener(**options).run()
+        except Ended as end:
+            raise CommandError(str(end)) from end
         except KeyboardInterrupt:
-            self._say("")
+            self._tell("Stopped.")
 
-    def _listen_again(self, **options: Any) -> None:
-        """Listen once the service is back. Raises OSError where it stays away."""
-        for pause_s in _PAUSES_S:
-            time.sleep(pause_s)
-            with suppress(OSError):
-                return self._listen(**options)
-        return self._listen(**options)
+    def _listener(
+        self,
+        *,
+        endpoint: str,
+        forward_to: str | None,
+        secret: str | None,
+        key: str,
+        service: str,
+        since: str | None,
+        share: str | None,
+        **_: Any,
+    ) -> Listener:
+        if not service.startswith(("ws://", "wss://")):
+            raise CommandError(f"--service is {service!r}; write ws://HOST:PORT or wss://HOST:PORT.")
+        asking = {"endpoint_id": endpoint, "from": since, "share": share}
+        take = self._print
+        if forward_to:
+            _check(checked_url, forward_to, "--forward-to")
+            # One at a time: while one is refused, those behind it wait, and nothing is forwarded out of its order.
+            asking["window_events"] = "1"
+            take = partial(self._forward, url=forward_to, secret=self._secret(secret))
+        given = {name: value for name, value in asking.items() if value}
+        return Listener(service.rstrip("/"), asking=given, key=key, take=take, tell=self._tell)
 
-    def _listen(self, *, service: str, endpoint: str, key: str, forward_to: str | None, **_: Any) -> None:
-        """Forward until the connection ends in a way that is worth connecting again."""
-        query = {"endpoint_id": endpoint} | ({"after": self._after} if self._after else {})
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        with connect(f"{service}/event-service/ws?{urlencode(query)}", additional_headers=headers) as socket:
-            self._say(f"Listening to {endpoint}")
-            try:
-                while True:
-                    self._forward(socket.recv(), forward_to)
-            except ConnectionClosed as closed:
-                code, reason = (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (1006, "")
-                if code not in _RESUMABLE:
-                    raise CommandError(f"The service closed the connection with {code}: {reason}") from closed
+    def _secret(self, given: str | None) -> str:
+        if given is None:
+            made = f"whsec_{b64encode(secrets.token_bytes(32)).decode()}"
+            self._tell(f"Signing with {made}")
+            return made
+        _check(checked_secret, given, "--secret")
+        return given
 
-    def _forward(self, frame: str | bytes, url: str | None) -> None:
-        event = json.loads(frame)
-        if url is None:
-            self._say(frame if isinstance(frame, str) else frame.decode())
-        else:
-            self._post(frame, url, f"{event['id']} {event['type']}")
-        self._after = event["cursor"]
+    def _print(self, event: Event) -> str:
+        self._say(event.body.decode())
+        return ""
 
-    def _post(self, frame: str | bytes, url: str, named: str) -> None:
-        try:
-            answer = requests.post(
-                url, data=frame, headers={"content-type": "application/json"}, timeout=_FORWARD_S
-            ).status_code
-        except requests.RequestException as error:
-            self._say(f"{named}: {url} can't be reached: {error}")
-        else:
-            self._say(f"{named}: {answer}")
+    def _forward(self, event: Event, *, url: str, secret: str) -> str:
+        answer = forward(event, url, secret)
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        type_ = event.type if event.type.isprintable() else ascii(event.type)  # a terminal obeys control characters
+        outcome = f"{answer.status_code or answer.problem}  {answer.duration_ms:.0f} ms"
+        self._say(f"{at}  {event.id}  {type_}  {outcome}")
+        return answer.problem
 
     def _say(self, text: str) -> None:
         self.stdout.write(text)
         self.stdout.flush()
+
+    def _tell(self, text: str) -> None:
+        """Say what is no event beside those, so that they can be piped on."""
+        self.stderr.write(text, self.style.NOTICE)
+        self.stderr.flush()
+
+
+def _check(check: Callable[[str], object], given: str, option: str) -> None:
+    try:
+        check(given)
+    except BadInput as error:
+        raise CommandError(f"{option}: {error.message}") from error
