@@ -5,12 +5,12 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
-from django.shortcuts import render
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from graphql import ExecutionResult, GraphQLError, execute, parse, specified_rules, validate
 
 from endpoints.errors import BadInput, ServiceError
+from endpoints.pages import page
 from endpoints.schema.access import Caller
 from event_service.limits import MAX_COMMENTS, MAX_TOKENS, Limits
 from event_service.schema import schema
@@ -19,10 +19,6 @@ log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 1024 * 1024
 RULES = (*specified_rules, Limits)
-GRAPHIQL_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self' data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 
 
 class Call(msgspec.Struct):
@@ -45,7 +41,7 @@ class Refused(Exception):
 @csrf_exempt
 def graphql(request: HttpRequest) -> HttpResponseBase:
     if request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
-        return _graphiql(request)
+        return page(request, "endpoints/graphiql.html")
     try:
         call = _call(request)
     except Refused as refusal:
@@ -55,12 +51,6 @@ def graphql(request: HttpRequest) -> HttpResponseBase:
             answer["Allow"] = "POST"
         return answer
     return _answer(_run(call, Caller(request.headers.get("Authorization"), request.headers.get("Token"))))
-
-
-def _graphiql(request: HttpRequest) -> HttpResponse:
-    page = render(request, "endpoints/graphiql.html")
-    page["Content-Security-Policy"] = GRAPHIQL_POLICY
-    return page
 
 
 def _call(request: HttpRequest) -> Call:

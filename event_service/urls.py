@@ -6,10 +6,13 @@ from django.views.generic import RedirectView
 
 from event_service.graphql import graphql
 from event_service.health import healthz, readyz
+from routing.live import live, live_ticket
 
 urlpatterns = [
     path("", RedirectView.as_view(url=reverse_lazy("graphql"))),
     path("event-service/graphql", graphql, name="graphql"),
+    path("event-service/live", live, name="live"),
+    path("event-service/live/ticket", live_ticket, name="live-ticket"),
     path("healthz", healthz),
     path("readyz", readyz),
     path("admin/", admin.site.urls),

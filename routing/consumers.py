@@ -1,6 +1,7 @@
 """Websockets: an endpoint's events, one text frame each, in order.
 
     /event-service/ws?endpoint_id=ID[&after=CURSOR | &from=TIME]                        sending is delivering
+    ... &watch=1                                                                        looking on: nothing is delivered
     with the subprotocol event-service.v1: [&share=GROUP][&window_events=N][&window_bytes=N]     acknowledged
 
 Without `after` and `from` a socket starts where the endpoint's delivery stands, and gets all that waited while nobody
@@ -80,6 +81,9 @@ class EventsConsumer(AsyncWebsocketConsumer):
             if admission.asked.acknowledges:
                 await self.send(_ready(admission, reader))
                 self._reader = reader
+            elif admission.asked.watches:
+                endpoint_id = admission.standing.endpoint.pk
+                await self.send(frames.ready_to_watch(endpoint_id=endpoint_id, cursor=reader.cursor))
             while True:
                 found = await reader.next()
                 if isinstance(found, Reset):

@@ -111,7 +111,9 @@ class Listener:
         except (OSError, InvalidHandshake) as error:
             refused = isinstance(error, InvalidStatus) and error.response.status_code < 500
             if refused or not self._has_listened:
-                raise Ended(f"{self._service} can't be reached: {error}") from error
+                raise Ended(
+                    f"{self._service} can't be reached: {error}. Where it is elsewhere, say so with --service."
+                ) from error
         return None
 
     def _listen(self, socket: ClientConnection) -> None:

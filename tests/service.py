@@ -29,11 +29,12 @@ def wait_until(probe: Callable[[], Found], satisfied: Callable[[Found], bool], w
 class Service:
     """`start` and `stop` as often as wanted; the database stays between."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, **environment: str) -> None:
         self._environment = {
             "PATH": os.environ["PATH"],
             "DATA_DIR": str(data_dir),
             "EVENT_SERVICE_EGRESS_ALLOW": "127.0.0.0/8",
+            **environment,
         }
         self.log = data_dir / "serve.log"
         self.port = 0  # a free one, which it then keeps

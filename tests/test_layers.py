@@ -11,6 +11,8 @@ FORBIDDEN = {
     "routing/retry.py": ("django", "endpoints", "routing"),
     "routing/envelope.py": ("django", "endpoints", "routing"),
     "routing/egress": ("endpoints.models", "endpoints.auth", "endpoints.schema", "routing", "django.db"),
+    "routing/listening.py": ("django", "endpoints", "routing"),
+    "routing/forwarding.py": ("django.db", "endpoints.models", "routing.models"),
     "routing/webhooks.py": ("endpoints", "routing.models", "django.db"),
     "routing/router.py": ("routing.worker", "routing.queue", "requests"),
     "event_service/postgres": ("endpoints", "routing"),

@@ -1,5 +1,6 @@
 """Open websockets, and what the members of their groups divide among them."""
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -45,16 +46,26 @@ class Socket(models.Model):
 
 
 class SocketTicket(models.Model):
-    """Opens one websocket, once, within seconds: for browsers, which would show a key to everybody."""
+    """Opens one websocket, once, within seconds: for browsers, which would show a key to everybody.
+
+    Made with a key, or by an operator who looks on.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     digest = models.BinaryField(max_length=64, unique=True)  # SHA-512; the ticket itself is not kept
-    key = models.ForeignKey(ApiKey, models.CASCADE, related_name="+")
+    key = models.ForeignKey(ApiKey, models.CASCADE, null=True, related_name="+")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, null=True, related_name="+")
     endpoint = models.ForeignKey(Endpoint, models.CASCADE, related_name="+")
     address = models.CharField(max_length=64, blank=True)  # that alone may use it, if it is named
     expires_at = models.DateTimeField()
 
     class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(key=None, user__isnull=False) | Q(key__isnull=False, user=None),
+                name="socket_ticket_of_key_or_user",
+            )
+        ]
         indexes = [models.Index(fields=["expires_at"], name="socket_ticket_expires")]
 
     def __str__(self) -> str:

@@ -18,6 +18,7 @@ from routing.sockets.cursors import Cursor
 from routing.sockets.origins import check_origin
 from routing.sockets.reading import position_at, unread_position
 from routing.sockets.refusals import NO_SUCH_ENDPOINT, NOT_ALLOWED, Refusal, endpoint_gone
+from routing.sockets.tickets import Opener
 
 KEY_PROTOCOL = "event-service.key."  # with the key after it: where a browser can put it
 
@@ -64,6 +65,7 @@ class Admission:
     key_id: UUID | None  # None: the endpoint is open to anybody
     position: int  # the number of the last event that it does not want any more
     reset: Reset | None = None
+    user_id: int | None = None  # the operator that looks on, instead of a key
 
     @property
     def replays(self) -> bool:
@@ -80,12 +82,14 @@ def admit(scope: Mapping[str, Any]) -> Admission:
     """Return what the reader may have. Raises Refusal."""
     check_origin(scope)
     asked = Asked.parse(scope)
-    key_id, workspace_id = _opened_by(scope, asked)
-    standing = _standing(asked.endpoint_id, workspace_id)
-    if problem := standing.problem(keyed=key_id is not None):
+    opener = _opened_by(scope, asked)
+    if opener.user_id and not asked.watches:
+        raise Refusal(NOT_ALLOWED, "An operator's ticket is for looking on: it goes with watch=1.")
+    standing = _standing(asked.endpoint_id, opener.workspace_id)
+    if problem := standing.problem(keyed=bool(opener.key_id or opener.user_id)):
         raise problem
     position, reset = _position(asked, standing)
-    return Admission(standing, asked, key_id, position, reset)
+    return Admission(standing, asked, opener.key_id, position, reset, opener.user_id)
 
 
 def standings(endpoint_ids: Set[UUID]) -> dict[UUID, Standing]:
@@ -106,17 +110,17 @@ def key_lost() -> Refusal:
     return Refusal(NOT_ALLOWED, "The key was revoked, has expired or lost the scope 'subscribe'.")
 
 
-def _opened_by(scope: Mapping[str, Any], asked: Asked) -> tuple[UUID | None, UUID | None]:
-    """Return the key and its workspace, or None where there is none. Raises Refusal for one that won't do."""
+def _opened_by(scope: Mapping[str, Any], asked: Asked) -> Opener:
+    """Return what opens it, if anything does. Raises Refusal for a key or a ticket that won't do."""
     try:
         grant = _grant(scope)
     except ServiceError as error:
         raise Refusal(NOT_ALLOWED, error.message) from None
     if grant:
-        return grant.key_id, grant.workspace_id
+        return Opener(grant.workspace_id, key_id=grant.key_id)
     if asked.access:
         return tickets.take(asked.access, endpoint_id=asked.endpoint_id, address=address_of(scope))
-    return None, None
+    return Opener()
 
 
 def _grant(scope: Mapping[str, Any]) -> Grant | None:
@@ -169,7 +173,7 @@ def _position(asked: Asked, standing: Standing) -> tuple[int, Reset | None]:
         return 0, None
     if asked.after and asked.after.epoch == standing.epoch and asked.after.seq <= standing.last_seq:
         return asked.after.seq, None
-    unread = unread_position(standing.endpoint.pk, standing.last_seq)
+    unread = standing.last_seq if asked.watches else unread_position(standing.endpoint.pk, standing.last_seq)
     if asked.after is None:
         return unread, None
     return unread, Reset("AHEAD" if asked.after.epoch == standing.epoch else "EPOCH_CHANGED", asked.after)

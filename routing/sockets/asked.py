@@ -15,7 +15,7 @@ from routing.sockets.refusals import NOT_ALLOWED, Refusal
 from routing.sockets.window import DEFAULT_BYTES, DEFAULT_EVENTS, MAX_BYTES, MAX_EVENTS, Window
 
 PLAIN, ACKNOWLEDGED = "event-service", "event-service.v1"  # the subprotocols
-_PARAMETERS = ("endpoint_id", "access", "after", "from", "share", "window_events", "window_bytes")
+_PARAMETERS = ("endpoint_id", "access", "after", "from", "share", "window_events", "window_bytes", "watch")
 _OF_V1 = ("share", "window_events", "window_bytes")
 _GROUP = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
@@ -30,6 +30,7 @@ class Asked:
     since: datetime | None  # from this time
     share: str  # the group that it is a member of, or empty
     window: Window | None  # of what acknowledges
+    watches: bool = False  # it looks on, and delivers nothing
 
     @property
     def names_position(self) -> bool:
@@ -51,6 +52,7 @@ class Asked:
             since=_time(query["from"]) if "from" in query else None,
             share=_group(query["share"]) if "share" in query else "",
             window=_window(query) if acknowledges else None,
+            watches=_watch(query, acknowledges=acknowledges),
         )
         if asked.resumes and (asked.since or asked.share):
             raise Refusal(
@@ -88,6 +90,16 @@ def _group(text: str) -> str:
     if not _GROUP.fullmatch(text):
         raise Refusal(NOT_ALLOWED, f"share is {text!r:.40}; give 1 to 64 letters, digits, dots, _ or -.")
     return text
+
+
+def _watch(query: Mapping[str, str], *, acknowledges: bool) -> bool:
+    if "watch" not in query:
+        return False
+    if acknowledges:
+        raise Refusal(NOT_ALLOWED, f"watch does not go with {ACKNOWLEDGED}: who looks on acknowledges nothing.")
+    if query["watch"] != "1":
+        raise Refusal(NOT_ALLOWED, f"watch is {query['watch']!r:.40}; give 1, or leave it out.")
+    return True
 
 
 def _window(query: Mapping[str, str]) -> Window:

@@ -7,6 +7,7 @@ from typing import Protocol
 from uuid import UUID
 
 from routing.sockets.admission import Standing, key_lost
+from routing.sockets.operators import operator_lost
 from routing.sockets.reading import Row, is_full, read_on
 from routing.sockets.refusals import RENUMBERED, Refusal, endpoint_gone
 from routing.sockets.threads import insist
@@ -18,6 +19,7 @@ class Listener(Protocol):
     """A socket as its feed sees it."""
 
     key_id: UUID | None
+    user_id: int | None
 
     def wake(self) -> None: ...
     def is_behind(self, last_seq: int) -> bool: ...
@@ -41,10 +43,10 @@ class Feed:
         for reader in self.readers:
             reader.wake()
 
-    def check(self, standing: Standing | None, lost_keys: Set[UUID]) -> None:
+    def check(self, standing: Standing | None, lost_keys: Set[UUID], lost_users: Set[int]) -> None:
         """End the readers that must not go on, and wake the others if one of them is behind."""
         for reader in list(self.readers):
-            if problem := self._problem(reader, standing, lost_keys):
+            if problem := self._problem(reader, standing, lost_keys, lost_users):
                 reader.end(problem)
         if standing:
             resumed = standing.active and not self.active
@@ -52,14 +54,18 @@ class Feed:
             if resumed or any(reader.is_behind(standing.last_seq) for reader in self.readers):
                 self.announce()
 
-    def _problem(self, reader: Listener, standing: Standing | None, lost_keys: Set[UUID]) -> Refusal | None:
+    def _problem(
+        self, reader: Listener, standing: Standing | None, lost_keys: Set[UUID], lost_users: Set[int]
+    ) -> Refusal | None:
         if standing is None:
             return endpoint_gone(self.endpoint_id)
         if reader.key_id in lost_keys:
             return key_lost()
+        if reader.user_id in lost_users:
+            return operator_lost()
         if standing.epoch != self.epoch:
             return RENUMBERED
-        return standing.problem(keyed=reader.key_id is not None)
+        return standing.problem(keyed=bool(reader.key_id or reader.user_id))
 
     async def after(self, position: int, *, since: float) -> Sequence[Row]:
         """Return what follows `position`, as much as one read takes; nothing when there is nothing yet.

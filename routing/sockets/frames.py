@@ -1,4 +1,4 @@
-"""The frames of the subprotocol event-service.v1, and the one that a plain socket gets besides events.
+"""The frames of the subprotocol event-service.v1, and those that other sockets get besides events.
 
 Down: {"kind": "ready" | "event" | "reset" | "error", ...}. Up: {"kind": "ack", "cursor"} and {"kind": "nack", "cursor",
 "reason", "delaySeconds"}.
@@ -36,9 +36,9 @@ class Nack(msgspec.Struct, tag_field="kind", tag="nack", frozen=True, forbid_unk
 class _Ready(msgspec.Struct, tag_field="kind", tag="ready", rename="camel"):
     endpoint_id: UUID
     cursor: str
-    window_events: int
-    window_bytes: int
-    share: str | UnsetType
+    window_events: int | UnsetType = UNSET
+    window_bytes: int | UnsetType = UNSET
+    share: str | UnsetType = UNSET
 
 
 class _Missing(msgspec.Struct):
@@ -78,6 +78,10 @@ def parse(text: str | bytes) -> Ack | Nack:
 
 def ready(*, endpoint_id: UUID, cursor: Cursor, window_events: int, window_bytes: int, share: str) -> str:
     return _text(_Ready(endpoint_id, str(cursor), window_events, window_bytes, share or UNSET))
+
+
+def ready_to_watch(*, endpoint_id: UUID, cursor: Cursor) -> str:
+    return _text(_Ready(endpoint_id, str(cursor)))
 
 
 def event(frame: str) -> str:

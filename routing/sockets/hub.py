@@ -15,6 +15,7 @@ from routing.router import WEB_SOCKET_HINT
 from routing.sockets import registry
 from routing.sockets.admission import Admission, keys_that_may_read, standings
 from routing.sockets.feed import Feed
+from routing.sockets.operators import operators_that_may_look
 from routing.sockets.reader import Reader
 from routing.sockets.refusals import FAILURE, NO_DATABASE, SWEPT, TRY_AGAIN, Refusal
 from routing.sockets.settling import Settler, adopt
@@ -154,8 +155,10 @@ class Hub:
                 keys = {reader.key_id for reader in self._readers if reader.key_id}
                 found = await insist(standings, feeds.keys())
                 lost_keys = keys - await insist(keys_that_may_read, keys)
+                users = {reader.user_id for reader in self._readers if reader.user_id}
+                lost_users = users - await insist(operators_that_may_look, users) if users else users
                 for endpoint_id, feed in feeds.items():
-                    feed.check(found.get(endpoint_id), lost_keys)
+                    feed.check(found.get(endpoint_id), lost_keys, lost_users)
                 await self._look_into_groups()
 
     async def _look_into_groups(self) -> None:

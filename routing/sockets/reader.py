@@ -35,12 +35,14 @@ class Reader:
         end: Callable[[Refusal], None],
     ) -> None:
         self.key_id: UUID | None = admission.key_id
+        self.user_id: int | None = admission.user_id
         self.source = source
         self.end = end
         self.cursor = Cursor(admission.standing.epoch, admission.position)  # behind what was sent last
         self._place = place
         self._settle = settle
         self._window: Window | None = admission.asked.window  # None: sending is delivering
+        self._watches = admission.asked.watches
         self._batch: deque[Row] = deque()
         self._refused: list[tuple[float, int]] = []  # when what is to be sent again; a heap
         self._reset = admission.reset
@@ -104,6 +106,8 @@ class Reader:
     def sent(self, row: Row, *, started_at: datetime, start: float) -> None:
         """Take note that `row` went out. Where nothing is acknowledged, the first socket that sent it settles it."""
         self.cursor = Cursor(self.cursor.epoch, max(row.seq, self.cursor.seq))
+        if self._watches:
+            return
         flight = Flight(row.seq, row.delivery_id, row.size, started_at, start)
         if self._window is not None:
             self._window.add(flight)

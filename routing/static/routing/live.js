@@ -1,0 +1,124 @@
+import { EventSocket } from "./event-socket.js";
+
+const MOST_ROWS = 500; // older ones leave the page
+const [endpoint, pause, status, rows, hint] = ["endpoint", "pause", "status", "rows", "hint"].map((id) =>
+  document.getElementById(id),
+);
+const csrfToken = document.querySelector("[name=csrfmiddlewaretoken]").value;
+let events = null; // the EventSocket of the chosen endpoint
+let count = 0; // of what came since it was chosen
+
+async function ticket() {
+  const answer = await fetch(document.body.dataset.ticketUrl, {
+    method: "POST",
+    headers: { "X-CSRFToken": csrfToken },
+    body: new URLSearchParams({ endpoint: endpoint.value }),
+    signal: AbortSignal.timeout(10_000),
+  });
+  if (answer.ok) return (await answer.json()).ticket;
+  const problems = { 403: "You may not look at events any more. Sign in again.", 404: "The endpoint was deleted." };
+  const problem = new Error(problems[answer.status] ?? `The service answered ${answer.status}.`);
+  throw Object.assign(problem, { final: answer.status in problems });
+}
+
+function choose() {
+  events?.stop();
+  events = null;
+  count = 0;
+  rows.replaceChildren();
+  hint.hidden = false;
+  pause.textContent = "Pause";
+  pause.disabled = !endpoint.value;
+  history.replaceState(null, "", endpoint.value ? `?endpoint=${endpoint.value}` : location.pathname);
+  if (!endpoint.value) {
+    tell("idle");
+    return;
+  }
+  const url = new URL(`/event-service/ws?endpoint_id=${endpoint.value}`, location.href);
+  url.protocol = url.protocol.replace("http", "ws");
+  events = new EventSocket({ url, ticket, watch: true, take: show, reset: showReset, tell });
+  events.start();
+}
+
+function pauseOrGoOn() {
+  const paused = pause.textContent === "Pause";
+  pause.textContent = paused ? "Resume" : "Pause";
+  if (paused) events.stop();
+  else events.start();
+}
+
+function tell(state, reason = "") {
+  const texts = {
+    idle: "Nothing is chosen yet.",
+    connecting: "Connecting …",
+    open: "Live",
+    waiting: `${reason} Connecting again …`,
+    stopped: "Paused. What comes meanwhile is shown when you resume.",
+    ended: `Ended: ${reason}`,
+  };
+  status.dataset.state = state;
+  status.textContent = texts[state] + (count ? ` (${count} ${count === 1 ? "event" : "events"})` : "");
+  if (state === "ended") pause.disabled = true;
+}
+
+function show(event, text) {
+  const row = element("details", {});
+  const summary = element("summary", {}, [
+    element("time", { dateTime: event.date, title: event.date, textContent: local(event.date) }),
+    element("span", { className: "type", title: event.type, textContent: event.type }),
+    element("span", { className: "subject", title: event.subject ?? "", textContent: event.subject ?? "" }),
+    element("code", { className: "id", title: event.id, textContent: event.id }),
+  ]);
+  const data = element("pre", { tabIndex: 0 });
+  row.append(summary, data);
+  // Laid out when it is looked at: most never are.
+  row.addEventListener("toggle", () => (data.textContent ||= indented(dataText(text)) || "no data"), { once: true });
+  add(row, event.cursor);
+  count += 1;
+  tell("open");
+}
+
+function showReset({ reason, missing, cursor }) {
+  const until = missing.until ? ` up to ${missing.until}` : "";
+  const text = `Events behind ${missing.after ?? "the start"}${until} can't be shown (${reason}). Going on from here.`;
+  add(element("p", { className: "reset", textContent: text }), cursor);
+}
+
+function add(child, cursor) {
+  const row = element("li", {}, [child]);
+  row.dataset.cursor = cursor;
+  hint.hidden = true;
+  rows.prepend(row);
+  while (rows.childElementCount > MOST_ROWS) rows.lastElementChild.remove();
+}
+
+function element(name, properties, children = []) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+}
+
+function local(date) {
+  return new Date(date).toLocaleString([], { dateStyle: "short", timeStyle: "medium" });
+}
+
+// The bytes that were published: parsed and written again, 1.00 would be 1.
+function dataText(frame) {
+  const before = /^\{(?:"\w+":"[^"\\]*(?:\\.[^"\\]*)*",)*"data":/.exec(frame);
+  return before ? frame.slice(before[0].length, frame.lastIndexOf(',"cursor":')) : "";
+}
+
+function indented(json) {
+  let line = "\n";
+  return json.replace(/"[^"\\]*(?:\\.[^"\\]*)*"|\{\s*\}|\[\s*\]|[{}[\],:]|\s+/g, (token) => {
+    if (/^\s/.test(token)) return "";
+    if (token === "{" || token === "[") return token + (line += "  ");
+    if (token === "}" || token === "]") return (line = line.slice(0, -2)) + token;
+    if (token === ",") return token + line;
+    return token === ":" ? ": " : token;
+  });
+}
+
+endpoint.addEventListener("change", choose);
+pause.addEventListener("click", pauseOrGoOn);
+choose();
