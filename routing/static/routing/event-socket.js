@@ -87,7 +87,10 @@ export class EventSocket {
     const url = new URL(this.#options.url);
     url.searchParams.set("access", ticket);
     if (this.#options.watch) url.searchParams.set("watch", "1");
-    if (this.#cursor !== null) url.searchParams.set("after", this.#cursor);
+    if (this.#cursor !== null && !url.searchParams.has("share")) { // a group keeps its place by itself
+      url.searchParams.delete("from");
+      url.searchParams.set("after", this.#cursor);
+    }
     return url;
   }
 
