@@ -41,7 +41,9 @@ class SocketOutput(graphene.ObjectType):
     id = graphene.ID(required=True)
     endpoint_id = graphene.ID(required=True)
     workspace_id = graphene.ID(required=True)
-    key_id = graphene.ID(description="The key that opened it; null where the endpoint is open to anybody, and for an operator.")
+    key_id = graphene.ID(
+        description="The key that opened it; null where the endpoint is open to anybody, and for an operator."
+    )
     address = graphene.String(required=True)
     share = graphene.String(description="The group that it is a member of.")
     opened_at = graphene.Field(DateTime, required=True)
