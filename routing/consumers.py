@@ -21,7 +21,7 @@ from django.db import InterfaceError, OperationalError
 from routing.sockets import cursors, frames
 from routing.sockets.admission import Admission, Reset, address_of, admit
 from routing.sockets.asked import chosen_protocol
-from routing.sockets.budget import Budgets
+from routing.sockets.budget import budgets
 from routing.sockets.hub import hub
 from routing.sockets.reader import Reader, now
 from routing.sockets.reading import Row
@@ -30,8 +30,6 @@ from routing.sockets.threads import in_thread
 
 PATH = "/event-service/ws"
 MOST_BAD_FRAMES = 100  # of one socket, which is then closed
-
-budgets = Budgets()
 
 
 class EventsConsumer(AsyncWebsocketConsumer):
@@ -111,7 +109,8 @@ class EventsConsumer(AsyncWebsocketConsumer):
         if self._admission is None:
             return
         said = bytes_data if text_data is None else text_data
-        await budgets.spend(self._admission, len(said or ""))
+        workspace_id = self._admission.standing.endpoint.workspace_id
+        await budgets.spend(workspace_id, self._admission.key_id, len(said or ""))
         if self._reader:
             try:
                 self._obey(frames.parse(said or ""), self._reader)

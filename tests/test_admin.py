@@ -16,6 +16,7 @@ from routing.models import (
     Attempt,
     Cursor,
     Delivery,
+    DeliveryChange,
     Event,
     IdempotencyRecord,
     Lane,
@@ -32,7 +33,7 @@ from tests.traffic import end, of, record
 NOW = datetime(2024, 5, 22, tzinfo=UTC)
 CONFIGURATION = [Workspace, ApiKey, Endpoint, SigningKey, EventFilter, FilterLink]
 TRAFFIC = [Event, Delivery, Attempt, Replay, IdempotencyRecord, Cursor, Lane]
-TRAFFIC += [Socket, SocketNode, SocketTicket, ShareGroup, SharedDelivery]
+TRAFFIC += [Socket, SocketNode, SocketTicket, ShareGroup, SharedDelivery, DeliveryChange]
 NO_LINKS = {"links-TOTAL_FORMS": "0", "links-INITIAL_FORMS": "0"}
 
 
@@ -75,6 +76,7 @@ def fill(workspace, count):
         SocketTicket.objects.create(digest=f"{number}".encode(), key=key, endpoint=endpoint, expires_at=NOW)
         group = ShareGroup.objects.create(endpoint=endpoint, name="g", scanned_to=0)
         SharedDelivery.objects.create(group=group, seq=1, delivery=delivery, socket=socket)
+        DeliveryChange.objects.create(endpoint=endpoint, delivery=delivery, transaction_id=1)
 
 
 @pytest.mark.parametrize("model", CONFIGURATION + TRAFFIC)

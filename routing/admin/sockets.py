@@ -3,15 +3,15 @@
 from django.contrib import admin
 
 from routing.admin.traffic import TrafficAdmin
-from routing.models import SharedDelivery, ShareGroup, Socket, SocketNode, SocketTicket
+from routing.models import DeliveryChange, SharedDelivery, ShareGroup, Socket, SocketNode, SocketTicket
 
 
 @admin.register(Socket)
 class SocketAdmin(TrafficAdmin):
-    list_display = ("id", "endpoint", "address", "share", "opened_at")
+    list_display = ("id", "endpoint", "address", "share", "watches", "opened_at")
     list_select_related = ("endpoint",)
     ids = ("pk", "endpoint_id", "key_id")
-    fields = ("id", "workspace", "endpoint", "key", "address", "share", "node", "opened_at")
+    fields = ("id", "workspace", "endpoint", "key", "address", "share", "watches", "node", "opened_at")
 
 
 @admin.register(SocketNode)
@@ -41,3 +41,10 @@ class SharedDeliveryAdmin(TrafficAdmin):
     search_fields = ()  # no index has an id
     ids = ()
     fields = ("group", "seq", "delivery", "ordering_key", "socket", "not_before")
+
+
+@admin.register(DeliveryChange)
+class DeliveryChangeAdmin(TrafficAdmin):
+    list_display = ("id", "endpoint_id", "delivery_id", "changed_at")
+    ids = ("endpoint_id",)
+    fields = ("id", "endpoint", "delivery", "transaction_id", "changed_at")

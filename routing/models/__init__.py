@@ -7,12 +7,13 @@ from routing.models.deliveries import Attempt, Delivery
 from routing.models.events import Event, IdempotencyRecord, Recorded
 from routing.models.lanes import Cursor, Lane
 from routing.models.replays import Replay
-from routing.models.sockets import SharedDelivery, ShareGroup, Socket, SocketNode, SocketTicket
+from routing.models.sockets import DeliveryChange, SharedDelivery, ShareGroup, Socket, SocketNode, SocketTicket
 
 __all__ = [
     "Attempt",
     "Cursor",
     "Delivery",
+    "DeliveryChange",
     "Event",
     "IdempotencyRecord",
     "Lane",

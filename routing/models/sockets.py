@@ -34,15 +34,40 @@ class Socket(models.Model):
     key = models.ForeignKey(ApiKey, models.CASCADE, null=True, related_name="+")
     address = models.CharField(max_length=64, blank=True)
     share = models.CharField(max_length=GROUP_LENGTH, blank=True)
+    watches = models.BooleanField(default=False, db_default=False)  # changes of deliveries, rather than events
     opened_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         constraints = [
             SameWorkspace(column="endpoint_id", target="endpoints_endpoint", name="socket_endpoint_in_workspace")
         ]
+        indexes = [
+            # The trigger on deliveries, at every change of any: who watches?
+            models.Index(fields=["endpoint"], condition=Q(watches=True), name="socket_watches"),
+        ]
 
     def __str__(self) -> str:
         return str(self.id)
+
+
+class DeliveryChange(models.Model):
+    """That a delivery was written or changed while somebody watched its endpoint. A trigger's notes, kept for a minute."""
+
+    endpoint = models.ForeignKey(Endpoint, models.CASCADE, db_constraint=False, db_index=False, related_name="+")
+    delivery = models.ForeignKey(Delivery, models.CASCADE, db_constraint=False, db_index=False, related_name="+")
+    transaction_id = models.BigIntegerField()  # that changed it: who reads must not miss the one that commits late
+    changed_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [
+            # watching.read: what is new of these endpoints ...
+            models.Index(fields=["endpoint", "transaction_id"], name="delivery_change_new"),
+            # ... and watching.forget: what is old.
+            models.Index(fields=["changed_at"], name="delivery_change_old"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.delivery_id}"
 
 
 class SocketTicket(models.Model):

@@ -85,6 +85,15 @@ def admit(scope: Mapping[str, Any]) -> Admission:
     opener = _opened_by(scope, asked)
     if opener.user_id and not asked.watches:
         raise Refusal(NOT_ALLOWED, "An operator's ticket is for looking on: it goes with watch=1.")
+    return _admission(asked, opener)
+
+
+def admit_key(asked: Asked, grant: Grant) -> Admission:
+    """Return what a reader that has this key may have. Raises Refusal."""
+    return _admission(asked, Opener(grant.workspace_id, key_id=grant.key_id))
+
+
+def _admission(asked: Asked, opener: Opener) -> Admission:
     standing = _standing(asked.endpoint_id, opener.workspace_id)
     if problem := standing.problem(keyed=bool(opener.key_id or opener.user_id)):
         raise problem

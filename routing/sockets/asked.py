@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs
+from uuid import UUID
 
 from django.utils.dateparse import parse_datetime
 
@@ -59,6 +60,20 @@ class Asked:
                 NOT_ALLOWED, f"after does not go with {'share' if asked.share else 'from'}; give one of them."
             )
         return asked
+
+    @classmethod
+    def plainly(cls, endpoint_id: UUID, after: str | None) -> "Asked":
+        """Return what a plain socket would ask for. Raises Refusal for an `after` that is no cursor."""
+        return cls(
+            endpoint_id=str(endpoint_id),
+            access="",
+            acknowledges=False,
+            resumes=after is not None,
+            after=None if after is None else cursors.parse(after, "after"),
+            since=None,
+            share="",
+            window=None,
+        )
 
 
 def chosen_protocol(scope: Mapping[str, Any]) -> str | None:

@@ -3,8 +3,7 @@
 import asyncio
 import time
 from collections.abc import Hashable
-
-from routing.sockets.admission import Admission
+from uuid import UUID
 
 # Frames and bytes a second; ten seconds' worth may come at once.
 PER_KEY = (5_000, 1 << 20)
@@ -38,12 +37,11 @@ class Budgets:
     def __init__(self) -> None:
         self._known: dict[Hashable, Budget] = {}
 
-    async def spend(self, admission: Admission, size: int) -> None:
+    async def spend(self, workspace_id: UUID, key_id: UUID | None, size: int) -> None:
         """Return when the client, its workspace and the process have that much left."""
-        workspace_id = admission.standing.endpoint.workspace_id
         now = time.monotonic()
         late_s = max(
-            self._of((workspace_id, admission.key_id), PER_KEY).spend(size, now),
+            self._of((workspace_id, key_id), PER_KEY).spend(size, now),
             self._of(workspace_id, PER_WORKSPACE).spend(size, now),
             self._of("process", PER_PROCESS).spend(size, now),
         )
@@ -54,3 +52,6 @@ class Budgets:
         if len(self._known) > _MOST_KNOWN:
             self._known.clear()
         return self._known.setdefault(whose, Budget(*rates))
+
+
+budgets = Budgets()

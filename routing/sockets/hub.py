@@ -11,6 +11,7 @@ import psycopg
 from django.conf import settings
 from django.db import IntegrityError, connection
 
+from endpoints.models import Endpoint
 from routing.router import WEB_SOCKET_HINT
 from routing.sockets import registry
 from routing.sockets.admission import Admission, keys_that_may_read, standings
@@ -22,11 +23,13 @@ from routing.sockets.settling import Settler, adopt
 from routing.sockets.sharing import Share, join, takeable
 from routing.sockets.sources import Everything, Member, Source
 from routing.sockets.threads import RETRY_S, in_thread, insist
+from routing.sockets.watching import CHANGES_HINT, Watcher, Watching, forget, live_endpoints
 
 logger = logging.getLogger(__name__)
 
 POLL_S = 1  # also how soon a revoked key, a deleted endpoint or a resumed one is noticed
 RENEW_S = 5  # between signs of life, which are missed after registry.DEAD_AFTER_S
+GATHER_S = 0.05  # in which changes of deliveries share a look
 _ROTATE_S = 600  # a connection that only listens may not notice that its other end is gone
 
 
@@ -35,6 +38,7 @@ class Hub:
         self._feeds: dict[UUID, Feed] = {}
         self._readers: set[Reader] = set()
         self._settler = Settler()
+        self._watching = Watching()
         self._node_id: UUID | None = None
         self._node_lock = asyncio.Lock()
         self._work: asyncio.Task[None] | None = None
@@ -47,10 +51,28 @@ class Hub:
 
         `end` is called when it must not go on. Raises Refusal where there are too many sockets.
         """
-        place = await self._enter(admission, address)
+        visitor = registry.Visitor(admission.standing.endpoint, admission.key_id, address, share=admission.asked.share)
+        async with self._place(visitor) as place, self._reading(admission, place, end) as reader:
+            yield reader
+
+    @asynccontextmanager
+    async def watcher(
+        self, endpoint: Endpoint, key_id: UUID, *, end: Callable[[Refusal], None], address: str = ""
+    ) -> AsyncIterator[Watcher]:
+        """Keep somebody who is told which of the endpoint's deliveries change. `end` and refusals are as of readers."""
+        watcher = Watcher(endpoint.pk, key_id, end)
+        visitor = registry.Visitor(endpoint, key_id, address, watches=True)
+        with self._watching.watched(watcher):
+            await self._watching.begin()
+            async with self._place(visitor):
+                self._begin()
+                yield watcher
+
+    @asynccontextmanager
+    async def _place(self, visitor: registry.Visitor) -> AsyncIterator[registry.Place]:
+        place = await self._enter(visitor)
         try:
-            async with self._reading(admission, place, end) as reader:
-                yield reader
+            yield place
         finally:
             await insist(registry.leave, place.socket_id)
 
@@ -79,13 +101,14 @@ class Hub:
             self._begin()  # its work is needed to settle, should it have failed
             await reader.leave()
 
-    async def _enter(self, admission: Admission, address: str) -> registry.Place:
-        if len(self._readers) >= settings.SOCKETS_PER_PROCESS:
-            raise Refusal(TRY_AGAIN, f"This process has {len(self._readers)} websockets open; connect again.")
+    async def _enter(self, visitor: registry.Visitor) -> registry.Place:
+        open_here = len(self._served()) - visitor.watches  # a watcher is among them already
+        if open_here >= settings.SOCKETS_PER_PROCESS:
+            raise Refusal(TRY_AGAIN, f"This process has {open_here} websockets open; connect again.")
         for _ in range(2):
             node_id = await self._node()
             try:
-                return await in_thread(registry.enter, admission, node_id, address)
+                return await in_thread(registry.enter, visitor, node_id)
             except IntegrityError:  # others took this process for dead, and it did not know yet
                 self._lose(node_id)
         raise NO_DATABASE
@@ -111,6 +134,7 @@ class Hub:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._listen())
             tasks.create_task(self._poll())
+            tasks.create_task(self._watch())
             tasks.create_task(self._renew())
             tasks.create_task(self._settler.run())
 
@@ -122,8 +146,11 @@ class Hub:
         self._end_all(FAILURE)
 
     def _end_all(self, refusal: Refusal) -> None:
-        for reader in list(self._readers):
-            reader.end(refusal)
+        for served in self._served():
+            served.end(refusal)
+
+    def _served(self) -> list[Reader | Watcher]:
+        return [*self._readers, *self._watching.watchers]
 
     async def _listen(self) -> None:
         while True:
@@ -137,8 +164,12 @@ class Hub:
         parameters = await in_thread(_connection_parameters)
         async with await psycopg.AsyncConnection.connect(**parameters) as listener:
             await listener.execute(f"LISTEN {WEB_SOCKET_HINT}")
+            await listener.execute(f"LISTEN {CHANGES_HINT}")
             async for hint in listener.notifies(timeout=_ROTATE_S):
-                self._announce(hint.payload)
+                if hint.channel == CHANGES_HINT:
+                    self._watching.hint()
+                else:
+                    self._announce(hint.payload)
 
     def _announce(self, endpoint_ids: str) -> None:
         hinted = map(UUID, endpoint_ids.split(",")) if endpoint_ids else list(self._feeds)
@@ -150,16 +181,20 @@ class Hub:
         """Look at everything that the sockets depend on: with a few queries, however many they are."""
         while True:
             await asyncio.sleep(POLL_S)
-            feeds = dict(self._feeds)
-            if feeds:
-                keys = {reader.key_id for reader in self._readers if reader.key_id}
-                found = await insist(standings, feeds.keys())
-                lost_keys = keys - await insist(keys_that_may_read, keys)
-                users = {reader.user_id for reader in self._readers if reader.user_id}
-                lost_users = users - await insist(operators_that_may_look, users) if users else users
-                for endpoint_id, feed in feeds.items():
-                    feed.check(found.get(endpoint_id), lost_keys, lost_users)
-                await self._look_into_groups()
+            feeds, watchers = dict(self._feeds), list(self._watching.watchers)
+            if not feeds and not watchers:
+                continue
+            keys = {served.key_id for served in self._served() if served.key_id}
+            users = {reader.user_id for reader in self._readers if reader.user_id}
+            found = await insist(standings, feeds.keys())
+            lost_keys = keys - await insist(keys_that_may_read, keys)
+            lost_users = users - await insist(operators_that_may_look, users) if users else users
+            for endpoint_id, feed in feeds.items():
+                feed.check(found.get(endpoint_id), lost_keys, lost_users)
+            live = await insist(live_endpoints, {watcher.endpoint_id for watcher in watchers})
+            for watcher in watchers:
+                watcher.check(live, lost_keys)
+            await self._look_into_groups()
 
     async def _look_into_groups(self) -> None:
         sources = [reader.source for reader in self._readers]
@@ -167,6 +202,15 @@ class Hub:
             for endpoint_id in await insist(takeable, groups):
                 if feed := self._feeds.get(endpoint_id):
                     feed.announce()
+
+    async def _watch(self) -> None:
+        """Tell the watchers what changed, on a hint or at the next poll."""
+        while True:
+            await self._watching.wanted(within_s=POLL_S)
+            node_id = self._node_id
+            if node_id and not await self._watching.look(node_id):
+                self._watching.end_all(SWEPT)
+            await asyncio.sleep(GATHER_S)
 
     async def _renew(self) -> None:
         """Say that this process lives, and clear up after those that do not."""
@@ -176,6 +220,7 @@ class Hub:
             if node_id and not await insist(registry.renew_node, node_id):
                 self._lose(node_id)
             await insist(registry.sweep)
+            await insist(forget)
 
 
 def _connection_parameters() -> dict[str, Any]:

@@ -21,6 +21,7 @@ class Row:
     """A delivery as its readers need it. Several sockets may share one."""
 
     delivery_id: UUID
+    event_id: UUID
     seq: int
     state: str
     settled_at: datetime | None
@@ -63,7 +64,7 @@ def as_row(
 ) -> Row:
     names = ("id", "workspace_id", "type", "date", "source", "subject", "data")
     frame = render(**dict(zip(names, event, strict=True)), cursor=str(Cursor(epoch, seq)))
-    return Row(delivery_id, seq, state, settled_at, frame.decode(), len(frame))
+    return Row(delivery_id, event[0], seq, state, settled_at, frame.decode(), len(frame))
 
 
 def unread_position(endpoint_id: UUID, last_seq: int) -> int:

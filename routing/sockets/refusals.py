@@ -16,6 +16,7 @@ class Refusal(Exception):
 
 FAILURE = Refusal(FAILED, "The service failed, and its log says why; connect again.")
 SWEPT = Refusal(RESTART, "This process stood still for too long; connect again.")
+BEHIND = Refusal(TRY_AGAIN, "More deliveries changed than could be sent; connect again.")
 RENUMBERED = Refusal(RESTART, "The endpoint's events were numbered anew; connect again.")
 NO_DATABASE = Refusal(TRY_AGAIN, "The database does not answer; connect again.")
 

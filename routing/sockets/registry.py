@@ -7,13 +7,24 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection, transaction
 
+from endpoints.models import Endpoint
 from routing.models import Socket, SocketNode
 from routing.router import WEB_SOCKET_HINT
-from routing.sockets.admission import Admission
 from routing.sockets.refusals import NOT_ALLOWED, Refusal
 from routing.sockets.settling import MOST_LOSSES
 
 DEAD_AFTER_S = 20  # without a sign of life
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who wants a place: which endpoint it is about, and by which key it comes; None where anybody may."""
+
+    endpoint: Endpoint
+    key_id: UUID | None
+    address: str
+    share: str = ""
+    watches: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +47,12 @@ def renew_node(node_id: UUID) -> bool:
 
 
 @transaction.atomic
-def enter(admission: Admission, node_id: UUID, address: str) -> Place:
+def enter(visitor: Visitor, node_id: UUID) -> Place:
     """Take a place among the open sockets. Raises Refusal where the key or the workspace has too many."""
-    workspace_id = admission.standing.endpoint.workspace_id
+    workspace_id = visitor.endpoint.workspace_id
     with connection.cursor() as cursor:
         cursor.execute(_LOCK, [str(workspace_id)])
-        cursor.execute(_COUNT, [admission.key_id, workspace_id])
+        cursor.execute(_COUNT, [visitor.key_id, workspace_id])
         of_key, of_workspace = cursor.fetchone()
     for whose, count, most in (
         ("This key", of_key, settings.SOCKETS_PER_KEY),
@@ -52,12 +63,13 @@ def enter(admission: Admission, node_id: UUID, address: str) -> Place:
     socket = Socket.objects.create(
         node_id=node_id,
         workspace_id=workspace_id,
-        endpoint=admission.standing.endpoint,
-        key_id=admission.key_id,
-        address=address[:64],
-        share=admission.asked.share,
+        endpoint=visitor.endpoint,
+        key_id=visitor.key_id,
+        address=visitor.address[:64],
+        share=visitor.share,
+        watches=visitor.watches,
     )
-    key = f"key {admission.key_id}" if admission.key_id else "no key"
+    key = f"key {visitor.key_id}" if visitor.key_id else "no key"
     return Place(socket.pk, f"socket {socket.pk}, {key}, {socket.address}")
 
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from django.db import InterfaceError, OperationalError, connection
@@ -19,16 +20,28 @@ T = TypeVar("T")
 _threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="websockets")
 
 
+# Apart, so that a query that takes long does not hold up what sockets are sent.
+_query_threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="websocket-queries")
+
+
 async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Do database work off the event loop."""
+    return await _run(_threads, partial(work, *args, **kwargs))
 
+
+async def in_query_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do what a client asked for, and may take as long as it likes, off the event loop."""
+    return await _run(_query_threads, partial(work, *args, **kwargs))
+
+
+async def _run(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
     def run() -> T:
         try:
-            return work(*args, **kwargs)
+            return work()
         finally:
             connection.close()  # gives it back to the pool
 
-    return await asyncio.get_running_loop().run_in_executor(_threads, run)
+    return await asyncio.get_running_loop().run_in_executor(threads, run)
 
 
 async def insist(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
