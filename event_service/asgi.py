@@ -11,6 +11,7 @@ from django.core.asgi import get_asgi_application
 django_application = get_asgi_application()
 
 # These need a Django that is set up.
+from event_service import subscriptions  # noqa: E402
 from routing.consumers import web_sockets  # noqa: E402
 from routing.ingest import PATH, EventDoor  # noqa: E402
 
@@ -22,7 +23,9 @@ async def application(
     receive: Callable[[], Awaitable[Any]],
     send: Callable[[Any], Awaitable[None]],
 ) -> None:
-    if scope["type"] == "websocket":
+    if scope["type"] == "websocket" and scope["path"] == subscriptions.PATH:
+        await subscriptions.GraphQLConsumer()(scope, receive, send)
+    elif scope["type"] == "websocket":
         await web_sockets(scope, receive, send)
     elif scope["path"] == PATH:
         await event_door(scope, receive, send)

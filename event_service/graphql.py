@@ -1,32 +1,19 @@
-"""The GraphQL view: one request, one operation; limits before work; errors with codes."""
+"""The GraphQL view: one request, one operation."""
 
-import logging
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
-from graphql import ExecutionResult, GraphQLError, execute, parse, specified_rules, validate
+from graphql import ExecutionResult, GraphQLError
 
-from endpoints.errors import BadInput, ServiceError
+from endpoints.errors import BadInput
 from endpoints.pages import page
 from endpoints.schema.access import Caller
-from event_service.limits import MAX_COMMENTS, MAX_TOKENS, Limits
-from event_service.schema import schema
+from event_service.execution import Call, Invalid, checked, described, formatted
 
-log = logging.getLogger(__name__)
-
+SUBPROTOCOL = "graphql-transport-ws"  # at the same address: see subscriptions.py
 MAX_BODY_BYTES = 1024 * 1024
-RULES = (*specified_rules, Limits)
-
-
-class Call(msgspec.Struct):
-    """The body of a request. Members that we don't know are ignored, as the protocol's extensions."""
-
-    query: str
-    variables: dict[str, Any] | None = None
-    operationName: str | None = None
 
 
 class Refused(Exception):
@@ -45,8 +32,7 @@ def graphql(request: HttpRequest) -> HttpResponseBase:
     try:
         call = _call(request)
     except Refused as refusal:
-        error = BadInput(str(refusal))
-        answer = JsonResponse({"errors": [_error(error.message, error)]}, status=refusal.status)
+        answer = JsonResponse({"errors": [described(BadInput(str(refusal)))]}, status=refusal.status)
         if refusal.status == 405:
             answer["Allow"] = "POST"
         return answer
@@ -72,20 +58,12 @@ def _call(request: HttpRequest) -> Call:
 
 def _run(call: Call, caller: Caller) -> ExecutionResult:
     try:
-        document = parse(call.query, max_lexical_tokens=MAX_TOKENS, max_comments=MAX_COMMENTS)
-    except GraphQLError as error:
-        return ExecutionResult(errors=[error])
-    if errors := validate(schema.graphql_schema, document, RULES):
-        return ExecutionResult(errors=errors)
-    result = execute(
-        schema.graphql_schema,
-        document,
-        context_value=caller,
-        variable_values=call.variables,
-        operation_name=call.operationName,
-    )
-    assert isinstance(result, ExecutionResult)  # no resolver is async
-    return result
+        operation = checked(call)
+    except Invalid as invalid:
+        return ExecutionResult(errors=invalid.errors)
+    if operation.subscribes:
+        return ExecutionResult(errors=[GraphQLError(f"Subscriptions are for websockets, by {SUBPROTOCOL}.")])
+    return operation.run(caller)
 
 
 def _answer(result: ExecutionResult) -> JsonResponse:
@@ -93,26 +71,5 @@ def _answer(result: ExecutionResult) -> JsonResponse:
     ran = result.errors is None or any(error.path for error in result.errors)
     answer: dict[str, Any] = {"data": result.data} if ran else {}
     if result.errors:
-        answer["errors"] = [_formatted(error) for error in result.errors]
+        answer["errors"] = [formatted(error) for error in result.errors]
     return JsonResponse(answer, status=200 if ran else 400)
-
-
-def _formatted(error: GraphQLError) -> dict[str, Any]:
-    cause = error.original_error
-    if error.path is None or isinstance(cause, GraphQLError | None):  # the request's own text is at fault
-        cause = BadInput(error.message)
-    if not isinstance(cause, ServiceError):
-        cause = _internal(cause)
-    return {**error.formatted, **_error(cause.message, cause)}
-
-
-def _error(message: str, error: ServiceError) -> dict[str, Any]:
-    extensions = {name: value for name, value in error.as_dict().items() if name != "message"}
-    return {"message": message, "extensions": extensions}
-
-
-def _internal(cause: BaseException) -> ServiceError:
-    """Log what happened under an id and return an error that tells the client nothing else."""
-    id_ = uuid4()
-    log.error("GraphQL error %s", id_, exc_info=cause)
-    return ServiceError(f"Something went wrong here; the log has it as {id_}.")

@@ -15,5 +15,9 @@ class Mutation(endpoints.schema.Mutation, routing.schema.Mutation):
     """Everything that can be changed. Lists are changed as a whole or not at all."""
 
 
-schema = graphene.Schema(query=Query, mutation=Mutation)
+class Subscription(routing.schema.Subscription):
+    """Everything that is told as it happens, over a websocket."""
+
+
+schema = graphene.Schema(query=Query, mutation=Mutation, subscription=Subscription)
 accept_quoted_enums(schema.graphql_schema)

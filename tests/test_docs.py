@@ -58,10 +58,14 @@ def test_the_docs_name_every_route() -> None:
     assert missing(routes, API + OPERATIONS + (ROOT / "README.md").read_text()) == []
 
 
-def test_the_api_page_names_every_query_and_mutation_with_its_arguments() -> None:
+def test_the_api_page_names_every_operation_with_its_arguments() -> None:
     fields = {
         name: field
-        for type in (schema.graphql_schema.query_type, schema.graphql_schema.mutation_type)
+        for type in (
+            schema.graphql_schema.query_type,
+            schema.graphql_schema.mutation_type,
+            schema.graphql_schema.subscription_type,
+        )
         for name, field in type.fields.items()
     }
     arguments = {argument for field in fields.values() for argument in field.args}

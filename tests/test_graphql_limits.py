@@ -11,7 +11,8 @@ from django.db.migrations.recorder import MigrationRecorder
 from graphql import get_introspection_query, specified_rules
 
 from endpoints.models import Endpoint
-from event_service.graphql import MAX_BODY_BYTES, RULES
+from event_service.execution import RULES
+from event_service.graphql import MAX_BODY_BYTES
 from routing.group_commit import _parameters
 from tests.service import wait_until
 
@@ -93,6 +94,7 @@ def test_the_url_is_not_looked_at(client, key, workspace):
         {"query": "{...Nope}"},
         {"query": "{...F} fragment F on Query {...F}"},
         {"query": "subscription { events }"},
+        {"query": 'subscription { deliveryUpdated(endpointId: "x") { id } }'},
         {"query": "query A {__typename} query B {__typename}"},
         {"query": "{__typename}", "operationName": "Absent"},
         {

@@ -53,6 +53,11 @@ QUERIES = {
     "endpointSecret": '(id: "ID") { secret }',
     "workspace": "{ id }",
 }
+# Over websockets: test_subscriptions.py asks them the same.
+SUBSCRIPTIONS = {
+    "eventReceived": '(endpointId: "ID") { cursor }',
+    "deliveryUpdated": '(endpointId: "ID") { id }',
+}
 NEEDS = dict.fromkeys(MUTATIONS, "manage") | dict.fromkeys(QUERIES, "read")
 NEEDS |= {
     "publishEvents": "publish",
@@ -83,6 +88,7 @@ def test_the_api_page_says_which_scope_each_query_needs():
 def test_these_are_all_operations():
     fields = {*schema.graphql_schema.query_type.fields, *schema.graphql_schema.mutation_type.fields}
     assert fields == set(OPERATIONS)
+    assert set(schema.graphql_schema.subscription_type.fields) == set(SUBSCRIPTIONS)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -22,6 +22,7 @@ class Caller:
 
     authorization: str | None
     token: str | None
+    address: str = ""  # from where, over a websocket
 
     @cached_property
     def grant(self) -> Grant:

@@ -51,7 +51,7 @@ class Socket(models.Model):
 
 
 class DeliveryChange(models.Model):
-    """That a delivery was written or changed while somebody watched its endpoint. A trigger's notes, kept for a minute."""
+    """That a delivery of a watched endpoint was written or changed: a trigger notes it, and it is kept for a minute."""
 
     endpoint = models.ForeignKey(Endpoint, models.CASCADE, db_constraint=False, db_index=False, related_name="+")
     delivery = models.ForeignKey(Delivery, models.CASCADE, db_constraint=False, db_index=False, related_name="+")

@@ -2,5 +2,6 @@
 
 from routing.schema.mutations import Mutation
 from routing.schema.queries import Query
+from routing.schema.subscriptions import Subscription
 
-__all__ = ["Mutation", "Query"]
+__all__ = ["Mutation", "Query", "Subscription"]

@@ -46,6 +46,7 @@ class SocketOutput(graphene.ObjectType):
     )
     address = graphene.String(required=True)
     share = graphene.String(description="The group that it is a member of.")
+    watches = graphene.Boolean(required=True, description="Whether it is a subscription to deliveryUpdated.")
     opened_at = graphene.Field(DateTime, required=True)
 
     @staticmethod

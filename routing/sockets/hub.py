@@ -65,6 +65,7 @@ class Hub:
         with self._watching.watched(watcher):
             await self._watching.begin()
             async with self._place(visitor):
+                watcher.placed = True
                 self._begin()
                 yield watcher
 
@@ -102,7 +103,7 @@ class Hub:
             await reader.leave()
 
     async def _enter(self, visitor: registry.Visitor) -> registry.Place:
-        open_here = len(self._served()) - visitor.watches  # a watcher is among them already
+        open_here = len(self._served())
         if open_here >= settings.SOCKETS_PER_PROCESS:
             raise Refusal(TRY_AGAIN, f"This process has {open_here} websockets open; connect again.")
         for _ in range(2):
@@ -150,7 +151,7 @@ class Hub:
             served.end(refusal)
 
     def _served(self) -> list[Reader | Watcher]:
-        return [*self._readers, *self._watching.watchers]
+        return [*self._readers, *self._watching.placed()]
 
     async def _listen(self) -> None:
         while True:
@@ -181,7 +182,7 @@ class Hub:
         """Look at everything that the sockets depend on: with a few queries, however many they are."""
         while True:
             await asyncio.sleep(POLL_S)
-            feeds, watchers = dict(self._feeds), list(self._watching.watchers)
+            feeds, watchers = dict(self._feeds), self._watching.placed()
             if not feeds and not watchers:
                 continue
             keys = {served.key_id for served in self._served() if served.key_id}

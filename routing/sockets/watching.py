@@ -54,6 +54,7 @@ class Watcher:
         self.endpoint_id = endpoint_id
         self.key_id = key_id
         self.end = end
+        self.placed = False  # whether the trigger knows of it; it is told of changes from before on
         self._changed: dict[UUID, None] = {}
         self._wakes = asyncio.Event()
 
@@ -106,8 +107,11 @@ class Watching:
             self._position = self._position or position  # another watcher may have been quicker, and stand further back
 
     def end_all(self, refusal: Refusal) -> None:
-        for watcher in list(self.watchers):
+        for watcher in self.placed():
             watcher.end(refusal)
+
+    def placed(self) -> list[Watcher]:
+        return [watcher for watcher in self.watchers if watcher.placed]
 
     def hint(self) -> None:
         self._wanted.set()
