@@ -23,7 +23,7 @@ def run(folder: Path, _: float = 0, *, times: int = TIMES) -> None:
     service.run("manage.py", "migrate", "--verbosity", "0")  # tells how much there is to do
     service.spawn("deliver")  # the database runs as long as somebody uses it
     try:
-        whole, steps = _count(service, "event_service", _WHOLE), _count(service, "event_service", _STEPS)
+        ((whole,),), ((steps,),) = service.ask(_WHOLE), service.ask(_STEPS)  # which wait until it runs
         halves, unfinished = [], 0
         for _ in range(times):
             service.ask("DROP DATABASE IF EXISTS halfway WITH (FORCE)")
