@@ -107,8 +107,10 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
 
     async def disconnect(self, code: int) -> None:
         self._stop()
-        _open.subtract(self._counted)
-        self._counted.clear()
+        for whose in self._counted:
+            _open[whose] -= 1
+            if not _open[whose]:
+                del _open[whose]
         if self._tasks:
             await asyncio.wait(self._tasks)  # they settle what was sent
 

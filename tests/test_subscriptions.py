@@ -13,6 +13,7 @@ from django.utils import timezone
 from gql import Client, GraphQLRequest, gql
 from gql.transport.exceptions import TransportQueryError
 from gql.transport.websockets import WebsocketsTransport
+from websockets.exceptions import ConnectionClosed
 
 from endpoints.models import ApiKey, Endpoint, Scope
 from routing.cancelling import cancel_all
@@ -218,18 +219,23 @@ def test_events_are_of_websockets(web, webhook, key):
 
 def test_an_event_that_could_not_be_shown_is_not_delivered(web_socket, key, publish):
     publish(b"1")
+    with renamed("ordering_key", "hidden"), running() as web, apollo(web, key) as client:
+        client.follow(EVENTS, web_socket)
+        assert client.error()["extensions"] == {"code": "INTERNAL"}
+        assert "ordering_key does not exist" in web.log()
+        web.errors.truncate(0)
+    assert states(web_socket) == [(1, "PENDING")]
+
+
+@contextmanager
+def renamed(column, to):
     with connection.cursor() as sql:
-        sql.execute("ALTER TABLE routing_event RENAME source TO hidden")
+        sql.execute(f"ALTER TABLE routing_event RENAME {column} TO {to}")
     try:
-        with running() as broken, apollo(broken, key) as client:
-            client.follow(EVENTS, web_socket)
-            wait_until(broken.log, lambda log: "hidden" not in log)
-            assert client.error()["extensions"]["code"] in ("INTERNAL", "UNAVAILABLE")
-            broken.errors.truncate(0)
+        yield
     finally:
         with connection.cursor() as sql:
-            sql.execute("ALTER TABLE routing_event RENAME hidden TO source")
-    assert states(web_socket) == [(1, "PENDING")]
+            sql.execute(f"ALTER TABLE routing_event RENAME {to} TO {column}")
 
 
 # --- deliveryUpdated
@@ -408,6 +414,24 @@ def test_as_many_subscriptions_are_open_as_the_operator_lets(web_socket, key, of
             client.follow(query, web_socket, id="more")
             code = "UNAVAILABLE" if of == "PROCESS" else "FORBIDDEN"
             assert client.error("more")["extensions"] == {"code": code}
+
+
+@pytest.mark.parametrize(("of", "code"), [("KEY", 1008), ("PROCESS", 1013)])
+def test_as_many_sockets_are_open_as_the_operator_lets(key, of, code):
+    with running(**{f"EVENT_SERVICE_SOCKETS_PER_{of}": "1"}) as web:
+        with apollo(web, key):
+            assert outcome(web, key) == code
+        wait_until(partial(outcome, web, key), "connection_ack".__eq__)  # there is room again
+
+
+def outcome(web, key):
+    """Return what a client gets that begins: a message's type, or a close code."""
+    with raw(web) as client:
+        try:
+            client.say("connection_init", payload={"Token": key})
+            return client.hear()["type"]
+        except ConnectionClosed as close:
+            return close.rcvd.code
 
 
 # --- the protocol
