@@ -11,7 +11,7 @@ of which the first is chosen, or come with a ticket: &access=TICKET.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -24,7 +24,6 @@ from routing.sockets.asked import chosen_protocol
 from routing.sockets.budget import budgets
 from routing.sockets.hub import hub
 from routing.sockets.reader import Reader, now
-from routing.sockets.reading import Row
 from routing.sockets.refusals import FAILURE, NO_DATABASE, NOT_ALLOWED, Refusal
 from routing.sockets.threads import in_thread
 
@@ -83,20 +82,20 @@ class EventsConsumer(AsyncWebsocketConsumer):
                 endpoint_id = admission.standing.endpoint.pk
                 await self.send(frames.ready_to_watch(endpoint_id=endpoint_id, cursor=reader.cursor))
             while True:
-                found = await reader.next()
+                found = await reader.next_some()
                 if isinstance(found, Reset):
                     await self.send(_reset(found, reader))
+                elif admission.asked.acknowledges:
+                    await self._send_all([frames.event(row.frame) for row in found])
                 else:
-                    await self._send_event(found, reader, acknowledged=admission.asked.acknowledges)
+                    started_at, start = now()
+                    await self._send_all([row.frame for row in found])
+                    for row in found:
+                        reader.sent(row, started_at=started_at, start=start)
 
-    async def _send_event(self, row: Row, reader: Reader, *, acknowledged: bool) -> None:
-        started_at, start = now()
-        if acknowledged:
-            reader.sent(row, started_at=started_at, start=start)  # before: the acknowledgement may be quicker than we
-            await self.send(frames.event(row.frame))
-        else:
-            await self.send(row.frame)
-            reader.sent(row, started_at=started_at, start=start)
+    async def _send_all(self, texts: Sequence[bytes]) -> None:
+        """Have our server send them in one write."""
+        await self.base_send({"type": "websocket.send", "texts": texts})
 
     def _end(self, refusal: Refusal) -> None:
         self._refusal = refusal

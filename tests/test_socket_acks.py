@@ -77,7 +77,8 @@ def test_the_first_frame_says_where_it_begins_and_what_the_window_is(web, web_so
 
 def test_an_event_is_what_a_plain_socket_gets_and_its_kind(web, web_socket, key, publish):
     publish(b'{"n": 1.00}', subject="order/1")
-    with web.listen(web_socket, key, asking={"after": 0}) as plain, web.v1(web_socket, key) as websocket:
+    asking = {"after": 0}
+    with web.listen(web_socket, key, asking=asking) as plain, web.v1(web_socket, key, **asking) as websocket:
         text = begun(websocket).recv(timeout=DEADLINE_S)
         assert text == '{"kind":"event",' + plain.recv(timeout=DEADLINE_S)[1:]
         assert '"data":{"n": 1.00}' in text

@@ -417,7 +417,7 @@ def test_an_installation_may_open_all_endpoints(web_socket, publish):
 
 
 def test_other_paths_are_refused(web):
-    for path in ("/", "/event-service/ws/", "/event-service/graphql", "/event-service/ws%00"):
+    for path in ("/", "/event-service/ws/", "/event-service/graphql/", "/event-service/ws%00"):
         with pytest.raises(InvalidStatus) as refusal:
             web.connect(path)
         assert refusal.value.response.status_code == 403, path

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from autobahn.util import encode_truncate
@@ -95,10 +96,24 @@ class WebSocket(WebSocketProtocol):
             asyncio.get_running_loop().call_later(UNREAD_CHECK_S, self._read_when_heard)
 
     def handle_reply(self, message: dict[str, Any]) -> None:
-        if message["type"] == "websocket.close" and self.state != self.STATE_CONNECTING:
+        if message["type"] == "websocket.send" and "texts" in message:
+            self.sendAll(message["texts"])
+        elif message["type"] == "websocket.close" and self.state != self.STATE_CONNECTING:
             self.serverClose(message.get("code"), message.get("reason"))  # daphne loses the reason
         else:
             super().handle_reply(message)
+
+    def sendAll(self, texts: Sequence[bytes]) -> None:
+        """Send these texts, in UTF-8, in one write: a frame each. Our own addition to ASGI: {"texts": [...]}."""
+        if self.state != self.STATE_OPEN:
+            return  # `drain` tells the application
+        data = b"".join(part for text in texts for part in (_head(len(text)), text))
+        if not self.drained.is_set():
+            self.unsent += len(data)
+        if self.unsent > MAX_UNSENT:
+            self.serverClose(TRY_AGAIN_LATER)
+        else:
+            self.transport.write(data)
 
     def serverSend(self, content: str | bytes, binary: bool = False) -> None:
         if self.state != self.STATE_OPEN:
@@ -124,6 +139,15 @@ class WebSocket(WebSocketProtocol):
             del self.handshake_deferred
         elif self.state == self.STATE_OPEN:
             self.serverClose(SERVICE_RESTART, "Restarting; connect again")
+
+
+def _head(size: int) -> bytes:
+    """Return what comes before the payload of a text frame (RFC 6455, 5.2); a server's has no mask."""
+    if size < 126:
+        return bytes((0x81, size))
+    if size < 1 << 16:
+        return b"\x81\x7e" + size.to_bytes(2)
+    return b"\x81\x7f" + size.to_bytes(8)
 
 
 class SocketFactory(WebSocketFactory):

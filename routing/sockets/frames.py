@@ -84,9 +84,9 @@ def ready_to_watch(*, endpoint_id: UUID, cursor: Cursor) -> str:
     return _text(_Ready(endpoint_id, str(cursor)))
 
 
-def event(frame: str) -> str:
+def event(frame: bytes) -> bytes:
     """Return what a plain socket gets as a frame of v1."""
-    return f'{{"kind":"event",{frame[1:]}'
+    return b'{"kind":"event",' + frame[1:]
 
 
 def reset(*, reason: str, after: Cursor | None, until: Cursor | None, cursor: Cursor) -> str:

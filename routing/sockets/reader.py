@@ -21,6 +21,7 @@ from routing.sockets.settling import Report
 from routing.sockets.sources import Source
 from routing.sockets.window import Flight, Window
 
+SENT_AT_ONCE = 64 * 1024  # bytes; one frame more may begin below it
 _AFTER_S = 0.01  # so that what is due is due for every clock
 
 
@@ -67,11 +68,35 @@ class Reader:
             if row := await self._read_again():
                 return row
             if self._batch and self.source.active:
-                if self._window is None or self._window.has_room(self._batch[0].size):
+                if self._has_room(self._batch[0]):
                     return self._batch.popleft()
             elif not self._batch and await self._fetch():
                 continue
             await self._wakes.wait()
+
+    async def next_some(self) -> Reset | list[Row]:
+        """Return what to send at once: what is there already, up to SENT_AT_ONCE and as the window has room.
+
+        What is to be acknowledged counts as sent from now on: its acknowledgement may be quicker than who sends it.
+        """
+        found = await self.next()
+        if isinstance(found, Reset):
+            return found
+        begun, rows, size = now(), [found], found.size
+        self._fly(found, begun)
+        while size < SENT_AT_ONCE and self._batch and self._has_room(self._batch[0]):
+            row = self._batch.popleft()
+            self._fly(row, begun)
+            rows.append(row)
+            size += row.size
+        return rows
+
+    def _fly(self, row: Row, begun: tuple[datetime, float]) -> None:
+        if self._window is not None:
+            self.sent(row, started_at=begun[0], start=begun[1])
+
+    def _has_room(self, row: Row) -> bool:
+        return self._window is None or self._window.has_room(row.size)
 
     def _taken_reset(self, reset: Reset) -> Reset:
         self._reset = None

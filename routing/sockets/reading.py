@@ -25,7 +25,7 @@ class Row:
     seq: int
     state: str
     settled_at: datetime | None
-    frame: str  # of a plain socket
+    frame: bytes  # of a plain socket
     size: int  # bytes of the frame
 
     @property
@@ -64,7 +64,7 @@ def as_row(
 ) -> Row:
     names = ("id", "workspace_id", "type", "date", "source", "subject", "data")
     frame = render(**dict(zip(names, event, strict=True)), cursor=str(Cursor(epoch, seq)))
-    return Row(delivery_id, event[0], seq, state, settled_at, frame.decode(), len(frame))
+    return Row(delivery_id, event[0], seq, state, settled_at, frame, len(frame))
 
 
 def unread_position(endpoint_id: UUID, last_seq: int) -> int:
