@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from datetime import timedelta
 from functools import partial
 from threading import Thread
@@ -125,8 +125,11 @@ def test_gql_receives_events_as_they_are_published(web, web_socket, key, publish
 
     async def three():
         found = []
-        async with session(web, init_payload={"Token": key}) as client:
-            async for answer in client.subscribe(asking(EVENTS, web_socket)):
+        async with (
+            session(web, init_payload={"Token": key}) as client,
+            aclosing(client.subscribe(asking(EVENTS, web_socket))) as answers,
+        ):
+            async for answer in answers:
                 found.append(answer["eventReceived"])
                 if len(found) == 2:
                     await asyncio.to_thread(in_thread, publish, b"3")
@@ -253,8 +256,10 @@ def test_a_webhooks_delivery_is_told_of_from_pending_to_its_end(web, webhook, ke
 
 def test_gql_follows_deliveries(web, webhook, key, publish):
     async def first():
-        async with session(web, init_payload={"Authorization": f"Bearer {key}"}) as client:
-            told = aiter(client.subscribe(asking(DELIVERIES, webhook)))
+        async with (
+            session(web, init_payload={"Authorization": f"Bearer {key}"}) as client,
+            aclosing(client.subscribe(asking(DELIVERIES, webhook))) as told,
+        ):
             coming = asyncio.ensure_future(anext(told))
             await asyncio.to_thread(in_thread, wait_until, Socket.objects.filter(watches=True).count, (1).__eq__)
             await asyncio.to_thread(in_thread, publish, b"1")
@@ -314,7 +319,7 @@ def without_hints():
 
 def test_a_hint_is_quicker_than_the_poll(webhook, key, publish):
     with running(f"routing.sockets.hub.POLL_S={NEVER_S}") as web, watching(web, key, webhook) as client:
-        Thread(target=in_thread, args=(publish, b"1")).start()
+        publish(b"1")
         assert client.next()["seq"] == 1
 
 
