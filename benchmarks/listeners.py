@@ -41,8 +41,8 @@ def listeners(*, url: str, key: str, sockets: int, frames: int, acknowledges: bo
             raise RuntimeError("Not all clients could connect")
         yield Listeners(process)
     finally:
-        process.stdin.close()
-        process.wait(timeout=60)
+        process.terminate()
+        process.communicate()
 
 
 async def _main(url: str, key: str, sockets: int, frames: int, acknowledges: bool) -> None:
@@ -59,9 +59,9 @@ async def _main(url: str, key: str, sockets: int, frames: int, acknowledges: boo
                     )
                 )
 
+        started = time.monotonic()  # frames may come before the last one is connected
         clients = await asyncio.gather(*(dial() for _ in range(sockets)))
         print("connected", flush=True)
-        started = time.monotonic()
         if frames:
             await asyncio.gather(*(_listen(client, frames, acknowledges, latencies_ms) for client in clients))
             print(json.dumps({"seconds": time.monotonic() - started, "latencies_ms": latencies_ms}), flush=True)
