@@ -11,6 +11,7 @@ from endpoints.models import Endpoint
 from routing.models import Attempt, SocketTicket
 from routing.sockets import tickets
 from routing.sockets.operators import operators_that_may_look
+from tests.service import wait_until
 from tests.web import DEADLINE_S, closed, cursor, cursors, record, states
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sockets_left")]
@@ -58,7 +59,7 @@ def test_who_looks_on_takes_nothing_from_who_reads(web, web_socket, key, publish
             assert cursors(reading, 3) == [1, 2, 3]
             publish(b"4")
             assert cursors(watching, 1) == cursors(reading, 1) == [4]
-    assert states(web_socket) == [(seq, "DELIVERED") for seq in range(1, 5)]
+            wait_until(lambda: states(web_socket), [(seq, "DELIVERED") for seq in range(1, 5)].__eq__)
 
 
 @pytest.mark.parametrize("asking", [{"after": 1}, {"after": 0}, {"from": "2020-01-01T00:00:00Z"}], ids=str)

@@ -230,6 +230,7 @@ SELECT claimed.endpoint_id, claimed.id, claimed.workspace_id, claimed.ordering_k
        claimed.creation_date, event.id, event.type, event.date, event.source, event.subject, event.data,
        clock_timestamp(), claimed.lease_token, claimed.weight
 FROM claimed JOIN routing_event AS event ON event.id = claimed.event_id
+ORDER BY claimed.seq
 """
 
 _NEXT_READY = f"""
