@@ -1,8 +1,8 @@
 """The threads that send: endpoints take turns, and one that is slow keeps none of the threads that others need.
 
-An endpoint is quick once its last answer came within PATIENCE_S and no other is overdue, and slow before that. The
-quick share as many threads as were asked for. Each slow one has a few of others to itself: more with each answer, fewer
-when it hangs.
+An endpoint is quick once its last answer came within PATIENCE_S and no other is overdue, and slow before that. Where
+all threads of the quick are held up and others wait for them, there is less patience. The quick share as many threads
+as were asked for. Each slow one has a few of others to itself: more with each answer, fewer when it hangs.
 """
 
 import threading
@@ -15,6 +15,7 @@ from uuid import UUID
 from routing.queue import Job
 
 PATIENCE_S = 0.1  # for an attempt, before its endpoint is slow and its thread is replaced
+HURRY_S = 0.02  # the same where others wait and no thread has come free for as long
 HANGS_S = 1.0  # and before what waits behind it is given back
 SLOW_THREADS = 128  # for the slow endpoints, of which half as many may hang at once before newcomers wait
 FIRST_WIDTH = 2  # of these for one of them, at first and once it hangs
@@ -65,6 +66,7 @@ class Senders:
         self._sending: dict[threading.Thread, _Sending] = {}
         self._threads: set[threading.Thread] = set()
         self._idle = 0
+        self._freed_at = 0.0  # when a thread of the quick last came free
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
         self._stopping = False
@@ -108,8 +110,9 @@ class Senders:
         now = self._clock()
         given_back: list[Job] = []
         with self._lock:
+            patience_s = HURRY_S if self._is_stuck(now) else PATIENCE_S
             for sending in self._sending.values():
-                if not sending.overdue and now - sending.since > PATIENCE_S:
+                if not sending.overdue and now - sending.since > patience_s:
                     sending.overdue = True
                     sending.line.overdue += 1
                     self._judge(sending.line, quick=False)
@@ -135,6 +138,10 @@ class Senders:
     def join(self) -> None:
         for thread in list(self._threads):
             thread.join()
+
+    def _is_stuck(self, now: float) -> bool:
+        """Return whether endpoints wait for a thread of the quick, and nothing has come of any for HURRY_S."""
+        return bool(self._turns[True]) and not self.has_room and now - self._freed_at > HURRY_S
 
     def _line(self, endpoint_id: UUID) -> _Line:
         line = self._lines.pop(endpoint_id, None) or _Line()
@@ -212,6 +219,8 @@ class Senders:
 
     def _finish(self, sending: _Sending, asked: bool) -> None:
         line, took_s = sending.line, self._clock() - sending.since
+        if sending.quick:
+            self._freed_at = self._clock()
         self._busy[sending.quick] -= 1
         line.sending -= 1
         line.overdue -= sending.overdue

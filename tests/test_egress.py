@@ -1,11 +1,13 @@
 """The door to the outside: which addresses may be dialled, and one bounded exchange with what answers there."""
 
 import gzip
+import http.client
 import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from io import BytesIO
 from ipaddress import ip_network
 from types import SimpleNamespace
 from uuid import UUID
@@ -502,6 +504,47 @@ def test_a_connection_is_not_used_again_after_any_other_answer(door, receiver, u
 
     assert send(door, receiver.url).status_code == 202
     assert receiver.connections == 2
+
+
+HEADS = {
+    "plain": b"Content-Length: 2\r\nX-One:1\r\nx-one:  two\t\r\n",
+    "empty": b"",
+    "folded": b"X: one\r\n two\r\nContent-Length: 2\r\n",
+    "a bare return": b"X: one\rContent-Length: 2\r\n",
+    "no colon": b"X: one\r\nno field\r\nY: two\r\n",
+    "a space before the colon": b"Content-Length : 2\r\n",
+    "latin": "X: \xe9\r\n".encode("latin-1"),
+    "lines that end short": b"X: one\nContent-Length: 2\n",
+}
+
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+def test_headers_are_read_as_by_the_standard_library(door, receiver, head):
+    receiver.answer = lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\n" + head + b"\r\nok")
+
+    headers = send(door, receiver.url).headers
+
+    known = requests.structures.CaseInsensitiveDict(
+        (name, value.strip()) for name, value in http.client.parse_headers(BytesIO(head + b"\r\n")).items()
+    )
+    assert {name: headers.get(name) for name in known} == dict(known)
+
+
+@pytest.mark.parametrize("length", ["-1", "+2", "2_0", "\xb2", "0x2", "9" * 19])
+def test_a_length_that_is_no_length_is_none(door, receiver, length):
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n".encode("latin-1")
+    receiver.answer = lambda connection: connection.sendall(head + b"ok")
+
+    assert send(door, receiver.url).body == b"ok"
+
+
+def test_a_request_goes_out_in_one_piece(door, receiver, monkeypatch):
+    pieces, send_all = [], socket.socket.sendall
+    monkeypatch.setattr(socket.socket, "sendall", lambda self, piece: pieces.append(piece) or send_all(self, piece))
+
+    send(door, receiver.url, body=b'{"a": 1}')
+
+    assert [piece[-8:] for piece in pieces if piece.startswith(b"POST")] == [b'{"a": 1}']
 
 
 @pytest.mark.parametrize("rest", [answer(500), b"HTTP/1.1 50"], ids=["an answer", "half a line"])

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from routing import senders
-from routing.senders import FIRST_WIDTH, HANGS_S, PATIENCE_S, WIDTH, Senders
+from routing.senders import FIRST_WIDTH, HANGS_S, HURRY_S, PATIENCE_S, WIDTH, Senders
 
 THREADS = 4
 ROOM = 100  # of a quick endpoint
@@ -108,9 +108,36 @@ def test_a_hang_is_let_go_of_after_a_moment_and_others_have_its_threads(receiver
 
     (job,) = receivers.put(other)
     assert not receivers.starts(job, NEVER_S)
-    receivers.passes(PATIENCE_S + 0.01)
+    receivers.passes(HURRY_S + 0.01)
 
     assert receivers.starts(job)
+
+
+def test_nobody_is_hurried_while_threads_come_free(receivers):
+    one, other = receivers.quick(), receivers.quick()
+    answers, *waits = receivers.put(one, THREADS, answers=False)
+    assert all(map(receivers.starts, [answers, *waits]))
+    more = receivers.put(other, 2, answers=False)
+    receivers.now += HURRY_S + 0.01
+    receivers.answer([answers])
+    assert receivers.starts(more[0])
+
+    receivers.passes(HURRY_S - 0.01)
+
+    assert not receivers.starts(more[1], NEVER_S)
+    assert receivers.room(one) == ROOM - len(waits)
+
+
+def test_a_hang_that_nobody_waits_for_is_let_go_of_in_the_end(receivers):
+    hanging = receivers.quick()
+    (job,) = receivers.put(hanging, answers=False)
+    assert receivers.starts(job)
+
+    receivers.passes(PATIENCE_S - 0.01)
+    assert receivers.room(hanging) == ROOM - 1
+    receivers.passes(0.02)
+
+    assert receivers.room(hanging) == 2 * FIRST_WIDTH - 1
 
 
 def test_an_endpoint_that_hangs_now_and_then_keeps_no_more_threads_than_a_slow_one(receivers):

@@ -1,13 +1,17 @@
 """The connections that are kept, and how HTTP is spoken over them."""
 
 import http.client
+import re
 import socket
+import struct
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from contextlib import suppress
-from http.client import HTTPException
+from email.parser import Parser
+from http import HTTPStatus
+from http.client import HTTPException, HTTPMessage, UnknownProtocol
 from io import BufferedReader
 from typing import Any, cast
 
@@ -16,11 +20,14 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from routing.egress.dialling import Proxy, dial
 from routing.egress.errors import EgressError
-from routing.egress.watchdog import TICK_S, Attempt
+from routing.egress.watchdog import Attempt
 
 HEAD_LIMIT = 64 * 1024  # bytes of status line and headers, with every 100 Continue before them
 KEPT = 256  # connections that wait for another request
 KEPT_FOR_S = 30
+_LONGEST = struct.pack("@ll", 120, 0)  # seconds and microseconds for one call, should the watchdog fail
+_LENGTH = re.compile("[0-9]{1,18}")
+_FIELD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r?\n")  # RFC 9110, section 5
 
 
 class _Head:
@@ -57,11 +64,36 @@ class Reply(http.client.HTTPResponse):
         self._reader: BufferedReader = self.fp
 
     def begin(self) -> None:
+        """Read the head as http.client does, without its parser: that is for mail, and the dearest of an exchange."""
         self.fp = _Head(self._reader)  # type: ignore[assignment]
         try:
-            super().begin()
+            version, self.status, reason = self._read_final_status()
+            self.headers = self.msg = _message(http.client._read_headers(self.fp))  # type: ignore[attr-defined]
         finally:
             self.fp = self._reader
+        self.code, self.reason = self.status, reason.strip()
+        self.version = 10 if version in ("HTTP/1.0", "HTTP/0.9") else 11
+        self._frame()
+
+    def _read_final_status(self) -> tuple[str, int, str]:
+        while True:
+            version, status, reason = self._read_status()  # type: ignore[attr-defined]
+            if status != HTTPStatus.CONTINUE:
+                break
+            http.client._read_headers(self.fp)  # type: ignore[attr-defined]
+        if not version.startswith("HTTP/1.") and version != "HTTP/0.9":
+            raise UnknownProtocol(version)
+        return version, status, reason
+
+    def _frame(self) -> None:
+        """Work out where the body ends: RFC 9112, section 6.3."""
+        self.chunked = (self.headers.get("transfer-encoding") or "").lower() == "chunked"
+        self.chunk_left = None
+        length = "" if self.chunked else self.headers.get("content-length") or ""
+        self.length = int(length) if _LENGTH.fullmatch(length) else None
+        if self.status < HTTPStatus.OK or self.status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
+            self.length = 0
+        self.will_close = self._check_close() or (not self.chunked and self.length is None)  # type: ignore[attr-defined]
 
     def _close_conn(self) -> None:
         if self.fp is self._reader:
@@ -69,6 +101,18 @@ class Reply(http.client.HTTPResponse):
             with suppress(OSError):
                 self.followed = bool(self._reader.peek(1))
         super()._close_conn()  # type: ignore[misc]
+
+
+def _message(lines: Sequence[bytes]) -> HTTPMessage:
+    """Return the fields that `lines` are. What is odd among them is left to the parser of the standard library."""
+    *fields, _ = lines
+    if not all(map(_FIELD.fullmatch, fields)):
+        return Parser(HTTPMessage).parsestr(b"".join(lines).decode("iso-8859-1"))
+    message = HTTPMessage()
+    for field in fields:
+        name, _, value = field.decode("iso-8859-1").partition(":")
+        message.set_raw(name, value.strip(" \t\r\n"))
+    return message
 
 
 class _Judged:
@@ -79,12 +123,24 @@ class _Judged:
     port: int
     timeout: Any
     response_class: type[http.client.HTTPResponse] = Reply
+    sock: Any
     _dns_host: str
 
     def _new_conn(self) -> socket.socket:
         dialled = dial(self._dns_host, self.port, self.attempt, self.through)
-        dialled.settimeout(self.timeout)
+        dialled.settimeout(None)  # the watchdog ends the attempt, and a time-out would cost each call a second wait
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            dialled.setsockopt(socket.SOL_SOCKET, option, _LONGEST)
         return dialled
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        """Send head and body in one piece: one wait for the socket, and one packet where they fit."""
+        self._pieces: list[bytes] = []
+        super().request(*args, **kwargs)  # type: ignore[misc]
+        self.sock.sendall(b"".join(self._pieces))
+
+    def send(self, data: Any) -> None:
+        self._pieces.append(data)
 
 
 class PlainConnection(_Judged, HTTPConnection):
@@ -101,7 +157,7 @@ Connection = PlainConnection | TLSConnection
 def ask(connection: Connection, attempt: Attempt, request: requests.PreparedRequest, path: str) -> Reply:
     """Send `request` over `connection` and return the answer, of which the body is yet to be read."""
     connection.attempt = attempt
-    connection.timeout = attempt.left_s() + 2 * TICK_S  # the watchdog comes first: what was read before it is kept
+    connection.timeout = None
     if connection.sock is None:
         connection.connect()
     else:

@@ -177,7 +177,8 @@ def _response(request: requests.PreparedRequest, reply: Reply, body: bytes) -> r
     response = requests.Response()
     response.status_code, response.reason = reply.status, reply.reason
     response.headers = CaseInsensitiveDict(reply.getheaders())
-    response.request, response.url, response.raw = request, str(request.url), BytesIO(body)
+    response.request, response.url = request, str(request.url)
+    response.raw, response._content = BytesIO(body), body  # read already: `content` need not
     return response
 
 
