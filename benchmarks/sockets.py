@@ -38,14 +38,13 @@ def _rate() -> None:
         rounds = []
         with web_process("-m", "benchmarks.bare_sockets") as bare, web_process(MANAGE, "web") as service:
             for _ in range(ROUNDS):
-                rounds.append(
-                    [
-                        _frames_a_second(f"ws://127.0.0.1:{bare.port}/?frames={frames}", "", sockets, frames),
-                        _frames_a_second(_address(service, endpoint), key, sockets, frames),
-                        _frames_a_second(_address(service, endpoint), key, sockets, frames, acknowledges=True),
-                    ]
-                )
-                _owe_again(endpoint)
+                rates = [_frames_a_second(f"ws://127.0.0.1:{bare.port}/?frames={frames}", "", sockets, frames)]
+                for acknowledges in (False, True):
+                    _owe_again(endpoint)
+                    rates.append(
+                        _frames_a_second(_address(service, endpoint), key, sockets, frames, acknowledges=acknowledges)
+                    )
+                rounds.append(rates)
         for name, column in (("bare consumer", 0), ("plain", 1), ("event-service.v1", 2)):
             rate = median(each[column] for each in rounds)
             ratio = median(each[column] / each[0] for each in rounds)
@@ -63,7 +62,7 @@ def _endpoint_with(events: int) -> tuple[Endpoint, str]:
 
 
 def _owe_again(endpoint: Endpoint) -> None:
-    """Have what was delivered be owed once more, so that each round settles as much."""
+    """Have what was delivered be owed once more, so that each turn settles as much."""
     Delivery.objects.filter(endpoint=endpoint).update(state="PENDING", settled_at=None)
 
 

@@ -63,6 +63,19 @@ def test_members_on_two_processes_divide_the_events(web, other_web, web_socket, 
     assert not SharedDelivery.objects.exists()
 
 
+def test_a_group_is_done_with_what_others_had_before_it(web, web_socket, key, publish):
+    with web.v1(web_socket, key, share="g", window_events=1) as member, web.v1(web_socket, key) as alone:
+        begun(member), begun(alone)
+        publish(b"1", b"2")
+        assert (events(member, 1), events(alone, 2)) == ([1], [1, 2])
+        ack(alone, web_socket, 2)
+        wait_for_states(web_socket, "DELIVERED", "DELIVERED")
+        ack(member, web_socket, 1)
+        assert events(member, 1) == [2]
+        ack(member, web_socket, 2)
+        wait_until(SharedDelivery.objects.count, lambda left: left == 0)
+
+
 def test_ready_names_the_group(web, web_socket, key):
     with web.v1(web_socket, key, share="billing") as websocket:
         assert frame(websocket)["share"] == "billing"

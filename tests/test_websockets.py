@@ -215,8 +215,8 @@ def test_who_leaves_in_the_middle_settles_what_was_sent(web_socket, key, publish
     async def send_one_of_two():
         admission = await in_thread(admit, asked(web_socket, key))
         async with Hub().reader(admission, end=pytest.fail) as reader:
-            started_at, start = now()
-            reader.sent(await reader.next(), started_at=started_at, start=start)
+            begun = now()
+            reader.sent([await reader.next()], begun)
 
     publish(b"1", b"2")
     asyncio.run(send_one_of_two())

@@ -133,9 +133,9 @@ async def _received(admission: Admission, caller: Caller) -> AsyncGenerator[Rece
                 if isinstance(found, Reset):
                     yield Received(reader.cursor, reset=found)
                 else:
-                    started_at, start = now()
+                    begun = now()
                     yield _payload(found, reader)
-                    reader.sent(found, started_at=started_at, start=start)  # who iterates has sent it by now
+                    reader.sent([found], begun)  # who iterates has sent it by now
 
 
 def _payload(row: Row, reader: Reader) -> Received:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from heapq import heappop, heappush
 from time import perf_counter
@@ -89,11 +89,16 @@ class Reader:
             self._fly(row, begun)
             rows.append(row)
             size += row.size
+        if self._window is not None:
+            self._stand_behind(rows)
         return rows
 
     def _fly(self, row: Row, begun: tuple[datetime, float]) -> None:
         if self._window is not None:
-            self.sent(row, started_at=begun[0], start=begun[1])
+            self._window.add(Flight(row.seq, row.owed, row.size, *begun))
+
+    def _stand_behind(self, rows: Sequence[Row]) -> None:
+        self.cursor = Cursor(self.cursor.epoch, max(self.cursor.seq, *(row.seq for row in rows)))
 
     def _has_room(self, row: Row) -> bool:
         return self._window is None or self._window.has_room(row.size)
@@ -128,23 +133,24 @@ class Reader:
             self._reset = Reset("HISTORY_GONE", after, until)
         return bool(helping.rows or helping.gap)
 
-    def sent(self, row: Row, *, started_at: datetime, start: float) -> None:
-        """Take note that `row` went out. Where nothing is acknowledged, the first socket that sent it settles it."""
-        self.cursor = Cursor(self.cursor.epoch, max(row.seq, self.cursor.seq))
-        if self._watches:
-            return
-        flight = Flight(row.seq, row.delivery_id, row.size, started_at, start)
-        if self._window is not None:
-            self._window.add(flight)
-        elif row.state == Delivery.State.PENDING:
-            row.state = Delivery.State.DELIVERED
-            self._reports.append(self._report(flight))
+    def sent(self, rows: Sequence[Row], begun: tuple[datetime, float]) -> None:
+        """Take note that `rows` went out, where nothing is acknowledged: to send is to deliver."""
+        self._stand_behind(rows)
+        if not self._watches:
+            self._deliver(Flight(row.seq, row.owed, row.size, *begun) for row in rows)
+
+    def _deliver(self, flights: Iterable[Flight]) -> None:
+        """Report what no other socket of this process had before; a member of a group reports all that it took."""
+        for flight in flights:
+            if flight.owed.state == Delivery.State.PENDING or self.source.share(flight.seq):
+                flight.owed.state = Delivery.State.DELIVERED
+                self._reports.append(self._report(flight))
 
     def acknowledge(self, seq: int) -> None:
         """Settle all that was sent up to that number, but for what was refused."""
         assert self._window is not None
         if taken := self._window.take_up_to(seq):
-            self._reports += map(self._report, taken)
+            self._deliver(taken)
             self._hand_over()
             self.wake()
 
@@ -175,7 +181,7 @@ class Reader:
 
     def _report(self, flight: Flight, *, error: str = "", detail: str = "", delay_s: float = 0) -> Report:
         return Report(
-            flight.delivery_id,
+            flight.owed.delivery_id,
             flight.started_at,
             flight.duration_ms,
             self._place.peer,

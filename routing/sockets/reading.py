@@ -1,11 +1,11 @@
 """What websockets read in the database: the deliveries of an endpoint in their order."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from django.db import connection
 
 from routing.envelope import render
@@ -16,14 +16,19 @@ MAX_ROWS = 400  # of one read
 MAX_BYTES = 512 * 1024  # of the data of one read; one event more may begin below it
 
 
-@dataclass(slots=True)
-class Row:
-    """A delivery as its readers need it. Several sockets may share one."""
+class Owed(msgspec.Struct):
+    """What several sockets may be sent, each as a row of its own: the first that had it says so in `state`."""
 
     delivery_id: UUID
+    state: str
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A delivery as its readers need it."""
+
+    owed: Owed
     event_id: UUID
     seq: int
-    state: str
     settled_at: datetime | None
     frame: bytes  # of a plain socket
     size: int  # bytes of the frame
@@ -31,7 +36,7 @@ class Row:
     @property
     def dropped(self) -> bool:
         """Whether the delivery was given up, so that only who asks for history gets it."""
-        return self.state in (Delivery.State.SKIPPED, Delivery.State.CANCELLED)
+        return self.owed.state in (Delivery.State.SKIPPED, Delivery.State.CANCELLED)
 
 
 def read_on(endpoint_id: UUID, epoch: str, position: int) -> list[Row]:
@@ -51,7 +56,7 @@ def read_again(endpoint_id: UUID, epoch: str, seq: int) -> Row | None:
     with connection.cursor() as cursor:
         cursor.execute(_READ_ON, [endpoint_id, seq - 1, 1, 1])
         rows = [as_row(epoch, *columns) for columns in cursor.fetchall()]
-    return next((row for row in rows if row.seq == seq and row.state == Delivery.State.PENDING), None)
+    return next((row for row in rows if row.seq == seq and row.owed.state == Delivery.State.PENDING), None)
 
 
 def as_row(
@@ -64,7 +69,7 @@ def as_row(
 ) -> Row:
     names = ("id", "workspace_id", "type", "date", "source", "subject", "data")
     frame = render(**dict(zip(names, event, strict=True)), cursor=str(Cursor(epoch, seq)))
-    return Row(delivery_id, event[0], seq, state, settled_at, frame, len(frame))
+    return Row(Owed(delivery_id, state), event[0], seq, settled_at, frame, len(frame))
 
 
 def unread_position(endpoint_id: UUID, last_seq: int) -> int:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -20,8 +19,7 @@ MOST_LOSSES = 1_000  # attempts of one delivery that are written, where its sock
 _MAX_SETTLED = 1_000  # deliveries in one statement
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True):
     """One attempt, and what it makes of its delivery: DELIVERED, or PENDING once more."""
 
     delivery_id: UUID
@@ -33,7 +31,7 @@ class Report:
     error_detail: str = ""
     share: Share | None = None  # of a member of a group
     delay_s: float = 0  # until other members may have it
-    id: UUID = field(default_factory=uuid7)  # of the attempt
+    id: UUID = msgspec.field(default_factory=uuid7)  # of the attempt
 
 
 @transaction.atomic

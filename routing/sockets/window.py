@@ -1,21 +1,22 @@
 """What a socket was sent and has not acknowledged, within bounds: events, and bytes of their frames."""
 
 from bisect import bisect_right, insort
-from dataclasses import dataclass
 from datetime import datetime
 from time import perf_counter
-from uuid import UUID
+
+import msgspec
+
+from routing.sockets.reading import Owed
 
 DEFAULT_EVENTS, DEFAULT_BYTES = 256, 4 << 20
 MAX_EVENTS, MAX_BYTES = 10_000, 16 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Flight:
+class Flight(msgspec.Struct, frozen=True):
     """An event on its way: sent, and not heard of yet."""
 
     seq: int
-    delivery_id: UUID
+    owed: Owed
     size: int
     started_at: datetime
     start: float  # of perf_counter
