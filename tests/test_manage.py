@@ -1,0 +1,30 @@
+"""manage.py: what it makes of failures that are not its own."""
+
+import pytest
+from django.conf import settings
+from django.db import OperationalError
+from psycopg_pool import PoolTimeout
+
+import manage
+
+
+def failing(*causes):
+    def run(_):
+        for cause in causes:
+            raise OperationalError("no") from cause
+
+    return run
+
+
+def test_a_database_that_does_not_answer_is_named_without_a_traceback(monkeypatch):
+    monkeypatch.setattr(manage, "execute_from_command_line", failing(PoolTimeout()))
+    with pytest.raises(
+        SystemExit, match=f"^The database at {settings.DATABASES['default']['HOST']}:[0-9]+ does not answer: no."
+    ):
+        manage.main()
+
+
+def test_what_goes_wrong_in_a_database_that_answers_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr(manage, "execute_from_command_line", failing(None))
+    with pytest.raises(OperationalError):
+        manage.main()
