@@ -8,11 +8,11 @@ from pathlib import Path
 from chaos.figures import at_least, figure, say
 from chaos.judge import judge
 from chaos.scene import scene
-from chaos.service import wait_for
+from chaos.service import Service, wait_for
 from chaos.watch import Watch
 
 SIZE = "200m"
-FULL_S = 20
+FULL_S = 10  # from the first commit that is refused
 RATE = 40.0
 TIMES = 2
 
@@ -36,13 +36,13 @@ def _run(folder: Path, filler: Path) -> None:
             for _ in range(TIMES):
                 _wait_for_accepted(folder)
                 _fill(filler)
+                _wait_for_refused(here.service)
                 time.sleep(FULL_S)
                 filler.unlink()
             _wait_for_accepted(folder)
             publisher.finish()
             wait_for("everything to be final", here.service.is_final)
-        refused = here.service.log.read_text().count("were answered 503")
-        figure("commits refused while the disk was full", refused, 1, at_least)
+        figure("commits refused while the disk was full", _refused(here.service), TIMES, at_least)
         figure("violations of conservation", watch.violations, 0)
         judge(here.service, here.account())
 
@@ -50,6 +50,16 @@ def _run(folder: Path, filler: Path) -> None:
 def _wait_for_accepted(folder: Path) -> None:
     before = _accepted(folder)
     wait_for("events to be accepted", lambda: _accepted(folder) > before + 50)
+
+
+def _wait_for_refused(service: Service) -> None:
+    """Wait until what is written needs more of the disk than was set aside for the log."""
+    before = _refused(service)
+    wait_for("a commit to be refused", lambda: _refused(service) > before)
+
+
+def _refused(service: Service) -> int:
+    return service.log.read_text().count("were answered 503")
 
 
 def _accepted(folder: Path) -> int:

@@ -39,7 +39,7 @@ class Service:
         self.data_dir = data_dir
         self.failpoints = data_dir / "failpoints"
         self.failpoints.mkdir()
-        self.log = data_dir / "serve.log"
+        self.log = data_dir.with_name("serve.log")  # not on the disk that may be full
         self.port = _free_port()
         self.environment = {
             "PATH": os.environ["PATH"],
