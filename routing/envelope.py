@@ -5,6 +5,7 @@ A webhook may have it as a CloudEvent 1.0 instead, structured or binary (HTTP pr
 
 import string
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
@@ -70,6 +71,27 @@ def render(
             cursor=cursor or UNSET,
         )
     )
+
+
+def fields(
+    *,
+    id: UUID,
+    type: str,
+    date: datetime | None,
+    source: str,
+    subject: str,
+    workspace_id: UUID,
+    data: Any = UNSET,
+) -> dict[str, Any]:
+    """Return what filters look at: the members that `render` writes, with what `data` says."""
+    found = {"id": str(id), "type": type, "workspaceId": str(workspace_id)}
+    if date:
+        found["date"] = _rfc3339(date)
+    if source:
+        found["source"] = source
+    if subject:
+        found["subject"] = subject
+    return found if data is UNSET else {**found, "data": data}
 
 
 def structured(

@@ -17,8 +17,8 @@ from django.db.models.functions import Now
 
 from endpoints.errors import BadInput, Conflict, Limited
 from endpoints.models import Endpoint, EventFilter
-from endpoints.patterns import Fields, parse_definition
-from routing import repeats
+from endpoints.patterns import Pattern, parse_definition
+from routing import envelope, repeats
 from routing.models import Cursor, Delivery, Event, Replay
 from routing.repeats import Repeat
 
@@ -266,12 +266,17 @@ def _matching(replay: Replay, rows: Sequence[_Row]) -> Iterator[_Row]:
         yield from (row for row in some if row.event_id in events and _matches(wanted, events[row.event_id]))
 
 
-def _matches(wanted: Sequence[Sequence[Fields]], event: Event) -> bool:
-    fields = {"type": event.type, "source": event.source, "subject": event.subject}
-    present: dict[str, Any] = {name: value for name, value in fields.items() if value}
-    if event.data:
-        present["data"] = msgspec.json.decode(event.data)
-    return all(any(pattern.match(present) for pattern in patterns) for patterns in wanted)
+def _matches(wanted: Sequence[Sequence[Pattern]], event: Event) -> bool:
+    fields = envelope.fields(
+        id=event.pk,
+        type=event.type,
+        date=event.date,
+        source=event.source,
+        subject=event.subject,
+        workspace_id=event.workspace_id,
+        data=msgspec.json.decode(event.data) if event.data else msgspec.UNSET,
+    )
+    return all(any(pattern.match(fields) for pattern in patterns) for patterns in wanted)
 
 
 # What follows the position, each with whether it is meant: not a delivery that was repeated there already.

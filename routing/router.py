@@ -2,8 +2,9 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,7 @@ import msgspec
 from uuid_utils.compat import uuid7
 
 from endpoints.models import Endpoint
-from endpoints.patterns import Fields, parse_definition
+from endpoints.patterns import Pattern, parse_definition
 from routing import order
 from routing.plans import Ask, Plan, Tell
 from routing.submissions import NewEvent
@@ -40,7 +41,8 @@ class Routes:
 
     version: int
     unfiltered: Sequence[Target]
-    filtered: Sequence[tuple[Fields, Sequence[Target]]]
+    filtered: Sequence[tuple[Pattern, Sequence[Target]]]
+    dated: bool  # whether a filter looks at dates
 
     def wanting(self, event: NewEvent) -> Iterable[Target]:
         """Return each endpoint that wants `event`, once, however many of its filters match."""
@@ -64,9 +66,19 @@ def route(*, events: Sequence[NewEvent], **_: Any) -> Plan[None]:
     routes = {}
     for workspace_id, version in rows:
         routes[workspace_id] = yield from _routes_at(workspace_id, version)
+    events = yield from _dated(events, routes)
     owed = [(event, target) for event in events for target in routes[event.workspace_id].wanting(event)]
     if owed:
         yield from _writing(owed)
+
+
+def _dated(events: Sequence[NewEvent], routes: Mapping[UUID, Routes]) -> Plan[Sequence[NewEvent]]:
+    """Return the events with the dates that the database gave them, where a filter looks at dates."""
+    undated = [event.id for event in events if event.date is None and routes[event.workspace_id].dated]
+    if not undated:
+        return events
+    dates: dict[UUID, datetime] = dict((yield Ask(_DATES, [undated])))
+    return [replace(event, date=dates.get(event.id, event.date)) for event in events]
 
 
 def _routes_at(workspace_id: UUID, version: int) -> Plan[Routes]:
@@ -93,10 +105,12 @@ def _compiling(workspace_id: UUID, version: int) -> Plan[Routes]:
         if endpoint_id in targets:
             linked.setdefault(event_filter_id, (definition, []))[1].append(targets[endpoint_id])
     choosy = {target for _, wanting in linked.values() for target in wanting}
+    filtered = [(parse_definition(json.loads(definition)), wanting) for definition, wanting in linked.values()]
     return Routes(
         version,
         unfiltered=[target for target in targets.values() if target not in choosy],
-        filtered=[(parse_definition(json.loads(definition)), wanting) for definition, wanting in linked.values()],
+        filtered=filtered,
+        dated=any(pattern.reads("date") for pattern, _ in filtered),
     )
 
 
@@ -129,6 +143,7 @@ def _writing(owed: Sequence[tuple[NewEvent, Target]]) -> Plan[None]:
         yield Tell(*order.next_goes(keys))
 
 
+_DATES = "SELECT id, date FROM routing_event WHERE id = ANY(%s)"
 _VERSIONS = "SELECT id, version FROM endpoints_workspace WHERE id = ANY(%s)"
 _ENDPOINTS = """
 SELECT id, type, state, ordering FROM endpoints_endpoint WHERE workspace_id = %s AND deleted_at IS NULL ORDER BY id

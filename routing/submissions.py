@@ -12,6 +12,7 @@ import msgspec
 from uuid_utils.compat import uuid7
 
 from endpoints.errors import BadInput
+from routing import envelope
 
 TEXT_LENGTH = 255  # characters of type, source, subject, orderingKey and of the producer's own id
 MAX_DATA_BYTES = 256 * 1024
@@ -56,14 +57,15 @@ class NewEvent:
 
     def fields(self) -> dict[str, Any]:
         """Return what filters look at; what the event does not have is absent."""
-        found = {"type": self.type}
-        if self.data:
-            found["data"] = self.value
-        if self.source:
-            found["source"] = self.source
-        if self.subject:
-            found["subject"] = self.subject
-        return found
+        return envelope.fields(
+            id=self.id,
+            type=self.type,
+            date=self.date,
+            source=self.source,
+            subject=self.subject,
+            workspace_id=self.workspace_id,
+            data=self.value if self.data else msgspec.UNSET,
+        )
 
 
 def check(submission: Submission, workspace_id: UUID) -> NewEvent:

@@ -1,5 +1,6 @@
 """The docs say what the code does: each name that a user may need stands in them, and each example is valid."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,9 @@ import pytest
 from django.urls import get_resolver
 from graphql import GraphQLObjectType, parse, validate
 
+from endpoints import patterns
+from endpoints.patterns import Pattern, parse_pattern
+from endpoints.patterns.conditions import OPERATORS
 from event_service.schema import schema
 from routing import consumers, ingest
 
@@ -17,6 +21,7 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
+FILTERS = (ROOT / "docs/filters.md").read_text()
 API = (ROOT / "docs/api.md").read_text()
 
 
@@ -78,6 +83,39 @@ def test_the_api_page_names_every_field_of_every_object() -> None:
     fields = {name for type in objects if not type.name.startswith("__") for name in type.fields}
 
     assert missing(fields, API) == []
+
+
+def test_every_pattern_on_the_filters_page_is_valid() -> None:
+    examples = re.findall(r"```json\n(.*?)```", FILTERS, re.DOTALL)
+
+    assert [type(parse_pattern(json.loads(example))) for example in examples] == [Pattern] * 4
+
+
+def test_the_table_of_conditions_says_what_they_match() -> None:
+    rows = [line.strip("| ").split(" | ") for line in FILTERS.splitlines() if line.endswith(", absent |")]
+    rows += [line.strip("| ").split(" | ") for line in FILTERS.splitlines() if line.startswith('| `{"exists": false}`')]
+    wrong = [
+        (condition, value)
+        for condition, *columns in rows
+        for column, wanted in zip(columns, (True, False), strict=True)
+        for value in re.findall("`(.*?)`|(absent)", column)
+        if matches(condition.strip("`"), "".join(value)) is not wanted
+    ]
+
+    assert wrong == []
+    assert missing(set(OPERATORS), " ".join(condition for condition, *_ in rows)) == []
+
+
+def matches(condition: str, value: str) -> bool:
+    data = {} if value == "absent" else {"field": json.loads(value)}
+    return parse_pattern({"data": {"field": [json.loads(condition)]}}).match({"data": data})
+
+
+def test_the_filters_page_states_every_limit() -> None:
+    limits = {f"{value:,}" for name, value in vars(patterns).items() if name.startswith("MAX_")}
+
+    assert missing(limits - {"262,144"}, FILTERS) == []
+    assert patterns.MAX_SIZE == 256 * 1024
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from endpoints.errors import Conflict
 from endpoints.models import Endpoint, EventFilter, FilterLink
@@ -69,6 +70,35 @@ def test_filters_see_the_data(workspace):
     record(workspace, "order.bare")
 
     assert owed(german) == [(1, "order.paid")]
+
+
+def test_filters_see_the_event_as_it_is_delivered(workspace):
+    by_id, by_workspace, by_date = (
+        make_endpoint(workspace, name, wants=[wanted])
+        for name, wanted in {
+            "By id": {"id": [{"wildcard": "*-*-*-*-*"}]},
+            "By workspace": {"workspaceId": [str(workspace.pk)]},
+            "By date": {"date": [{"prefix": "2026-11-22T10:00:00"}]},
+        }.items()
+    )
+
+    record(workspace, "dated", date="2026-11-22T12:00:00+02:00")
+    record(workspace, "other", date="2026-11-23T12:00:00+02:00")
+
+    assert [owed(endpoint) for endpoint in (by_id, by_workspace, by_date)] == [
+        [(1, "dated"), (2, "other")],
+        [(1, "dated"), (2, "other")],
+        [(1, "dated")],
+    ]
+
+
+def test_filters_see_the_date_that_the_database_gave(workspace):
+    endpoint = make_endpoint(workspace, wants=[{"date": [{"prefix": f"{timezone.now():%Y-}"}]}])
+
+    record(workspace, "undated")
+    record(workspace, "dated", date="1999-12-31T23:59:59Z")
+
+    assert owed(endpoint) == [(1, "undated")]
 
 
 def test_an_endpoint_without_a_filter_is_owed_everything(workspace, web_socket):

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from endpoints.errors import BadInput
+from routing import envelope
 from routing.models import Event
 from routing.submissions import MAX_DATA_BYTES, MAX_DEPTH, TEXT_LENGTH, Submission, check
 
@@ -99,14 +100,28 @@ def test_an_event_needs_nothing_but_a_type():
     assert event.id.version == 7
 
 
-def test_filters_see_what_the_event_has_and_nothing_else():
-    assert checked().fields() == {"type": "order.paid"}
-    assert checked(data=msgspec.Raw(b"null"), source="shop", subject="order/1").fields() == {
-        "type": "order.paid",
-        "data": None,
-        "source": "shop",
-        "subject": "order/1",
-    }
+def test_filters_see_what_readers_of_the_event_get():
+    bare = checked()
+    full = checked(
+        data=msgspec.Raw(b'{"total": 1.50}'), source="shop", subject="order/1", date="2026-11-22T12:00:00+02:00"
+    )
+
+    assert bare.fields() == {"id": str(bare.id), "type": "order.paid", "workspaceId": str(bare.workspace_id)}
+    assert full.fields() == msgspec.json.decode(
+        envelope.render(
+            id=full.id,
+            type=full.type,
+            date=full.date,
+            source=full.source,
+            subject=full.subject,
+            workspace_id=full.workspace_id,
+            data=full.data,
+        )
+    )
+
+
+def test_filters_see_null_where_data_is_null():
+    assert checked(data=msgspec.Raw(b"null")).fields()["data"] is None
 
 
 @pytest.mark.parametrize("field", ["type", "id", "source", "subject", "ordering_key"])

@@ -1,0 +1,165 @@
+"""A pattern against an event: all alternatives at once, each a bit, in one walk over what the pattern names.
+
+What matches is a choice of one element for each array of objects, so that all fields of an alternative hold within it.
+For one alternative the arrays are independent of each other, so that whether it holds is known from each part on its
+own: both sides of an object must agree (and), one element of an array must do (or). As bits, that is `&` and `|`.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from functools import reduce
+from operator import and_, or_
+from typing import Any
+
+from endpoints.patterns.conditions import ABSENT
+from endpoints.patterns.parse import Alternative, Field, Path
+from endpoints.patterns.verdicts import Verdicts
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """What a filter wants: any of its alternatives, of which all fields must hold."""
+
+    alternatives: tuple[Alternative, ...]
+    _root: "_Node" = dataclass_field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_root", _plan(self.alternatives))
+
+    def match(self, event: Mapping[str, Any]) -> bool:
+        return self._root.in_object(event) != 0
+
+    def reads(self, name: str) -> bool:
+        """Say whether the pattern looks at that field of the event."""
+        return name in self._root.children
+
+
+class _Node:
+    """What alternatives say of the value at one path. Each method returns the alternatives that may still hold."""
+
+    def __init__(self, every: int, layers: "Sequence[_Layer]", children: "Mapping[str, _Node]") -> None:
+        self.children = children
+        self._every, self._layers, self._names = every, layers, frozenset(children)
+        self._unnamed = _meet(every, (layer.absent for layer in layers))
+        self._childless = _meet(every, (child.absent for child in children.values()))
+        self.absent: int = self._unnamed & self._childless
+        self._silent = _meet(every, (child.silent for child in children.values()))
+        self.silent: int = _meet(self._silent, (layer.silent for layer in layers))
+
+    def on(self, value: Any) -> int:
+        if isinstance(value, dict):
+            return self._unnamed and self._unnamed & self.in_object(value)
+        if isinstance(value, list):
+            return self._in_array(value)
+        return self._childless and self._childless & self._on_scalars((value,))
+
+    def in_object(self, value: Mapping[str, Any]) -> int:
+        bits = self._every
+        for name, child in self.children.items():
+            bits &= child.on(value[name]) if name in value else child.absent
+            if not bits:
+                break
+        return bits
+
+    def _in_array(self, array: list[Any]) -> int:
+        scalars, objects = _parted(array)
+        bits = self._on_scalars(scalars) if scalars else self._unnamed
+        return bits and bits & (self._in_one_of(objects) if objects and self.children else self._childless)
+
+    def _on_scalars(self, scalars: Iterable[Any]) -> int:
+        bits = self._every
+        for layer in self._layers:
+            bits &= layer.on(scalars)
+        return bits
+
+    def _in_one_of(self, objects: Sequence[dict[str, Any]]) -> int:
+        """One element must do; where all that is wanted is absence, it must be absent from each."""
+        some, each = 0, self._every
+        absence = self._childless & ~self._silent
+        for element in objects:
+            bits = self.in_object(element)
+            some |= bits
+            each &= bits
+            if some | absence == self._every and not each & absence:
+                break
+        return some & ~absence | each & absence
+
+
+class _Layer:
+    """Conditions on the value at one path: of each alternative at most one field."""
+
+    def __init__(self, every: int, fields: Iterable[tuple[Field, int]]) -> None:
+        fields = list(fields)
+        wanted = _join(bits for _, bits in fields)
+        self.silent = every & ~wanted
+        self.absent = self.silent | _join(bits for field, bits in fields if ABSENT in field.conditions)
+        self._most = self.silent | _join(bits for field, bits in fields if ABSENT not in field.conditions)
+        self._verdicts = Verdicts((condition, bits) for field, bits in fields for condition in field.conditions)
+
+    def on(self, scalars: Iterable[Any]) -> int:
+        """Return the alternatives that this says nothing of, or that one of `scalars` will do for."""
+        bits = self.silent
+        for scalar in scalars:
+            bits |= self._verdicts.on(scalar)
+            if bits == self._most:
+                break
+        return bits
+
+
+def _plan(alternatives: Sequence[Alternative]) -> _Node:
+    every = (1 << len(alternatives)) - 1
+    layers: dict[Path, list[dict[int, tuple[Field, int]]]] = {}
+    names: dict[Path, dict[str, None]] = {}
+    for number, alternative in enumerate(alternatives):
+        layer_of: Counter[Path] = Counter()
+        for field in alternative:
+            there = layers.setdefault(field.path, [])
+            if layer_of[field.path] == len(there):
+                there.append({})
+            fields = there[layer_of[field.path]]
+            fields[id(field)] = field, fields.get(id(field), (field, 0))[1] | 1 << number
+            layer_of[field.path] += 1
+            for depth, name in enumerate(field.path):
+                names.setdefault(field.path[:depth], {})[name] = None
+
+    def node(path: Path) -> _Node:
+        return _Node(
+            every,
+            [_Layer(every, fields.values()) for fields in layers.get(path, ())],
+            {name: node((*path, name)) for name in names.get(path, ())},
+        )
+
+    return node(())
+
+
+def _parted(array: list[Any]) -> tuple[Collection[Any], Sequence[dict[str, Any]]]:
+    """Return the scalars and the objects of `array` and of the arrays in it."""
+    kinds = set(map(type, array))
+    if kinds == {dict}:
+        return (), array
+    if not kinds & {dict, list}:
+        return _distinct(array), ()
+    scalars, objects, arrays = [], [], [array]
+    while arrays:
+        for element in arrays.pop():
+            if isinstance(element, dict):
+                objects.append(element)
+            elif isinstance(element, list):
+                arrays.append(element)
+            else:
+                scalars.append(element)
+    return _distinct(scalars), objects
+
+
+def _distinct(scalars: list[Any]) -> Collection[Any]:
+    return scalars if bool in map(type, scalars) else set(scalars)  # to a set, true is 1
+
+
+def _join(sets: Iterable[int]) -> int:
+    return reduce(or_, sets, 0)
+
+
+def _meet(every: int, sets: Iterable[int]) -> int:
+    return reduce(and_, sets, every)

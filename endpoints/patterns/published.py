@@ -1,0 +1,28 @@
+"""The published form of a filter, {"in": {"eventTypes": [...], "cameraIds": [...]}}: a pattern in other words."""
+
+from typing import Any
+
+from endpoints.errors import BadInput
+from endpoints.patterns.errors import shown
+
+PUBLISHED_DATA_FIELDS = {"cameraIds": "cameraId", "agentIds": "agentId", "profileGroupIds": "profileGroupIds"}
+
+
+def as_pattern(conditions: Any) -> dict[str, Any]:
+    """Return the pattern that the published `in` form stands for. Raises BadInput."""
+    if not isinstance(conditions, dict):
+        raise BadInput(f"in is {shown(conditions)}; write an object.", "in")
+    pattern: dict[str, Any] = {}
+    for name, wanted in conditions.items():
+        if name != "eventTypes" and name not in PUBLISHED_DATA_FIELDS:
+            known = ", ".join(["eventTypes", *PUBLISHED_DATA_FIELDS])
+            raise BadInput(f"{name!r} is no field of in; use {known}.", f"in.{name}")
+        if wanted is None:
+            continue
+        if not isinstance(wanted, list) or not wanted or not all(isinstance(value, str) for value in wanted):
+            raise BadInput(f"in.{name} is {shown(wanted)}; write a list of strings, not empty.", f"in.{name}")
+        if name == "eventTypes":
+            pattern["type"] = [{"equals-ignore-case": value} for value in wanted]
+        else:
+            pattern.setdefault("data", {})[PUBLISHED_DATA_FIELDS[name]] = wanted
+    return pattern
