@@ -24,7 +24,13 @@ from endpoints.models import (
     Workspace,
 )
 from endpoints.patterns import parse_definition
-from endpoints.policy import checked_max_in_flight, checked_rate_limit, checked_rate_period_s, checked_retry_policy
+from endpoints.policy import (
+    checked_max_in_flight,
+    checked_payload_shape,
+    checked_rate_limit,
+    checked_rate_period_s,
+    checked_retry_policy,
+)
 
 DATES = ("creation_date", "last_modified")
 
@@ -133,8 +139,17 @@ class EndpointForm(NamedForm):
         decoder=StrictDecoder, required=False, help_text='Such as {"schedule": [5, 300]}; {} is the default.'
     )
 
+    payload_shape = forms.JSONField(
+        decoder=StrictDecoder,
+        required=False,
+        help_text='What is sent of data: {"paths": ["customer.id"]} or {"template": {...}}; all of it when empty.',
+    )
+
     def clean_retry_policy(self) -> Any:
         return self.cleaned_data["retry_policy"] or {}
+
+    def clean_payload_shape(self) -> Any:
+        return _checked(checked_payload_shape, self.cleaned_data["payload_shape"])
 
     def clean(self) -> dict[str, Any]:
         super().clean()
@@ -209,6 +224,7 @@ class EndpointAdmin(ConfigurationAdmin):
         "rate_period_s",
         "ordering",
         "payload_format",
+        "payload_shape",
         "id",
         "state",
         "state_reason",

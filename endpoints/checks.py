@@ -1,8 +1,10 @@
 """What people type into the configuration, checked: each returns the value, or raises BadInput with what is right."""
 
 import binascii
+import json
 import re
 from base64 import b64decode
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +26,7 @@ RESERVED_HEADERS = (
     *("connection", "expect", "host", "http2-settings", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"),
     *("accept", "accept-encoding", "cookie", "date", "user-agent", "traceparent", "tracestate"),
 )
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # NUL and half of a surrogate pair, which PostgreSQL's jsonb refuses
 RESERVED_HEADER_PREFIXES = ("content-", "proxy-", "webhook-", "svix-", "ce-")
 
 
@@ -95,6 +98,32 @@ def checked_headers(headers: Any) -> dict[str, str]:
     if length > HEADERS_LENGTH:
         raise BadInput(f"The headers have {length} characters in all; at most {HEADERS_LENGTH} are sent.", "headers")
     return headers
+
+
+def checked_document(document: Any, field: str, *, most_bytes: int, most_levels: int) -> Any:
+    """Return `document`, JSON, if it can be stored and is neither large nor deep."""
+    for node, path, level in nodes(document, field):
+        if level > most_levels:
+            raise BadInput(f"{path:.300} is nested over {most_levels} deep.", field)
+        texts = (node,) if isinstance(node, str) else node if isinstance(node, dict) else ()
+        if any(map(_UNSTORABLE.search, texts)):
+            raise BadInput(f"{field} holds a NUL character or half a surrogate pair, which can't be stored.", field)
+    size = len(json.dumps(document, ensure_ascii=False).encode())
+    if size > most_bytes:
+        raise BadInput(f"{field} has {size} bytes; at most {most_bytes} are kept.", field)
+    return document
+
+
+def nodes(document: Any, path: str) -> Iterator[tuple[Any, str, int]]:
+    """Return each value of `document`, JSON, with its path and level."""
+    left = [(document, path, 0)]
+    while left:
+        node, path, level = left.pop()
+        yield node, path, level
+        if isinstance(node, dict):
+            left.extend((child, f"{path}.{name}", level + 1) for name, child in node.items())
+        elif isinstance(node, list):
+            left.extend((child, f"{path}[{index}]", level + 1) for index, child in enumerate(node))
 
 
 def is_reserved(header: str) -> bool:

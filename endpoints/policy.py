@@ -1,4 +1,4 @@
-"""How a webhook is sent to: when again and for how long, how much at once, how fast, in which order and form."""
+"""How a webhook is sent to: when again and for how long, how much at once, how fast, in which order, form and shape."""
 
 import logging
 import re
@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self, TypedDict
 import msgspec
 from msgspec import Meta
 
+from endpoints import shaping
 from endpoints.errors import BadInput
 
 logger = logging.getLogger(__name__)
@@ -86,13 +87,14 @@ class RateLimit(TypedDict):
 
 
 class Settings(TypedDict, total=False):
-    """What may be chosen of how a webhook is sent to; None is the default."""
+    """What may be chosen of how a webhook is sent to, and the shape for websockets too; None is the default."""
 
     retry_policy: Mapping[str, Any] | None
     max_in_flight: int | None
     rate_limit: RateLimit | None
     ordering: str | None
     payload_format: str | None
+    payload_shape: Mapping[str, Any] | None
 
 
 def published(setting: str) -> str:
@@ -116,11 +118,19 @@ def as_columns(settings: Settings) -> dict[str, Any]:
         columns["ordering"] = settings["ordering"] or "UNORDERED"
     if "payload_format" in settings:
         columns["payload_format"] = settings["payload_format"] or "STANDARD"
+    if "payload_shape" in settings:
+        columns["payload_shape"] = checked_payload_shape(settings["payload_shape"])
     return columns
 
 
 def checked_retry_policy(document: Any) -> Any:
     RetryPolicy.parse(document)
+    return document
+
+
+def checked_payload_shape(document: Any) -> Any:
+    if document is not None:
+        shaping.parse(document)
     return document
 
 

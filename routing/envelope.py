@@ -38,10 +38,15 @@ class _CloudEvent(msgspec.Struct, kw_only=True):
     data: msgspec.Raw | UnsetType
 
 
+class _Payload(msgspec.Struct):
+    data: msgspec.Raw = msgspec.Raw(b"")
+
+
 SOURCE = "event-service"  # of a CloudEvent, which must have one, where the event has none
 # What a header of a CloudEvent holds as it is: section 3.1.3.2. All else is percent-encoded.
 _PLAIN = "".join(set(string.printable) - set(string.whitespace) - set('"%'))
 _encode = msgspec.json.Encoder().encode
+_payload = msgspec.json.Decoder(_Payload).decode
 
 
 def render(
@@ -92,6 +97,11 @@ def fields(
     if subject:
         found["subject"] = subject
     return found if data is UNSET else {**found, "data": data}
+
+
+def payload(frame: bytes) -> str:
+    """Return the data in what `render` made, byte for byte; "" where there is none."""
+    return bytes(_payload(frame).data).decode()
 
 
 def structured(

@@ -3,6 +3,7 @@
 import threading
 from contextlib import closing
 from dataclasses import replace
+from typing import NamedTuple
 
 import msgspec
 from django.db import connection
@@ -17,33 +18,42 @@ from routing.queue import settle
 from routing.queue.sample import lease_sample
 from routing.submissions import Submission, check
 from routing.verdict import verdict
-from routing.webhooks import deliver
+from routing.webhooks import content, deliver
 
 AT_ONCE = 8  # in one process: each holds up a thread of the web server
+DATA = b'{"test":true}'
 _room = threading.BoundedSemaphore(AT_ONCE)
 
 
-def send_sample(endpoint: Endpoint, *, type: str) -> Attempt:
+class Sample(NamedTuple):
+    """What came of it, and the body that was sent."""
+
+    attempt: Attempt
+    body: bytes
+
+
+def send_sample(endpoint: Endpoint, *, type: str, data: bytes = DATA) -> Sample:
     """Send an event to `endpoint` alone, whatever its state, its filters and limits, and return the one attempt.
 
-    The answer counts like any other. Raises BadInput for a websocket or a bad type, and Limited.
+    The answer counts like any other. Raises BadInput for a websocket, a bad type or bad data, and Limited.
     """
     if endpoint.type != Endpoint.Type.WEB_HOOK:
         raise BadInput(f"Endpoint {endpoint.pk} is a websocket; only webhooks can be tested.", "id")
     if not _room.acquire(blocking=False):
         raise Limited(f"{AT_ONCE} tests are running; try again when one has ended.")
     try:
-        return _send(endpoint, type)
+        return _send(endpoint, type, data)
     finally:
         _room.release()
 
 
-def _send(endpoint: Endpoint, type: str) -> Attempt:
-    submission = Submission(type=type, source=SOURCE, subject=str(endpoint.pk), data=msgspec.Raw(b'{"test":true}'))
+def _send(endpoint: Endpoint, type: str, data: bytes) -> Sample:
+    submission = Submission(type=type, source=SOURCE, subject=str(endpoint.pk), data=msgspec.Raw(data))
     job = lease_sample(check(submission, endpoint.workspace_id), endpoint.pk)
     connection.close()  # back to the pool: none is held while the request is on the wire
     policy = replace(RetryPolicy.kept(job.target.retry_policy), waits_s=())  # it is not tried again
     with closing(Door()) as door:
         outcome = deliver(job, door, now=job.claimed_at, deadline_s=policy.deadline_s)
     settle([verdict(job, outcome, policy)])
-    return Attempt.objects.filter(delivery_id=job.delivery_id).latest("number")
+    body, _ = content(job)
+    return Sample(Attempt.objects.filter(delivery_id=job.delivery_id).latest("number"), body)

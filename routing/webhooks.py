@@ -35,7 +35,7 @@ class Outcome(NamedTuple):
 
 def deliver(job: Job, door: Door, *, now: datetime, deadline_s: float = DEADLINE_S) -> Outcome:
     """Send the event of `job` and return what came of it, by the deadline. `now` dates the signature."""
-    body, described = _content(job)
+    body, described = content(job)
     try:
         headers = described | _headers(job, body, now)
     except Unreadable as error:
@@ -68,7 +68,7 @@ def deliver(job: Job, door: Door, *, now: datetime, deadline_s: float = DEADLINE
     )
 
 
-def _content(job: Job) -> tuple[bytes, dict[str, str]]:
+def content(job: Job) -> tuple[bytes, dict[str, str]]:
     """Return the body, and the headers that say what it is."""
     event: dict[str, Any] = {
         "id": job.event_id,
@@ -78,16 +78,16 @@ def _content(job: Job) -> tuple[bytes, dict[str, str]]:
         "subject": job.subject,
         "workspace_id": job.workspace_id,
     }
-    attributes, media_type = {}, "application/json"
+    attributes, media_type, data = {}, "application/json", job.payload
     match job.target.payload_format:
         case "CLOUDEVENTS_BINARY":
             attributes = envelope.binary_headers(**event)
-            body = job.data.encode()
+            body = data.encode()
         case "CLOUDEVENTS_STRUCTURED":
             media_type = "application/cloudevents+json"
-            body = envelope.structured(**event, data=job.data)
+            body = envelope.structured(**event, data=data)
         case _:
-            body = envelope.render(**event, data=job.data)
+            body = envelope.render(**event, data=data)
     if not body or job.target.method in _BODILESS:
         return b"", attributes
     # In this spelling: requests looks for it so, and sends the body in chunks where it is missing.

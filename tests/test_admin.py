@@ -233,12 +233,26 @@ def test_a_websocket_is_created(admin_client, workspace):
         ({"type": "WEB_SOCKET", "method": ""}, "A websocket endpoint has no url; leave it empty."),
         ({"type": "WEB_SOCKET", "url": ""}, "A websocket endpoint has no method; leave it empty."),
         ({"workspace": "7"}, "“7” is not a valid UUID."),
+        (
+            {"payload_shape": '{"paths": ["a", 3]}'},
+            'payloadShape.paths[1] is 3; write a path, such as "customer.id" or ["customer", "id"].',
+        ),
     ],
 )
 def test_an_endpoint_that_makes_no_sense_is_not_created(admin_client, workspace, changes, message):
     answer = admin_client.post(page(Endpoint, "add"), webhook_form(workspace) | changes)
     assert errors(answer) == [message]
     assert not Endpoint.objects.exists()
+
+
+def test_a_payload_shape_is_set_and_taken_away(admin_client, workspace, web_socket):
+    kept = []
+    for typed in ('{"paths": ["a"]}', ""):
+        form = webhook_form(workspace, type="WEB_SOCKET", url="", method="", payload_shape=typed)
+        assert admin_client.post(page(Endpoint, "change", web_socket.pk), form).status_code == 302
+        kept.append(Endpoint.objects.get().payload_shape)
+
+    assert kept == [{"paths": ["a"]}, None]
 
 
 def test_a_change_leaves_alone_what_happened_meanwhile(admin_client, workspace, webhook, monkeypatch):

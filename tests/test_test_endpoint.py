@@ -16,8 +16,10 @@ from tests.receiver import answer
 committed = pytest.mark.django_db(transaction=True, available_apps=["endpoints", "routing"])
 
 TEST = """
-mutation ($id: ID!, $type: String) {
-  testEndpoint(id: $id, type: $type) { number statusCode error errorDetail responseBody durationMs workspaceId }
+mutation ($id: ID!, $type: String, $data: JSON) {
+  testEndpoint(id: $id, type: $type, data: $data) {
+    number statusCode error errorDetail responseBody durationMs workspaceId requestBody
+  }
 }
 """
 
@@ -27,8 +29,8 @@ def target(workspace, receiver):
     return Endpoint.create_webhook(workspace_id=workspace.pk, name="target", url=receiver.url)
 
 
-def told(attempt):
-    return attempt.number, attempt.status_code, attempt.error
+def told(sample):
+    return sample.attempt.number, sample.attempt.status_code, sample.attempt.error
 
 
 # --- over GraphQL
@@ -41,6 +43,7 @@ def test_the_mutation_sends_a_sample_and_returns_its_attempt(graphql, workspace,
     attempt = graphql(TEST, id=str(target.pk))["data"]["testEndpoint"]
 
     assert attempt.pop("durationMs") > 0
+    assert attempt.pop("requestBody") == receiver.requests[0].body.decode()
     assert attempt == {
         "number": 1,
         "statusCode": 201,
@@ -50,6 +53,23 @@ def test_the_mutation_sends_a_sample_and_returns_its_attempt(graphql, workspace,
         "workspaceId": str(workspace.pk),
     }
     assert Event.objects.get().type == "test.ping"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_mutation_shows_what_the_endpoints_shape_sends_of_data(graphql, target, receiver):
+    target.change(payload_shape={"paths": ["customer.id"]})
+
+    sample = graphql(TEST, id=str(target.pk), data={"customer": {"id": 7, "name": "x"}})["data"]["testEndpoint"]
+
+    assert sample["requestBody"] == receiver.requests[0].body.decode()
+    assert sample["requestBody"].partition('"data":')[2] == '{"customer":{"id":7}}}'
+
+
+def test_data_that_no_event_may_have_is_not_sent(graphql, target, receiver):
+    answer = graphql(TEST, id=str(target.pk), data="x" * 300_000)
+
+    assert answer["errors"][0]["extensions"] == {"code": "BAD_USER_INPUT", "field": "data"}
+    assert (Event.objects.count(), receiver.requests) == (0, [])
 
 
 def test_a_test_needs_the_scope_manage(graphql, workspace, target, receiver):
@@ -74,7 +94,7 @@ def test_what_can_not_be_tested_is_refused_and_nothing_is_written(graphql, web_s
 
 @committed
 def test_a_sample_is_an_event_and_a_delivery_like_any_other(workspace, target, receiver):
-    attempt = send_sample(target, type="order.paid")
+    sample = send_sample(target, type="order.paid")
 
     (request,) = receiver.requests
     event, delivery = Event.objects.get(), Delivery.objects.get()
@@ -82,7 +102,8 @@ def test_a_sample_is_an_event_and_a_delivery_like_any_other(workspace, target, r
         f'{{"id":"{event.pk}","type":"order.paid","date":"{event.date.isoformat(timespec="microseconds")}",'
         f'"source":"event-service","subject":"{target.pk}","workspaceId":"{workspace.pk}","data":{{"test":true}}}}'
     )
-    assert (attempt.delivery_id, told(attempt)) == (delivery.pk, (1, 200, ""))
+    assert (sample.attempt.delivery_id, told(sample)) == (delivery.pk, (1, 200, ""))
+    assert sample.body == request.body
     assert (delivery.state, delivery.seq, delivery.endpoint_id) == ("DELIVERED", 1, target.pk)
     assert Lane.objects.get().in_flight == 0
 

@@ -1,7 +1,7 @@
 """Where events go."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 from uuid import UUID
 
 from django.db import models, transaction
@@ -12,7 +12,7 @@ from endpoints.checks import URL_LENGTH, checked_headers, checked_method, checke
 from endpoints.errors import BadInput
 from endpoints.models.signing import SigningKey
 from endpoints.models.workspaces import Configuration, Workspace
-from endpoints.policy import Settings, as_columns, published
+from endpoints.policy import Settings, as_columns, checked_payload_shape, published
 from endpoints.vault import seal
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class Endpoint(Configuration):
     rate_limit = models.PositiveIntegerField(null=True, blank=True)  # requests in rate_period_s
     rate_period_s = models.PositiveIntegerField(default=1)
     ordering = models.CharField(max_length=10, choices=Ordering.choices, default=Ordering.UNORDERED)
+    payload_shape = models.JSONField(null=True, blank=True)  # null: data goes out as it came in; see shaping.py
     state = models.CharField(max_length=8, choices=State.choices, default=State.ACTIVE)
     state_reason = models.CharField(max_length=200, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -108,8 +109,13 @@ class Endpoint(Configuration):
         return {"url": self.url, "method": self.method} if self.type == Endpoint.Type.WEB_HOOK else {}
 
     @classmethod
-    def create_web_socket(cls, *, workspace_id: UUID, name: str) -> "Endpoint":
-        return cls.objects.create(workspace_id=workspace_id, name=checked_name(name), type=cls.Type.WEB_SOCKET)
+    def create_web_socket(cls, *, workspace_id: UUID, name: str, payload_shape: Any = None) -> "Endpoint":
+        return cls.objects.create(
+            workspace_id=workspace_id,
+            name=checked_name(name),
+            type=cls.Type.WEB_SOCKET,
+            payload_shape=checked_payload_shape(payload_shape),
+        )
 
     @classmethod
     def create_webhook(
@@ -155,6 +161,7 @@ class Endpoint(Configuration):
         """
         of_webhooks = {"url": url, "method": method, "headers": headers, "asymmetricSignatures": asymmetric_signatures}
         given = [*(field for field, value in of_webhooks.items() if value is not None), *map(published, settings)]
+        given = [field for field in given if field != "payloadShape"]
         if self.type == Endpoint.Type.WEB_SOCKET and given:
             raise BadInput(f"A websocket endpoint has no {given[0]}.", given[0])
         columns = as_columns(settings)

@@ -37,6 +37,11 @@ def computed(row: Model, name: str, compute: Callable[[Sequence[Model]], dict[An
     return row.__dict__[attribute]
 
 
+def preset(row: Model, name: str, value: Any) -> None:
+    """Have `computed` return `value`."""
+    row.__dict__[f"{name}_of_page"] = value
+
+
 def page_of(row: Row) -> list[Row]:
     page: list[Row] = row.__dict__.get("page", [row])
     return page

@@ -50,7 +50,13 @@ class RateLimitInput(graphene.InputObjectType):
     period_seconds = graphene.Int(required=True)
 
 
-class SettingsArguments:
+class ShapeArguments:
+    payload_shape = JSON(
+        description='What is sent of data: {paths: ["customer.id"]} or {template: {...}}; all of it when null.'
+    )
+
+
+class SettingsArguments(ShapeArguments):
     """Arguments of the mutations that choose them; null is the default."""
 
     retry_policy = graphene.Argument(RetryPolicyInput)
@@ -73,6 +79,7 @@ class SettingsShown:
     rate_limit = graphene.Field(RateLimitOutput, description="null is no limit.")
     ordering = graphene.Field(Ordering, required=True)
     payload_format = graphene.Field(PayloadFormat, required=True)
+    payload_shape = graphene.Field(JSON, description="What is sent of data; null is all of it.")
 
     @staticmethod
     def resolve_rate_limit(endpoint: Endpoint, _info: Any) -> dict[str, int] | None:

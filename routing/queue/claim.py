@@ -61,8 +61,11 @@ def _document(rooms: Mapping[UUID, int]) -> str:
 def read_targets(cursor: Any, endpoint_ids: Iterable[UUID]) -> dict[UUID, Target]:
     cursor.execute(_TARGETS, [list(endpoint_ids)])
     targets = (
-        Target(id_, workspace_id, url, method, json.loads(headers), format_, json.loads(policy), ordering, _keys(keys))
-        for id_, workspace_id, url, method, headers, format_, policy, ordering, keys in cursor.fetchall()
+        Target(
+            *(id_, workspace_id, url, method, json.loads(headers)),
+            *(format_, json.loads(policy), ordering, _keys(keys), shape),
+        )
+        for id_, workspace_id, url, method, headers, format_, policy, ordering, keys, shape in cursor.fetchall()
     )
     return {target.endpoint_id: target for target in targets}
 
@@ -252,6 +255,7 @@ SELECT endpoint.id, endpoint.workspace_id, endpoint.url, endpoint.method, endpoi
        (SELECT coalesce(json_agg(json_build_array(scheme, convert_from(sealed, 'UTF8'))
                                  ORDER BY expires_at DESC NULLS FIRST, scheme, creation_date DESC), '[]')::text
         FROM endpoints_signingkey AS key
-        WHERE key.endpoint_id = endpoint.id AND (key.expires_at IS NULL OR key.expires_at > clock_timestamp()))
+        WHERE key.endpoint_id = endpoint.id AND (key.expires_at IS NULL OR key.expires_at > clock_timestamp())),
+       endpoint.payload_shape::text
 FROM endpoints_endpoint AS endpoint WHERE endpoint.id = ANY(%s)
 """

@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from endpoints.shaping import shaped
+
 LEASE_S = 60  # at least twice the deadline of an attempt
 DOUBT = 25  # that one process bears at a time
 
@@ -22,6 +24,7 @@ class Target(NamedTuple):
     retry_policy: Mapping[str, Any]
     ordering: str
     keys: Sequence[tuple[str, bytes]]  # scheme and sealed key; the current ones first
+    payload_shape: str | None = None  # its JSON text; None where data goes out as it came in
 
 
 class Job(NamedTuple):
@@ -44,6 +47,11 @@ class Job(NamedTuple):
     # Whether it may be what ends its workers: 0 at first, 1 after one loss, 5 after two and all of DOUBT after more. So
     # it is soon alone among those that were lost with it, and they are not taken for it.
     doubt: int = 0
+
+    @property
+    def payload(self) -> str:
+        """Return what the endpoint is sent of the event's data, a JSON text or ""."""
+        return shaped(self.target.payload_shape, self.data)
 
 
 @dataclass(frozen=True, slots=True)

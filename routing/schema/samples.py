@@ -3,14 +3,22 @@
 from typing import Any
 
 import graphene
+import msgspec
 
 from endpoints.models import Endpoint, Scope
 from endpoints.schema.access import one
+from endpoints.schema.scalars import JSON
 from routing.models import Attempt
-from routing.samples import send_sample
-from routing.schema.types import AttemptOutput
+from routing.samples import DATA, send_sample
+from routing.schema.types import Attempted
 
 TYPE = "test.ping"
+
+
+class SampleOutput(Attempted, graphene.ObjectType):
+    """One try of a sample event, what was sent and what came of it."""
+
+    request_body = graphene.String(required=True, description="The body as it was sent; empty of GET and DELETE.")
 
 
 class TestEndpoint(graphene.Mutation):
@@ -19,10 +27,14 @@ class TestEndpoint(graphene.Mutation):
     class Arguments:
         id = graphene.ID(required=True)
         type = graphene.String(default_value=TYPE, description="The event's type.")
+        data = JSON(description="The event's data; {test: true} when left out.")
 
-    Output = AttemptOutput
+    Output = SampleOutput
 
     @staticmethod
-    def mutate(_root: None, info: Any, id: str, type: str | None) -> Attempt:
+    def mutate(_root: None, info: Any, id: str, type: str | None, **given: Any) -> Attempt:
         endpoint = one(info.context.own(Endpoint.objects.live(), Scope.MANAGE), id, "id")
-        return send_sample(endpoint, type=TYPE if type is None else type)
+        data = msgspec.json.encode(given["data"]) if "data" in given else DATA
+        attempt, body = send_sample(endpoint, type=TYPE if type is None else type, data=data)
+        vars(attempt)["request_body"] = body.decode()
+        return attempt

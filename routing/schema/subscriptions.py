@@ -13,7 +13,8 @@ from django.db import InterfaceError, OperationalError
 from endpoints.errors import BadInput, Forbidden, NotFound, ServiceError, Unavailable
 from endpoints.models import Endpoint, Scope
 from endpoints.schema.access import Caller, one
-from endpoints.schema.pages import turn_page
+from endpoints.schema.pages import preset, turn_page
+from routing.envelope import payload
 from routing.models import Delivery, Event
 from routing.schema.types import DeliveryOutput, EventOutput
 from routing.sockets.admission import Admission, Reset, admit_key
@@ -67,6 +68,7 @@ class EventReceived(graphene.ObjectType):
         if received.event_id is None:
             return None
         event: Event = info.context.beneath(Event.objects.defer("data")).get(pk=received.event_id)
+        preset(event, "data", payload(received.frame))  # as its endpoint's sockets get it
         return event
 
 
@@ -76,6 +78,7 @@ class Received:
 
     cursor: Cursor
     event_id: UUID | None = None
+    frame: bytes = b""
     reset: Reset | None = None
 
 
@@ -139,7 +142,7 @@ async def _received(admission: Admission, caller: Caller) -> AsyncGenerator[Rece
 
 
 def _payload(row: Row, reader: Reader) -> Received:
-    return Received(Cursor(reader.cursor.epoch, row.seq), event_id=row.event_id)
+    return Received(Cursor(reader.cursor.epoch, row.seq), event_id=row.event_id, frame=row.frame)
 
 
 async def _updated(endpoint: Endpoint, caller: Caller) -> AsyncGenerator[Delivery, None]:

@@ -151,8 +151,8 @@ class DeliveryOutput(graphene.ObjectType):
         return related(delivery, "attempts", info.context.beneath(Attempt.objects.order_by("number"))[:MAX_NESTED])
 
 
-class AttemptOutput(graphene.ObjectType):
-    """One try of a delivery, and what came of it."""
+class Attempted:
+    """The fields of an attempt."""
 
     id = graphene.ID(required=True)
     delivery_id = graphene.ID(required=True)
@@ -165,6 +165,10 @@ class AttemptOutput(graphene.ObjectType):
     response_body = graphene.String(required=True, description="Its first 16 KiB.")
     peer = graphene.String(required=True, description="Of a websocket: which one, by which key and from where.")
     workspace_id = graphene.ID(required=True)
+
+
+class AttemptOutput(Attempted, graphene.ObjectType):
+    """One try of a delivery, and what came of it."""
 
 
 class ReplayOutput(graphene.ObjectType):

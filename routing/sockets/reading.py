@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 from django.db import connection
 
+from endpoints.shaping import shaped
 from routing.envelope import render
 from routing.models import Delivery
 from routing.sockets.cursors import Cursor
@@ -65,10 +66,13 @@ def as_row(
     seq: int,
     state: str,
     settled_at: datetime | None,
-    *event: Any,  # id, workspace_id, type, date, source, subject, data
+    payload_shape: str | None,
+    data: str,
+    *event: Any,  # id, workspace_id, type, date, source, subject
 ) -> Row:
-    names = ("id", "workspace_id", "type", "date", "source", "subject", "data")
-    frame = render(**dict(zip(names, event, strict=True)), cursor=str(Cursor(epoch, seq)))
+    names = ("id", "workspace_id", "type", "date", "source", "subject")
+    described = dict(zip(names, event, strict=True))
+    frame = render(**described, data=shaped(payload_shape, data), cursor=str(Cursor(epoch, seq)))
     return Row(Owed(delivery_id, state), event[0], seq, settled_at, frame, len(frame))
 
 
@@ -105,18 +109,19 @@ _NEAR = 1_000  # deliveries whose order by number and by time may differ
 # The bytes are added up over rows that are taken already: over the backlog they would cost as much as it is long.
 _READ_ON = """
 WITH next AS MATERIALIZED (
-    SELECT delivery.id, delivery.seq, delivery.state, delivery.settled_at, delivery.workspace_id, delivery.event_id
+    SELECT delivery.id, delivery.seq, delivery.state, delivery.settled_at, delivery.workspace_id, delivery.event_id,
+           endpoint.payload_shape::text AS payload_shape
     FROM endpoints_endpoint AS endpoint
     JOIN routing_delivery AS delivery
       ON delivery.endpoint_id = endpoint.id AND delivery.workspace_id = endpoint.workspace_id
     WHERE endpoint.id = %s AND endpoint.state = 'ACTIVE' AND endpoint.deleted_at IS NULL AND delivery.seq > %s
     ORDER BY delivery.seq LIMIT %s
 ), sized AS (
-    SELECT next.id AS delivery_id, next.seq, next.state, next.settled_at, event.*,
+    SELECT next.id AS delivery_id, next.seq, next.state, next.settled_at, next.payload_shape, event.*,
            sum(octet_length(event.data)) OVER (ORDER BY next.seq) - octet_length(event.data) AS bytes_before
     FROM next JOIN routing_event AS event ON event.id = next.event_id AND event.workspace_id = next.workspace_id
 )
-SELECT delivery_id, seq, state, settled_at, id, workspace_id, type, date, source, subject, data
+SELECT delivery_id, seq, state, settled_at, payload_shape, data, id, workspace_id, type, date, source, subject
 FROM sized WHERE bytes_before < %s ORDER BY seq
 """
 _FIRST_FROM = """

@@ -106,14 +106,15 @@ FROM routing_sharegroup AS share_group JOIN endpoints_endpoint AS endpoint ON en
 WHERE share_group.id = %(group_id)s AND endpoint.state = 'ACTIVE' AND endpoint.deleted_at IS NULL
 FOR UPDATE OF share_group
 """
-_COLUMNS = "id, seq, state, settled_at, event_id, workspace_id, type, date, source, subject, data"
+_COLUMNS = "id, seq, state, settled_at, payload_shape, data, event_id, workspace_id, type, date, source, subject"
 _SIZED = """
 SELECT next.*, delivery.id, delivery.state, delivery.settled_at, delivery.workspace_id,
        event.id AS event_id, event.type, event.date, event.source, event.subject, event.data,
-       event.ordering_key AS key,
+       event.ordering_key AS key, endpoint.payload_shape::text AS payload_shape,
        sum(octet_length(event.data)) OVER (ORDER BY next.seq) - octet_length(event.data) AS bytes_before
 FROM next JOIN routing_delivery AS delivery ON delivery.id = next.delivery_id
 JOIN routing_event AS event ON event.id = delivery.event_id AND event.workspace_id = delivery.workspace_id
+JOIN endpoints_endpoint AS endpoint ON endpoint.id = delivery.endpoint_id
 """
 # What waits may go unless another member has its key, or one before it in its key waits for a time.
 _TAKE_WAITING = f"""

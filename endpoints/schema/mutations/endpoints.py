@@ -12,7 +12,7 @@ from endpoints.models import Endpoint, Scope, SigningKey
 from endpoints.models.signing import OVERLAP_S
 from endpoints.schema.access import Caller, chosen, for_change, one
 from endpoints.schema.scalars import JSON
-from endpoints.schema.settings import SettingsArguments
+from endpoints.schema.settings import SettingsArguments, ShapeArguments
 from endpoints.schema.types import EndpointOutput, EndpointSecretOutput, Ok
 
 Ids = Sequence[str | None]  # the published lists are [ID]: null is no id, and is refused when looked up
@@ -31,15 +31,15 @@ def endpoints_to_change(info: Any) -> QuerySet[Endpoint]:
 class CreateWebSocketEndpoint(graphene.Mutation):
     """Create an endpoint that is read over a websocket."""
 
-    class Arguments:
+    class Arguments(ShapeArguments):
         name = graphene.String(required=True)
 
     Output = EndpointOutput
 
     @staticmethod
-    def mutate(_root: None, info: Any, name: str) -> Endpoint:
+    def mutate(_root: None, info: Any, name: str, payload_shape: Any = None) -> Endpoint:
         workspace_id = info.context.workspace_id(Scope.MANAGE)
-        return Endpoint.create_web_socket(workspace_id=workspace_id, name=name)
+        return Endpoint.create_web_socket(workspace_id=workspace_id, name=name, payload_shape=payload_shape)
 
 
 class CreateWebhookEndpoint(graphene.Mutation):
