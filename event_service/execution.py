@@ -1,12 +1,15 @@
 """GraphQL operations, by whatever door they come: limits before work, errors with codes."""
 
 import logging
+import re
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 import msgspec
+from django.conf import settings
+from django.db import DatabaseError
 from graphql import (
     DocumentNode,
     ExecutionResult,
@@ -20,22 +23,26 @@ from graphql import (
     validate,
 )
 
-from endpoints.errors import BadInput, ServiceError
+from endpoints.errors import BadInput, ServiceError, Unauthenticated
 from endpoints.schema.access import Caller
-from event_service.limits import MAX_COMMENTS, MAX_TOKENS, Limits
+from event_service.limits import MAX_COMMENTS, MAX_QUERY, MAX_TOKENS, Limits, cost_of
 from event_service.schema import schema
+from event_service.time_limit import time_limit
 
 log = logging.getLogger(__name__)
 
-RULES = (*specified_rules, Limits)
+MAX_ERRORS = 10  # of one document that are told; to find each may cost a search for names that are like it
+_INTROSPECTION = re.compile(r"\b__(schema|type)\b")
+_SUGGESTION = re.compile(r" Did you mean [^?]*\?")
 
 
 class Call(msgspec.Struct):
-    """What a client sends. Members that we don't know are ignored, as the protocol's extensions."""
+    """What a client sends. Members that we don't know are ignored."""
 
     query: str
     variables: dict[str, Any] | None = None
     operationName: str | None = None
+    extensions: dict[str, Any] | None = None  # not looked at
 
 
 class Invalid(Exception):
@@ -53,10 +60,12 @@ class Operation:
     document: DocumentNode
     call: Call
     subscribes: bool
+    cost: int
 
     def run(self, caller: Caller, payload: Any = None) -> ExecutionResult:
         """Return what it gives; of a subscription, what it makes of one payload."""
-        result = execute(schema.graphql_schema, self.document, payload, **self._context(caller))
+        with time_limit():
+            result = execute(schema.graphql_schema, self.document, payload, **self._context(caller))
         assert isinstance(result, ExecutionResult)  # no resolver is async
         return result
 
@@ -76,25 +85,50 @@ class Operation:
         }
 
 
-def checked(call: Call) -> Operation:
+def checked(call: Call, caller: Caller) -> Operation:
     """Return the operation that `call` asks for. Raises Invalid."""
-    try:
-        document = parse(call.query, max_lexical_tokens=MAX_TOKENS, max_comments=MAX_COMMENTS)
-    except GraphQLError as error:
-        raise Invalid([error]) from None
-    if errors := validate(schema.graphql_schema, document, RULES):
+    document = _parsed(call.query)
+    graph = schema.graphql_schema
+    # The limits come first, and alone: other rules take long for what is over them.
+    if errors := validate(graph, document, [Limits])[:1] or validate(graph, document, specified_rules, MAX_ERRORS):
         raise Invalid(errors)
+    if not settings.GRAPHIQL and _INTROSPECTION.search(call.query) and not is_known(caller):
+        raise Invalid([_error(Unauthenticated("The schema is told to who has a key; docs/api.md is for everybody."))])
     chosen = get_operation_ast(document, call.operationName)
     if chosen is None:
         raise Invalid([GraphQLError("operationName is to name one of the operations in query, if there are several.")])
-    return Operation(document, call, subscribes=chosen.operation == OperationType.SUBSCRIPTION)
+    subscribes = chosen.operation == OperationType.SUBSCRIPTION
+    return Operation(document, call, subscribes, cost_of(graph, document, chosen))
 
 
-def formatted(error: GraphQLError) -> dict[str, Any]:
+def _parsed(query: str) -> DocumentNode:
+    if len(query) > MAX_QUERY:
+        raise Invalid([GraphQLError(f"query has over {MAX_QUERY} characters; send large values as variables.")])
+    try:
+        return parse(query, max_lexical_tokens=MAX_TOKENS, max_comments=MAX_COMMENTS)
+    except GraphQLError as error:
+        raise Invalid([error]) from None
+
+
+def _error(cause: ServiceError) -> GraphQLError:
+    return GraphQLError(cause.message, original_error=cause)
+
+
+def is_known(caller: Caller) -> bool:
+    """Tell whether the caller has a key that stands."""
+    try:
+        return bool(caller.grant)
+    except (ServiceError, DatabaseError):
+        return False
+
+
+def formatted(error: GraphQLError, caller: Caller) -> dict[str, Any]:
     """Return what the client is told of `error`: of a fault of ours, no more than where the log has it."""
     cause = error.original_error
-    if error.path is None or isinstance(cause, GraphQLError | None):  # the request's own text is at fault
-        cause = BadInput(error.message)
+    # Without a path, or without a cause but itself, it is the request's own text that is at fault.
+    if not isinstance(cause, ServiceError) and (error.path is None or isinstance(cause, GraphQLError | None)):
+        told = _SUGGESTION.search(error.message) is None or is_known(caller)
+        cause = BadInput(error.message if told else _SUGGESTION.sub("", error.message))
     return {**error.formatted, **described(cause)}
 
 

@@ -3,7 +3,9 @@
 from typing import Any
 
 import msgspec
+from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 from graphql import ExecutionResult, GraphQLError
 
@@ -14,6 +16,8 @@ from event_service.execution import Call, Invalid, checked, described, formatted
 
 SUBPROTOCOL = "graphql-transport-ws"  # at the same address: see subscriptions.py
 MAX_BODY_BYTES = 1024 * 1024
+# What an answer may be; the first where the client does not care. https://graphql.github.io/graphql-over-http/draft/
+MEDIA_TYPES = ("application/json; charset=utf-8", "application/graphql-response+json; charset=utf-8")
 
 
 class Refused(Exception):
@@ -27,16 +31,24 @@ class Refused(Exception):
 # Keys travel in headers, which no foreign page can make a browser send; cookies are not looked at.
 @csrf_exempt
 def graphql(request: HttpRequest) -> HttpResponseBase:
-    if request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
+    if settings.GRAPHIQL and request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
         return page(request, "endpoints/graphiql.html")
+    answer = _answer(request)
+    # Whoever accepts neither gets JSON all the same: it says more than an empty 406.
+    answer["Content-Type"] = request.get_preferred_type(MEDIA_TYPES) or MEDIA_TYPES[0]
+    answer["Cache-Control"] = "no-store"
+    patch_vary_headers(answer, ["Accept"])
+    return answer
+
+
+def _answer(request: HttpRequest) -> JsonResponse:
+    caller = Caller(request.headers.get("Authorization"), request.headers.get("Token"))
     try:
-        call = _call(request)
+        return _told(_run(_call(request), caller), caller)
     except Refused as refusal:
-        answer = JsonResponse({"errors": [described(BadInput(str(refusal)))]}, status=refusal.status)
-        if refusal.status == 405:
-            answer["Allow"] = "POST"
-        return answer
-    return _answer(_run(call, Caller(request.headers.get("Authorization"), request.headers.get("Token"))))
+        headers = {"Allow": "POST"} if refusal.status == 405 else {}
+        errors = [described(BadInput(str(refusal)))]
+        return JsonResponse({"errors": errors}, status=refusal.status, headers=headers)
 
 
 def _call(request: HttpRequest) -> Call:
@@ -58,7 +70,7 @@ def _call(request: HttpRequest) -> Call:
 
 def _run(call: Call, caller: Caller) -> ExecutionResult:
     try:
-        operation = checked(call)
+        operation = checked(call, caller)
     except Invalid as invalid:
         return ExecutionResult(errors=invalid.errors)
     if operation.subscribes:
@@ -66,10 +78,10 @@ def _run(call: Call, caller: Caller) -> ExecutionResult:
     return operation.run(caller)
 
 
-def _answer(result: ExecutionResult) -> JsonResponse:
+def _told(result: ExecutionResult, caller: Caller) -> JsonResponse:
     """Return 200 for an operation that ran, even where fields of it failed, and 400 for one that could not."""
     ran = result.errors is None or any(error.path for error in result.errors)
     answer: dict[str, Any] = {"data": result.data} if ran else {}
     if result.errors:
-        answer["errors"] = [formatted(error) for error in result.errors]
+        answer["errors"] = [formatted(error, caller) for error in result.errors]
     return JsonResponse(answer, status=200 if ran else 400)

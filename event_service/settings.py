@@ -34,6 +34,10 @@ HOST = os.environ.get("HOST", "127.0.0.1")
 PORT = _whole("PORT", "8000")
 ALLOWED_HOSTS = _listed("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = _listed("CSRF_TRUSTED_ORIGINS")
+# The service is reached by https alone: cookies, redirects and HSTS are such.
+HTTPS = os.environ.get("EVENT_SERVICE_HTTPS", "") == "1"
+# The editor at GraphQL's address, and with it a schema that is told without a key.
+GRAPHIQL = os.environ.get("EVENT_SERVICE_GRAPHIQL", "0" if HTTPS else "1") == "1"
 
 
 def _kept(name: str, make: Callable[[], str]) -> str:

@@ -6,7 +6,7 @@ https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Annotated, Any
 from uuid import UUID
@@ -183,13 +183,14 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
 
     async def _operate(self, id: str, call: Call) -> None:
         """Run one operation to its end, and tell of it."""
+        caller = self._caller()
         with suppress(asyncio.CancelledError, ConnectionError):  # nobody wants to know any more
             try:
-                await self._run(id, await in_query_thread(checked, call))
+                await self._run(id, await in_query_thread(checked, call, caller), caller)
             except ConnectionError:
                 raise
             except Invalid as invalid:
-                await self._end(id, "error", [formatted(error) for error in invalid.errors])
+                await self._end(id, "error", await in_query_thread(_all_formatted, invalid.errors, caller))
             except (OperationalError, InterfaceError):
                 await self._end(id, "error", [described(Unavailable(NO_DATABASE.reason))])
             except Exception as error:  # the client waits for this id, and whatever happened is logged by `described`
@@ -197,17 +198,16 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
             else:
                 await self._end(id, "complete")
 
-    async def _run(self, id: str, operation: Operation) -> None:
-        caller = self._caller()
+    async def _run(self, id: str, operation: Operation, caller: Caller) -> None:
         if not operation.subscribes:
-            await self._say("next", id, _answer(await in_query_thread(operation.run, caller)))
+            await self._say("next", id, _answer(await in_query_thread(operation.run, caller), caller))
             return
         async with aclosing(await operation.follow(caller)) as payloads:
             async for payload in payloads:
                 result = await in_query_thread(operation.run, caller, payload)
                 if fault := _fault(result):
                     raise fault
-                await self._say("next", id, _answer(result))
+                await self._say("next", id, _answer(result, caller))
 
     async def _end(self, id: str, type: str, payload: Any = None) -> None:
         self._running.pop(id, None)
@@ -236,11 +236,15 @@ def _credentials(scope: Mapping[str, Any], payload: Mapping[str, Any]) -> tuple[
     return None, offered[0] if offered else None
 
 
-def _answer(result: ExecutionResult) -> dict[str, Any]:
+def _answer(result: ExecutionResult, caller: Caller) -> dict[str, Any]:
     answer: dict[str, Any] = {"data": result.data}
     if result.errors:
-        answer["errors"] = [formatted(error) for error in result.errors]
+        answer["errors"] = _all_formatted(result.errors, caller)
     return answer
+
+
+def _all_formatted(errors: Sequence[GraphQLError], caller: Caller) -> list[dict[str, Any]]:
+    return [formatted(error, caller) for error in errors]
 
 
 def _fault(result: ExecutionResult) -> Exception | None:
