@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import msgspec
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Value
 from django.db.models.functions import Now
@@ -18,7 +17,7 @@ from django.db.models.functions import Now
 from endpoints.errors import BadInput, Conflict, Limited
 from endpoints.models import Endpoint, EventFilter
 from endpoints.patterns import Pattern, parse_definition
-from routing import envelope, repeats
+from routing import repeats
 from routing.models import Cursor, Delivery, Event, Replay
 from routing.repeats import Repeat
 
@@ -267,15 +266,7 @@ def _matching(replay: Replay, rows: Sequence[_Row]) -> Iterator[_Row]:
 
 
 def _matches(wanted: Sequence[Sequence[Pattern]], event: Event) -> bool:
-    fields = envelope.fields(
-        id=event.pk,
-        type=event.type,
-        date=event.date,
-        source=event.source,
-        subject=event.subject,
-        workspace_id=event.workspace_id,
-        data=msgspec.json.decode(event.data) if event.data else msgspec.UNSET,
-    )
+    fields = event.fields()
     return all(any(pattern.match(fields) for pattern in patterns) for patterns in wanted)
 
 

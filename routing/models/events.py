@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 
 from endpoints.errors import Conflict
 from endpoints.models import Workspace
-from routing import plans
+from routing import envelope, plans
 from routing.plans import Ask, Plan, Tell
 from routing.signals import events_recorded
 from routing.submissions import TEXT_LENGTH, NewEvent
@@ -48,6 +48,18 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} {self.id}"
+
+    def fields(self) -> dict[str, Any]:
+        """Return what filters look at."""
+        return envelope.fields(
+            id=self.pk,
+            type=self.type,
+            date=self.date,
+            source=self.source,
+            subject=self.subject,
+            workspace_id=self.workspace_id,
+            data=msgspec.json.decode(self.data) if self.data else msgspec.UNSET,
+        )
 
     @classmethod
     def record_all(cls, events: Sequence[NewEvent]) -> list[Recorded | Conflict]:
