@@ -8,6 +8,7 @@ import pytest
 from django.utils import timezone
 
 from endpoints.errors import BadInput
+from endpoints.models import EventFilter
 from endpoints.patterns import parse_pattern
 from routing import backtests
 from routing.backtests import Backtest, backtest
@@ -84,3 +85,65 @@ def test_any_time_may_be_asked_for(workspace, stored, since):
 def test_a_limit_has_bounds(workspace, limit):
     with pytest.raises(BadInput, match=f"^limit is {limit}; it is between 1 and 100000.$"):
         backtest(EVERYTHING, workspace_id=workspace.pk, limit=limit)
+
+
+# --- over GraphQL
+
+BACKTEST = """
+query($pattern: JSON, $id: ID, $since: DateTime, $limit: Int, $endpointId: ID) {
+  backtestEventFilter(pattern: $pattern, id: $id, since: $since, limit: $limit, endpointId: $endpointId) {
+    examined matched complete oldest samples { event { id data } payload }
+  }
+}
+"""
+
+
+def test_a_pattern_is_tried_and_samples_show_what_an_endpoint_would_be_sent(graphql, stored, webhook):
+    webhook.change(payload_shape={"template": {"sum": {"$path": "total"}}})
+
+    answer = graphql(
+        BACKTEST,
+        pattern={"data": {"total": [{"numeric": ["<", 3]}]}},
+        since=(NOW - 4 * HOUR).isoformat(),
+        endpointId=str(webhook.pk),
+    )
+
+    assert answer["data"]["backtestEventFilter"] == {
+        "examined": 4,
+        "matched": 2,
+        "complete": True,
+        "oldest": (NOW - 4 * HOUR).isoformat(timespec="microseconds"),
+        "samples": [
+            {"event": {"id": str(event.pk), "data": {"total": total}}, "payload": f'{{"sum":{total}}}'}
+            for total, event in enumerate(stored[:2], 1)
+        ],
+    }
+
+
+def test_a_filter_that_is_kept_is_tried_by_its_id(graphql, workspace, stored):
+    kept = EventFilter.create(workspace_id=workspace.pk, name="n", definition={"pattern": {"data": {"total": [4]}}})
+
+    answer = graphql(BACKTEST, id=str(kept.pk))
+
+    (sample,) = answer["data"]["backtestEventFilter"]["samples"]
+    assert sample == {"event": {"id": str(stored[3].pk), "data": {"total": 4}}, "payload": '{"total": 4}'}
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({}, "pattern"),
+        ({"pattern": {}, "id": "00000000-0000-4000-8000-000000000000"}, "pattern"),
+        ({"pattern": {"type": "a"}}, "pattern.type"),
+        ({"pattern": {}, "limit": 0}, "limit"),
+        ({"id": "x"}, "id"),
+    ],
+)
+def test_what_can_not_be_tried_is_refused_by_name(graphql, given, field):
+    (error,) = graphql(BACKTEST, **given)["errors"]
+    assert error["extensions"] == {"code": "BAD_USER_INPUT", "field": field}
+
+
+def test_samples_cost_no_query_each(graphql, stored, django_assert_max_num_queries):
+    with django_assert_max_num_queries(6):
+        assert len(graphql(BACKTEST, pattern={})["data"]["backtestEventFilter"]["samples"]) == 5

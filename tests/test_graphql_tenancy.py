@@ -49,6 +49,7 @@ QUERIES = {
     "replays": "{ totalCount }",
     "sockets": "{ totalCount }",
     "previewReplay": '(selection: {endpointId: "ID"}) { total }',
+    "backtestEventFilter": '(id: "ID") { matched }',
     "apiKeys": "{ totalCount }",
     "endpointSecret": '(id: "ID") { secret }',
     "workspace": "{ id }",
@@ -152,6 +153,7 @@ def theirs(foreign, foreign_workspace):
     Attempt.objects.create(workspace=foreign_workspace, delivery=delivery, number=1, started_at=timezone.now())
     replay = create(Selection(foreign))
     ids = dict.fromkeys(OPERATIONS, foreign.pk)
+    ids |= {"backtestEventFilter": event_filter.pk}
     ids |= {"retryDeliveries": delivery.pk, "cancelDeliveries": delivery.pk, "cancelReplay": replay.pk}
     return ids | {"revokeApiKey": key.pk, "updateEventFilters": event_filter.pk, "deleteEventFilters": event_filter.pk}
 

@@ -7,6 +7,7 @@ from endpoints.models import Scope
 from endpoints.schema.collections import collection
 from endpoints.schema.queries import CHOICE, ID, RANGE
 from routing.models import Attempt, Delivery, Event, Replay
+from routing.schema.filters import backtest_event_filter
 from routing.schema.lanes import lanes
 from routing.schema.replays import ReplayPreview, ReplaySelection, preview_replay
 from routing.schema.sockets import sockets
@@ -80,6 +81,7 @@ class ReplayFilterSet(FilterSet):
 
 
 class Query(graphene.ObjectType):
+    backtest_event_filter = backtest_event_filter
     lanes = lanes
     sockets = sockets
     events = collection(

@@ -1,0 +1,99 @@
+"""Filters before they are trusted: tried out on the events that are stored."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import graphene
+
+from endpoints.errors import BadInput
+from endpoints.models import Endpoint, EventFilter, Scope
+from endpoints.patterns import Pattern, parse_definition
+from endpoints.schema.access import Caller, one
+from endpoints.schema.pages import turn_page
+from endpoints.schema.scalars import JSON, DateTime
+from endpoints.shaping import shaped
+from routing.backtests import EVENTS, MOST_EVENTS, SAMPLES, Backtest, backtest
+from routing.models import Event
+from routing.schema.types import EventOutput
+
+
+class BacktestSample(graphene.ObjectType):
+    """An event that would have matched."""
+
+    event = graphene.Field(EventOutput, required=True)
+    payload = graphene.String(description="The JSON text that the endpoint would be sent as data; null for none.")
+
+
+class BacktestOutput(graphene.ObjectType):
+    """What a filter would have wanted of the events that are stored."""
+
+    examined = graphene.Int(required=True, description="How many events were looked at, the newest first.")
+    matched = graphene.Int(required=True, description="How many of these it would have wanted.")
+    complete = graphene.Boolean(required=True, description="Whether there were no more since the time asked for.")
+    oldest = graphene.Field(DateTime, description="When the last event that was looked at was recorded.")
+    samples = graphene.List(
+        graphene.NonNull(BacktestSample), required=True, description=f"The newest {SAMPLES} that matched."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    event: Event
+    payload: str | None
+
+
+def _backtest_event_filter(
+    _root: None,
+    info: Any,
+    pattern: Any = None,
+    id: str | None = None,
+    since: datetime | None = None,
+    limit: int | None = None,
+    endpoint_id: str | None = None,
+) -> dict[str, Any]:
+    caller: Caller = info.context
+    workspace_id = caller.workspace_id(Scope.READ)
+    wanted, shape = _wanted(caller, pattern, id), _shape(caller, endpoint_id)
+    found = backtest(wanted, workspace_id=workspace_id, since=since, limit=EVENTS if limit is None else limit)
+    return _shown(found, shape)
+
+
+def _wanted(caller: Caller, pattern: Any, id: str | None) -> Pattern:
+    """Return what the pattern wants, or the filter that has the id. Raises BadInput unless it is one of the two."""
+    filters = caller.own(EventFilter.objects.all(), Scope.READ)
+    if (pattern is None) == (id is None):
+        raise BadInput("Give a pattern or the id of a filter; one of the two.", "pattern")
+    return parse_definition({"pattern": pattern} if id is None else one(filters, id, "id").definition)
+
+
+def _shape(caller: Caller, endpoint_id: str | None) -> str | None:
+    if endpoint_id is None:
+        return None
+    shape = one(caller.own(Endpoint.objects.live(), Scope.READ), endpoint_id, "endpointId").payload_shape
+    return None if shape is None else json.dumps(shape)
+
+
+def _shown(found: Backtest, shape: str | None) -> dict[str, Any]:
+    samples: Sequence[Event] = turn_page(found.samples)
+    return {
+        "examined": found.examined,
+        "matched": found.matched,
+        "complete": found.complete,
+        "oldest": found.oldest,
+        "samples": [_Sample(event, shaped(shape, event.data) or None) for event in samples],
+    }
+
+
+backtest_event_filter = graphene.Field(
+    BacktestOutput,
+    pattern=JSON(description="As in createEventFilters; or id."),
+    id=graphene.ID(description="A filter; or pattern."),
+    since=DateTime(description="Only events recorded since then."),
+    limit=graphene.Int(description=f"How many events to look at: {EVENTS} when left out, at most {MOST_EVENTS}."),
+    endpoint_id=graphene.ID(description="An endpoint, of which samples show the payload."),
+    resolver=_backtest_event_filter,
+    description="How many of the newest events a filter would have wanted, before anything is linked to it.",
+)
