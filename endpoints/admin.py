@@ -1,6 +1,7 @@
 """The configuration, for operators. Forms refuse what the API refuses, in the same words."""
 
 from collections.abc import Callable
+from functools import partial
 from json import JSONDecodeError, JSONDecoder
 from typing import Any, ClassVar
 
@@ -18,11 +19,13 @@ from endpoints.models import (
     ApiKey,
     Endpoint,
     EventFilter,
+    EventType,
     FilterLink,
     Scope,
     SigningKey,
     Workspace,
 )
+from endpoints.models.event_types import TYPE_LENGTH
 from endpoints.patterns import parse_definition
 from endpoints.policy import (
     checked_max_in_flight,
@@ -71,7 +74,8 @@ class ConfigurationAdmin(admin.ModelAdmin):
 @admin.register(Workspace)
 class WorkspaceAdmin(ConfigurationAdmin):
     list_display = ("name", "id", "creation_date")
-    fields = ("name", "id", *DATES)
+    fields = ("name", "id", "unlisted_events", *DATES)
+    readonly_fields = ("id", "unlisted_events", *DATES)
     fixed = ()
     raw_id_fields = ()
     list_select_related = False
@@ -290,6 +294,44 @@ class EventFilterAdmin(ConfigurationAdmin):
     form = EventFilterForm
     list_display = ("name", "workspace", "creation_date", "last_modified")
     fields = ("workspace", "name", "definition", "id", *DATES)
+
+
+class EventTypeForm(NamedForm):
+    schema = forms.JSONField(
+        decoder=StrictDecoder, required=False, help_text="What data must be like: JSON Schema, draft 2020-12."
+    )
+
+    def clean_name(self) -> Any:
+        return _checked(partial(checked_name, length=TYPE_LENGTH), self.cleaned_data["name"])
+
+    def clean(self) -> dict[str, Any]:
+        super().clean()
+        given = self.cleaned_data
+        if not self.errors:
+            row = EventType(pk=self.instance.pk, schema=given["schema"], enforcement=given["enforcement"])
+            row.workspace_id = self.instance.workspace_id or given["workspace"].pk
+            try:
+                row.check_schema()
+            except ServiceError as refusal:
+                self.add_error("enforcement" if refusal.field == "enforcement" else "schema", refusal.message)
+        return given
+
+
+@admin.register(EventType)
+class EventTypeAdmin(ConfigurationAdmin):
+    form = EventTypeForm
+    list_display = ("name", "workspace", "enforcement", "count", "warned", "rejected", "last_seen_at")
+    list_filter = ("enforcement",)
+    arrived = (
+        *("inferred_shape", "first_seen_at", "last_seen_at", "count", "warned", "rejected"),
+        *("last_problem", "last_problem_at"),
+    )
+    fields = ("workspace", "name", "description", "schema", "enforcement", *arrived, "id", *DATES)
+    readonly_fields = ("id", *arrived, *DATES)
+    fixed = ("workspace", "name")
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[EventType]) -> None:
+        EventType.remove(queryset)
 
 
 @admin.register(SigningKey)

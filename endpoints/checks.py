@@ -30,13 +30,13 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # NUL and half of a surrogate pai
 RESERVED_HEADER_PREFIXES = ("content-", "proxy-", "webhook-", "svix-", "ce-")
 
 
-def checked_name(name: str) -> str:
+def checked_name(name: str, *, field: str = "name", length: int = NAME_LENGTH) -> str:
     if not name.strip():
-        raise BadInput(f"name is empty; give 1 to {NAME_LENGTH} characters.", "name")
-    if len(name) > NAME_LENGTH:
-        raise BadInput(f"name has {len(name)} characters; at most {NAME_LENGTH} are kept.", "name")
-    if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in name):
-        raise BadInput("name holds a NUL character or half a surrogate pair, which can't be stored.", "name")
+        raise BadInput(f"{field} is empty; give 1 to {length} characters.", field)
+    if len(name) > length:
+        raise BadInput(f"{field} has {len(name)} characters; at most {length} are kept.", field)
+    if _UNSTORABLE.search(name):
+        raise BadInput(f"{field} holds a NUL character or half a surrogate pair, which can't be stored.", field)
     return name
 
 

@@ -14,11 +14,12 @@ import psycopg
 from django.db import connection
 
 from endpoints.auth import Grant
-from endpoints.errors import Conflict, ServiceError, Unavailable
+from endpoints.errors import ServiceError, Unavailable
 from endpoints.models import Scope
 from routing import failpoints
-from routing.models import Event, Recorded
+from routing.models import Answer, Event
 from routing.plans import Ask, Plan, Row, Statement, Tell
+from routing.rules import Judgement
 from routing.submissions import NewEvent
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ logger = logging.getLogger(__name__)
 MAX_EVENTS = 2_000  # of one transaction
 MAX_WAITING = 2_000  # requests; beyond it the door says 503 instead of growing a backlog in memory
 
-Answers = Sequence[Recorded | Conflict]
+Answers = Sequence[Answer]
 Result = TypeVar("Result")
 
 
@@ -34,6 +35,7 @@ Result = TypeVar("Result")
 class _Request:
     grant: Grant
     events: Sequence[NewEvent]
+    judgement: Judgement
     answer: "asyncio.Future[Answers]"
 
 
@@ -45,15 +47,15 @@ class GroupCommit:
         self._arrived = asyncio.Event()
         self._task = asyncio.create_task(self._run())
 
-    async def record(self, grant: Grant, events: Sequence[NewEvent]) -> Answers:
-        """Return once the events are committed.
+    async def record(self, grant: Grant, events: Sequence[NewEvent], judgement: Judgement) -> Answers:
+        """Return once the events are committed. Where the judgement is by rules that changed meanwhile, it is renewed.
 
         Raises Unauthenticated or Forbidden if the grant's key lost its power meanwhile, and Unavailable if the
         database did not take the events, or did not say so.
         """
         if len(self._waiting) >= MAX_WAITING:
             raise Unavailable(f"{MAX_WAITING} requests are waiting for the database; try again in a second.")
-        request = _Request(grant, events, asyncio.get_running_loop().create_future())
+        request = _Request(grant, events, judgement, asyncio.get_running_loop().create_future())
         self._waiting.append(request)
         self._arrived.set()
         return await request.answer
@@ -94,19 +96,21 @@ class GroupCommit:
                 for request in requests:
                     await self._record(link, [request])
                 return
-            answers = [await self._refusal(link, requests[0].grant)]
+            answers = [await self._record_with_care(link, requests[0])]
         _resolve(requests, answers)
 
-    async def _refusal(self, link: "Link", grant: Grant) -> ServiceError:
-        """Return why a request was not recorded: its key lost its power, or else the log says."""
+    async def _record_with_care(self, link: "Link", request: _Request) -> Answers | ServiceError:
+        """Record a request for which something did not hold that was taken for granted: a key, or a version of rules.
+
+        Return why it can't be, where it can't: its key lost its power, or else the log says.
+        """
         try:
-            await link.run(lambda: _checking(grant))
+            return await link.run(lambda: _recording_with_care(request))
         except ServiceError as refusal:
             return refusal
-        except psycopg.Error:
-            logger.exception("The database does not answer")
-        logger.exception("A request's events could not be stored")
-        return Unavailable("The events could not be stored; the operator's log says why.")
+        except Exception:
+            logger.exception("A request's events could not be stored")
+            return Unavailable("The events could not be stored; the operator's log says why.")
 
 
 class Link:
@@ -192,16 +196,20 @@ def _parameters() -> dict[str, Any]:
 
 
 def _recording(requests: Sequence[_Request]) -> Plan[list[Answers]]:
-    keys = {request.grant.key_id for request in requests}
-    yield Tell(_ALL_MAY_PUBLISH, [len(keys), list(keys)])
-    recorded = iter((yield from Event.recording([event for request in requests for event in request.events])))
+    granted = {(request.grant.key_id, request.judgement.version) for request in requests}
+    keys, versions = zip(*granted, strict=True)
+    yield Tell(_ALL_STANDS, [len(granted), list(keys), list(versions)])
+    problems = {id_: problem for request in requests for id_, problem in request.judgement.problems.items()}
+    events = [event for request in requests for event in request.events]
+    recorded = iter((yield from Event.recording(events, problems)))
     return [[next(recorded) for _ in request.events] for request in requests]
 
 
-def _checking(grant: Grant) -> Plan[None]:
-    """Raise what is wrong with the key now."""
-    rows = yield Ask(_SCOPES, [grant.key_id])
-    grant.renewed(rows[0][0] if rows else None).require(Scope.PUBLISH)
+def _recording_with_care(request: _Request) -> Plan[Answers]:
+    """Take nothing for granted. Raises what is wrong with the key now."""
+    rows = yield Ask(_SCOPES, [request.grant.key_id])
+    request.grant.renewed(rows[0][0] if rows else None).require(Scope.PUBLISH)
+    return (yield from Event.publishing(request.grant.workspace_id, request.events))
 
 
 def _resolve(requests: Sequence[_Request], answers: Sequence[Answers | ServiceError]) -> None:
@@ -219,9 +227,13 @@ _SCOPES = """
 SELECT scopes FROM endpoints_apikey
 WHERE id = %s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 """
-# Asked again in the transaction that stores the events: it divides by zero, and so ends the transaction, unless each
-# key may still publish. Rows would have to be waited for.
-_ALL_MAY_PUBLISH = """
-SELECT 1 / (count(*) = %s)::int FROM endpoints_apikey
-WHERE id = ANY(%s) AND 'publish' = ANY(scopes) AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+# Asked in the transaction that stores the events: it divides by zero, and so ends the transaction, unless each key may
+# still publish, and what its events were judged by still stands. Rows would have to be waited for.
+_ALL_STANDS = """
+SELECT 1 / (count(*) = %s)::int
+FROM unnest(%s::uuid[], %s::bigint[]) AS granted(key_id, types_version)
+JOIN endpoints_apikey AS key ON key.id = granted.key_id
+JOIN endpoints_workspace AS workspace
+  ON workspace.id = key.workspace_id AND workspace.types_version = granted.types_version
+WHERE 'publish' = ANY(scopes) AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 """

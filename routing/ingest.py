@@ -4,10 +4,11 @@ Answers 202 {"events": [{"id", "duplicate"} | {"error": {...}}]} in the order of
 committed; {"error": {"code", "message", "field"}} where nothing was looked at.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -19,9 +20,10 @@ from django.http.request import split_domain_port, validate_host
 from endpoints.auth import Grant, authenticate, presented_key
 from endpoints.errors import BadInput, Conflict, Forbidden, ServiceError, Unauthenticated, Unavailable
 from endpoints.models import Scope
-from routing import cloudevents
+from routing import cloudevents, rules
 from routing.group_commit import GroupCommit
-from routing.models import Recorded
+from routing.models import Answer, Recorded
+from routing.rules import Judgement, Rules
 from routing.submissions import NewEvent, Submission, check, json_problem
 
 PATH = "/event-service/events"
@@ -29,6 +31,10 @@ MAX_BODY_BYTES = 5 * 1024 * 1024
 MAX_EVENTS = 1_000  # of one request
 _GRANT_SECONDS = 30  # for which a key's grant is kept; each commit asks the database whether it still stands
 _MAX_GRANTS = 10_000
+_TURN_S = 0.005  # of one request, after which others have theirs
+
+Q = TypeVar("Q")
+T = TypeVar("T")
 
 Headers = dict[bytes, bytes]
 _STATUS: dict[type[ServiceError], int] = {
@@ -98,7 +104,7 @@ class EventDoor:
             _checked(submission, grant.workspace_id) for submission in _submissions(headers, await _body(receive))
         ]
         events = [event for event in checked if isinstance(event, NewEvent)]
-        recorded = iter(await self._record(grant, events) if events else ())
+        recorded = iter(await self._judge_and_record(grant, events) if events else ())
         answers = [next(recorded) if isinstance(event, NewEvent) else event for event in checked]
         return _status(answers), {"events": [_shown(answer) for answer in answers]}
 
@@ -107,23 +113,45 @@ class EventDoor:
         kept = self._grants.get(key)
         if kept and kept[1] > time.monotonic():
             return kept[0]
-        try:
-            grant: Grant = await database_sync_to_async(authenticate)(key)
-        except (OperationalError, InterfaceError):
-            raise Unavailable("The database does not answer; try again in a second.") from None
+        grant = await _asking_the_database(authenticate, key)
         if len(self._grants) >= _MAX_GRANTS:
             self._grants.clear()
         self._grants[key] = grant, time.monotonic() + _GRANT_SECONDS
         return grant
 
-    async def _record(self, grant: Grant, events: Sequence[NewEvent]) -> Sequence[Recorded | Conflict]:
+    async def _judge_and_record(self, grant: Grant, events: Sequence[NewEvent]) -> Sequence[Answer]:
+        known = rules.kept(grant.workspace_id)
+        if known is None:
+            known = await _asking_the_database(rules.load, grant.workspace_id)
+        judgement = await _judged(known, events)
         if self._commits is None:
             self._commits = GroupCommit()
         try:
-            return await self._commits.record(grant, events)
+            return await self._commits.record(grant, events, judgement)
         except (Unauthenticated, Forbidden):
             self._grants.clear()
             raise
+
+
+async def _asking_the_database(question: Callable[[Q], T], about: Q) -> T:
+    try:
+        answer: T = await database_sync_to_async(question)(about)
+    except (OperationalError, InterfaceError):
+        raise Unavailable("The database does not answer; try again in a second.") from None
+    return answer
+
+
+async def _judged(known: Rules, events: Sequence[NewEvent]) -> Judgement:
+    """Return what Rules.judge does, and let others have their turn on the way: a schema may take its time."""
+    problems = {}
+    turn = time.monotonic()
+    for event in events:
+        if problem := known.problem(event):
+            problems[event.id] = problem
+        if time.monotonic() - turn > _TURN_S:
+            await asyncio.sleep(0)
+            turn = time.monotonic()
+    return Judgement(known.version, problems)
 
 
 def _check_host(headers: Headers) -> None:

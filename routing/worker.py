@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from django.db import InterfaceError, InternalError, OperationalError, connection
 
 from endpoints.policy import RetryPolicy
-from routing import failpoints, health, order, replays, webhooks
+from routing import failpoints, folding, health, order, replays, webhooks
 from routing.egress import Door
 from routing.hints import Hints
 from routing.models import Delivery
@@ -111,6 +111,7 @@ class Worker:
         self._swept = True
         health.watch()
         replays.run_some()
+        folding.fold()
         if now - self._forgotten_at >= FORGOTTEN_S:
             self._forgotten_at = 0.0 if order.let_forgotten_go() >= order.MOST_FORGOTTEN else now
 

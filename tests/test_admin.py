@@ -11,7 +11,7 @@ from django.contrib.auth.models import Permission
 from django.urls import reverse
 
 from endpoints.auth import authenticate
-from endpoints.models import ApiKey, Endpoint, EventFilter, FilterLink, Scope, SigningKey, Workspace
+from endpoints.models import ApiKey, Endpoint, EventFilter, EventType, FilterLink, Scope, SigningKey, Workspace
 from routing.models import (
     Attempt,
     Cursor,
@@ -26,13 +26,14 @@ from routing.models import (
     Socket,
     SocketNode,
     SocketTicket,
+    TypeTally,
 )
 from routing.replays import Selection, create
 from tests.traffic import end, of, record
 
 NOW = datetime(2024, 5, 22, tzinfo=UTC)
-CONFIGURATION = [Workspace, ApiKey, Endpoint, SigningKey, EventFilter, FilterLink]
-TRAFFIC = [Event, Delivery, Attempt, Replay, IdempotencyRecord, Cursor, Lane]
+CONFIGURATION = [Workspace, ApiKey, Endpoint, SigningKey, EventFilter, EventType, FilterLink]
+TRAFFIC = [Event, Delivery, Attempt, Replay, IdempotencyRecord, TypeTally, Cursor, Lane]
 TRAFFIC += [Socket, SocketNode, SocketTicket, ShareGroup, SharedDelivery, DeliveryChange]
 NO_LINKS = {"links-TOTAL_FORMS": "0", "links-INITIAL_FORMS": "0"}
 
@@ -65,6 +66,8 @@ def fill(workspace, count):
         key, _ = ApiKey.issue(workspace=workspace, name=f"k{number}", scopes=["read"])
         endpoint = Endpoint.create_webhook(workspace_id=workspace.pk, name=f"e{number}", url="https://example.com/")
         EventFilter.create(workspace_id=workspace.pk, name="f", definition=definition, endpoints=[endpoint])
+        EventType.named(workspace_id=workspace.pk, name=f"t{number}")
+        TypeTally.objects.create(workspace=workspace, type="a", accepted=1, warned=0, rejected=0)
         event = Event.objects.create(workspace=workspace, type="a", date=NOW, data="1")
         delivery = Delivery.objects.create(workspace=workspace, event=event, endpoint=endpoint, seq=1)
         Attempt.objects.create(workspace=workspace, delivery=delivery, number=1, started_at=NOW)
@@ -398,6 +401,51 @@ def test_a_filter_that_makes_no_sense_is_not_created(admin_client, workspace, de
     form = {"workspace": str(workspace.pk), "name": "f", "definition": definition}
     assert len(errors(admin_client.post(page(EventFilter, "add"), form))) == 1
     assert not EventFilter.objects.exists()
+
+
+def type_form(workspace, **changes):
+    form = {"workspace": str(workspace.pk), "name": "order.paid", "description": "", "schema": "", "enforcement": "OFF"}
+    return form | changes
+
+
+def test_event_types_are_deleted(admin_client, workspace):
+    chosen = [EventType.named(workspace_id=workspace.pk, name=name) for name in "ab"]
+    ids = [str(row.pk) for row in chosen]
+    admin_client.post(
+        page(EventType, "changelist"), {"action": "delete_selected", "_selected_action": ids, "post": "yes"}
+    )
+
+    assert not EventType.objects.exists()
+
+
+def test_an_event_type_gets_a_schema(admin_client, workspace):
+    assert admin_client.post(page(EventType, "add"), type_form(workspace)).status_code == 302
+    row = EventType.objects.get()
+    form = type_form(workspace, schema='{"type": "object"}', enforcement="REJECT")
+    assert admin_client.post(page(EventType, "change", row.pk), form).status_code == 302
+
+    row.refresh_from_db()
+    assert (row.name, row.schema, row.enforcement) == ("order.paid", {"type": "object"}, "REJECT")
+
+
+@pytest.mark.parametrize("what", ["add", "change"])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schema": '{"type": "nonsense"}'}, 'schema.type is "nonsense"'),
+        ({"schema": "[]"}, "schema is []; write an object."),
+        ({"schema": "{"}, "Enter a valid JSON."),
+        ({"enforcement": "WARN"}, "enforcement is WARN, but there is no schema; give one."),
+    ],
+)
+def test_an_event_type_that_makes_no_sense_is_not_kept(admin_client, workspace, what, changes, message):
+    pk = [EventType.named(workspace_id=workspace.pk, name="order.paid").pk] * (what == "change")
+    before = rows(EventType)
+
+    answer = admin_client.post(page(EventType, what, *pk), type_form(workspace, name="other", **changes))
+
+    (error,) = errors(answer)
+    assert (message in error, rows(EventType)) == (True, before)
 
 
 @pytest.fixture

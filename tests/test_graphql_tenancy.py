@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
-from endpoints.models import ApiKey, Endpoint, EventFilter, FilterLink, Scope, Workspace
+from endpoints.models import ApiKey, Endpoint, EventFilter, EventType, FilterLink, Scope, Workspace
 from event_service.schema import schema
 from routing.models import Attempt, Delivery, Event, Replay
 from routing.replays import Selection, create
@@ -29,6 +29,8 @@ MUTATIONS = {
     "deleteEventFilters": f"(ids: {IDS}) {{ ok }}",
     "linkEndpointsToEventFilters": f'(endpointIds: {IDS}, eventFiltersId: "ID") {{ ok }}',
     "unlinkEndpointsToEventFilters": f'(endpointIds: {IDS}, eventFiltersId: "ID") {{ ok }}',
+    "updateEventType": '(id: "ID", description: "d") { id }',
+    "deleteEventTypes": f"(ids: {IDS}) {{ ok }}",
     "createApiKey": '(name: "n", scopes: [read]) { key }',
     "revokeApiKey": '(id: "ID") { ok }',
     "publishEvents": '(events: [{type: "a"}]) { events { id } }',
@@ -42,6 +44,7 @@ MUTATIONS = {
 QUERIES = {
     "endpoints": "{ totalCount }",
     "eventsFilters": "{ totalCount }",
+    "eventTypes": "{ totalCount }",
     "events": "{ totalCount }",
     "deliveries": "{ totalCount }",
     "attempts": "{ totalCount }",
@@ -72,7 +75,7 @@ OPERATIONS |= {name: f"{{ {name}{rest} }}" for name, rest in QUERIES.items()}
 
 def everything():
     """All rows of all tables, to see that nothing was written."""
-    models = (Workspace, ApiKey, Endpoint, EventFilter, FilterLink, Event, Delivery, Attempt, Replay)
+    models = (Workspace, ApiKey, Endpoint, EventFilter, EventType, FilterLink, Event, Delivery, Attempt, Replay)
     when_used = ("last_used_at",)
     return [
         {name: value for name, value in row.items() if name not in when_used}
@@ -152,9 +155,11 @@ def theirs(foreign, foreign_workspace):
     )
     Attempt.objects.create(workspace=foreign_workspace, delivery=delivery, number=1, started_at=timezone.now())
     replay = create(Selection(foreign))
+    event_type = EventType.named(workspace_id=foreign_workspace.pk, name="theirs")
     ids = dict.fromkeys(OPERATIONS, foreign.pk)
     ids |= {"backtestEventFilter": event_filter.pk}
     ids |= {"retryDeliveries": delivery.pk, "cancelDeliveries": delivery.pk, "cancelReplay": replay.pk}
+    ids |= dict.fromkeys(["updateEventType", "deleteEventTypes"], event_type.pk)
     return ids | {"revokeApiKey": key.pk, "updateEventFilters": event_filter.pk, "deleteEventFilters": event_filter.pk}
 
 
@@ -179,7 +184,9 @@ def test_our_endpoint_is_not_linked_to_their_filter(graphql, webhook, theirs, mu
     assert everything() == before
 
 
-@pytest.mark.parametrize("name", ["endpoints", "eventsFilters", "events", "deliveries", "attempts", "replays"])
+@pytest.mark.parametrize(
+    "name", ["endpoints", "eventsFilters", "eventTypes", "events", "deliveries", "attempts", "replays"]
+)
 def test_a_list_holds_nothing_of_another_workspace(graphql, theirs, name):
     answer = graphql(f"{{ {name} {{ totalCount collectionItems {{ id }} }} }}")
     assert answer == {"data": {name: {"totalCount": 0, "collectionItems": []}}}

@@ -14,7 +14,7 @@ from asgiref.testing import ApplicationCommunicator
 from django.db import connection
 from django.db.models.functions import Now
 
-from endpoints.models import ApiKey, Endpoint, Scope
+from endpoints.models import ApiKey, Endpoint, EventType, Scope
 from routing.ingest import MAX_BODY_BYTES, MAX_EVENTS, PATH, EventDoor
 from routing.models import Delivery, Event, IdempotencyRecord
 from routing.submissions import MAX_DATA_BYTES
@@ -498,6 +498,53 @@ def test_an_event_that_can_not_be_stored_does_not_harm_those_it_was_committed_wi
 
     assert [answer.status for answer in answers] == [202] * 10 + [503] + [202] * 10
     assert Event.objects.count() == 2 + 20
+
+
+def test_rules_that_changed_since_an_event_was_judged_are_seen_by_it_and_harm_nobody_else(
+    workspace, foreign_workspace, key
+):
+    _, foreign_key = ApiKey.issue(workspace=foreign_workspace, name="theirs", scopes=["publish"])
+    known = [post(EVENT, used) for used in (key, foreign_key)]  # so that rules are known, and all arrive together
+    EventType.named(workspace_id=workspace.pk, name="order.paid").change(
+        schema={"type": "object"}, enforcement="REJECT"
+    )
+
+    requests = [(EVENT, foreign_key), (EVENT, key), ({"type": "other"}, key), (EVENT, foreign_key)]
+    answers = post_at_once(*requests)
+
+    assert [answer.status for answer in (*known, *answers)] == [202, 202, 202, 400, 202, 202]
+    assert told(answers[1]) == [("BAD_USER_INPUT", "data")]
+    assert Event.objects.count() == 5
+    assert [answer.status for answer in post_at_once(*requests)] == [202, 400, 202, 202]
+
+
+def test_rules_that_refuse_no_more_are_seen_by_what_would_have_been_refused(workspace, key):
+    found = EventType.named(workspace_id=workspace.pk, name="order.paid")
+    found.change(schema={"type": "object"}, enforcement="REJECT")
+    assert post(EVENT, key).status == 400
+    found.change(enforcement="OFF")
+
+    assert post(EVENT, key).status == 202
+
+
+def test_what_others_send_is_answered_while_a_request_is_held_against_its_schema(workspace, key, monkeypatch):
+    """Each of 20 events takes longer than a turn: who comes meanwhile is not last."""
+    EventType.named(workspace_id=workspace.pk, name="slow").change(schema={}, enforcement="WARN")
+    post(EVENT, key)
+    monkeypatch.setattr("routing.ingest._TURN_S", 0)
+    order = []
+
+    @on_loop
+    async def both():
+        async def one(name, body):
+            await ask(body, key)
+            order.append(name)
+
+        await asyncio.gather(one("slow", [{"type": "slow"}] * 1_000), one("quick", EVENT))
+
+    both()
+
+    assert order == ["quick", "slow"]
 
 
 def test_requests_that_arrive_together_get_their_own_answers(workspace, foreign_workspace, key):

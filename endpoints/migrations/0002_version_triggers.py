@@ -30,10 +30,37 @@ def trigger(table, columns):
     )
 
 
+TYPES_FUNCTION = """
+CREATE FUNCTION raise_types_version() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE endpoints_workspace SET types_version = nextval('endpoints_workspace_version')
+    WHERE id = CASE WHEN TG_OP = 'DELETE' THEN OLD.workspace_id ELSE NEW.workspace_id END;
+    RETURN NULL;
+END $$
+"""
+# What arrives makes types and counts them all the time, which changes nothing that is enforced.
+ENFORCING = {
+    "INSERT": "NEW.enforcement <> 'OFF'",
+    "DELETE": "OLD.enforcement <> 'OFF'",
+    "UPDATE OF workspace_id, name, schema, enforcement": "OLD.enforcement <> 'OFF' OR NEW.enforcement <> 'OFF'",
+}
+
+
+def types_trigger(change, condition):
+    name = f"raise_types_version_{change[:6].lower()}"
+    return migrations.RunSQL(
+        f"CREATE TRIGGER {name} AFTER {change} ON endpoints_eventtype "
+        f"FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION raise_types_version()",
+        f"DROP TRIGGER {name} ON endpoints_eventtype",
+    )
+
+
 class Migration(migrations.Migration):
     dependencies = [("endpoints", "0001_initial")]
     operations = [
         migrations.RunSQL(SEQUENCE, "DROP SEQUENCE endpoints_workspace_version"),
         migrations.RunSQL(FUNCTION, "DROP FUNCTION raise_workspace_version()"),
         *(trigger(table, columns) for table, columns in WATCHED.items()),
+        migrations.RunSQL(TYPES_FUNCTION, "DROP FUNCTION raise_types_version()"),
+        *(types_trigger(change, condition) for change, condition in ENFORCING.items()),
     ]

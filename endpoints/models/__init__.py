@@ -1,8 +1,19 @@
 """Who wants what: the configuration, which people edit over GraphQL and in the admin."""
 
 from endpoints.models.endpoints import Endpoint
+from endpoints.models.event_types import EventType
 from endpoints.models.filters import EventFilter, FilterLink
 from endpoints.models.signing import SigningKey
 from endpoints.models.workspaces import ApiKey, Scope, Workspace, key_digest
 
-__all__ = ["ApiKey", "Endpoint", "EventFilter", "FilterLink", "Scope", "SigningKey", "Workspace", "key_digest"]
+__all__ = [
+    "ApiKey",
+    "Endpoint",
+    "EventFilter",
+    "EventType",
+    "FilterLink",
+    "Scope",
+    "SigningKey",
+    "Workspace",
+    "key_digest",
+]

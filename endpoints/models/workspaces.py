@@ -42,6 +42,9 @@ class Workspace(Configuration):
     # Triggers raise it with every change of the workspace's configuration, whoever makes it; what was
     # compiled from the configuration is good for as long as the version stands.
     version = models.BigIntegerField(default=1, editable=False)
+    # Likewise of what its event types enforce, apart: publishing asks for it, and endpoints change often.
+    types_version = models.BigIntegerField(default=1, editable=False)
+    unlisted_events = models.BigIntegerField(default=0, editable=False)  # of types beyond event_types.MAX_TYPES
 
     class Meta:
         constraints = [

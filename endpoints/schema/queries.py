@@ -6,15 +6,16 @@ import graphene
 from django_filters import FilterSet
 
 from endpoints.errors import BadInput
-from endpoints.models import ApiKey, Endpoint, EventFilter, Scope, Workspace
+from endpoints.models import ApiKey, Endpoint, EventFilter, EventType, Scope, Workspace
 from endpoints.schema.access import one
 from endpoints.schema.collections import collection
-from endpoints.schema.scalars import EndpointState, EndpointType
+from endpoints.schema.scalars import EndpointState, EndpointType, Enforcement
 from endpoints.schema.types import (
     ApiKeyOutput,
     EndpointOutput,
     EndpointSecretOutput,
     EventFiltersOutput,
+    EventTypeOutput,
     WorkspaceOutput,
 )
 
@@ -41,6 +42,24 @@ class EventFiltersFilterSet(FilterSet):
     class Meta:
         model = EventFilter
         fields = {"id": ID, "name": NAME, "creation_date": RANGE, "last_modified": RANGE}
+
+
+class EventTypeFilterSet(FilterSet):
+    class Meta:
+        model = EventType
+        fields = {
+            "id": ID,
+            "name": NAME,
+            "enforcement": CHOICE,
+            "first_seen_at": [*RANGE, "isnull"],
+            "last_seen_at": [*RANGE, "isnull"],
+            "last_problem_at": [*RANGE, "isnull"],
+            "count": RANGE,
+            "warned": RANGE,
+            "rejected": RANGE,
+            "creation_date": RANGE,
+            "last_modified": RANGE,
+        }
 
 
 class ApiKeyFilterSet(FilterSet):
@@ -72,6 +91,15 @@ class Query(graphene.ObjectType):
         lambda caller: caller.own(EventFilter.objects.all(), Scope.READ),
         order=["creation_date", "last_modified", "name"],
         description="The filters that say which events an endpoint gets.",
+    )
+    event_types = collection(
+        "EventType",
+        EventTypeOutput,
+        EventTypeFilterSet,
+        lambda caller: caller.own(EventType.objects.all(), Scope.READ),
+        order=["creation_date", "last_modified", "name", "first_seen_at", "last_seen_at", "count"],
+        enums={"enforcement": Enforcement},
+        description="The types of events that arrived, and what they must be like.",
     )
     api_keys = collection(
         "ApiKey",

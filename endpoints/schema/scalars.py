@@ -17,7 +17,7 @@ from graphql import (
     value_from_ast_untyped,
 )
 
-from endpoints.models import Endpoint, Scope
+from endpoints.models import Endpoint, EventType, Scope
 
 MAX_DEPTH = 100  # levels of nesting of a JSON value
 
@@ -28,6 +28,11 @@ EndpointState = graphene.Enum.from_enum(
     Endpoint.State,
     name="EndpointState",
     description="ACTIVE gets events; PAUSED lets them wait; DISABLED skips them.",
+)
+Enforcement = graphene.Enum.from_enum(
+    EventType.Enforcement,
+    name="Enforcement",
+    description="What becomes of an event that does not fit its type's schema: accepted, counted too, or refused.",
 )
 # Its values are the words themselves, in lower case, as keys and messages have them.
 KeyScope = graphene.Enum("Scope", [(scope.value, scope.value) for scope in Scope], description="What a key may do.")

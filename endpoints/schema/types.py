@@ -5,8 +5,9 @@ from typing import Any
 import graphene
 
 from endpoints.models import Endpoint, EventFilter
+from endpoints.models.event_types import MAX_TYPES
 from endpoints.schema.pages import related
-from endpoints.schema.scalars import JSON, DateTime, EndpointState, EndpointType, KeyScope
+from endpoints.schema.scalars import JSON, DateTime, EndpointState, EndpointType, Enforcement, KeyScope
 from endpoints.schema.settings import SettingsShown
 
 
@@ -21,6 +22,10 @@ class Configured:
 
 class WorkspaceOutput(Configured, graphene.ObjectType):
     """Whose endpoints, filters, keys and events these are."""
+
+    unlisted_events = graphene.BigInt(
+        required=True, description=f"How many came of types that are not listed: the first {MAX_TYPES} types are."
+    )
 
 
 class EndpointOutput(Configured, SettingsShown, graphene.ObjectType):
@@ -66,6 +71,23 @@ class EventFiltersOutput(Configured, graphene.ObjectType):
     def resolve_endpoints(event_filter: EventFilter, info: Any) -> Any:
         endpoints = info.context.beneath(Endpoint.objects.live().order_by("creation_date", "pk"))
         return related(event_filter, "endpoints", endpoints)
+
+
+class EventTypeOutput(Configured, graphene.ObjectType):
+    """A type of events: what has arrived of it, and what it must be like. Counts are a second or so behind."""
+
+    description = graphene.String(required=True)
+    schema = graphene.Field(JSON, description="What data must be like: JSON Schema, draft 2020-12.")
+    enforcement = graphene.Field(Enforcement, required=True)
+    first_seen_at = graphene.Field(DateTime, description="null where none has arrived yet.")
+    last_seen_at = graphene.Field(DateTime)
+    count = graphene.BigInt(required=True, description="How many were accepted.")
+    warned = graphene.BigInt(required=True, description="How many of these did not fit the schema.")
+    rejected = graphene.BigInt(required=True, description="How many were refused, as they did not fit the schema.")
+    last_problem = graphene.String(required=True, description="What did not fit in the last one that did not.")
+    last_problem_at = graphene.Field(DateTime)
+    inferred_shape = graphene.Field(JSON, description="What data looks like, by samples; null where nothing is known.")
+    workspace_id = graphene.ID(required=True)
 
 
 class ApiKeyOutput(Configured, graphene.ObjectType):

@@ -12,7 +12,7 @@ from django.utils.functional import cached_property
 
 from endpoints.errors import Conflict
 from routing.cancelling import cancel
-from routing.models import Attempt, Cursor, Delivery, Event, IdempotencyRecord, Lane, Replay
+from routing.models import Attempt, Cursor, Delivery, Event, IdempotencyRecord, Lane, Replay, TypeTally
 from routing.repeats import retry
 
 AT_ONCE = 1_000  # rows that an action takes: "all" may be millions
@@ -192,6 +192,13 @@ class IdempotencyRecordAdmin(TrafficAdmin):
     fields = ("workspace", "key", "event_id", "creation_date")
     search_fields = ()  # no index has the event's id
     ids = ()
+
+
+@admin.register(TypeTally)
+class TypeTallyAdmin(TrafficAdmin):
+    list_display = ("type", "workspace", "accepted", "warned", "rejected", "seen_at")
+    list_select_related = ("workspace",)
+    fields = ("workspace", "type", "accepted", "warned", "rejected", "problem", "event_id", "seen_at")
 
 
 @admin.register(Cursor)

@@ -4,12 +4,14 @@ Ids are UUIDv7 (RFC 9562): in the order of time, so the newest come first by the
 """
 
 from routing.models.deliveries import Attempt, Delivery
-from routing.models.events import Event, IdempotencyRecord, Recorded
+from routing.models.events import Answer, Event, IdempotencyRecord, Recorded
 from routing.models.lanes import Cursor, Lane
 from routing.models.replays import Replay
 from routing.models.sockets import DeliveryChange, SharedDelivery, ShareGroup, Socket, SocketNode, SocketTicket
+from routing.models.tallies import TypeTally
 
 __all__ = [
+    "Answer",
     "Attempt",
     "Cursor",
     "Delivery",
@@ -24,4 +26,5 @@ __all__ = [
     "Socket",
     "SocketNode",
     "SocketTicket",
+    "TypeTally",
 ]

@@ -1,8 +1,9 @@
 """What happened, and by which of the producer's own ids it is known."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Any, cast
 from uuid import UUID
 
@@ -12,10 +13,12 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
-from endpoints.errors import Conflict
+from endpoints.errors import BadInput, Conflict
 from endpoints.models import Workspace
-from routing import envelope, plans
+from routing import envelope, plans, rules
+from routing.models.tallies import TypeTally
 from routing.plans import Ask, Plan, Tell
+from routing.rules import Problem
 from routing.signals import events_recorded
 from routing.submissions import TEXT_LENGTH, NewEvent
 
@@ -26,6 +29,9 @@ class Recorded:
 
     id: UUID
     duplicate: bool = False
+
+
+Answer = Recorded | Conflict | BadInput
 
 
 class Event(models.Model):
@@ -62,7 +68,7 @@ class Event(models.Model):
         )
 
     @classmethod
-    def record_all(cls, events: Sequence[NewEvent]) -> list[Recorded | Conflict]:
+    def record_all(cls, events: Sequence[NewEvent]) -> list[Answer]:
         """Store the events and everything that is owed because of them, or nothing.
 
         The answers are in the order of `events`. An event whose producer's id is known is not stored again: the
@@ -71,14 +77,25 @@ class Event(models.Model):
         return plans.run(cls.recording(events))
 
     @classmethod
-    def recording(cls, events: Sequence[NewEvent]) -> Plan[list[Recorded | Conflict]]:
-        """Return the plan of record_all."""
-        answers = yield from IdempotencyRecord.claiming(events)
+    def publishing(cls, workspace_id: UUID, events: Sequence[NewEvent]) -> Plan[list[Answer]]:
+        """Return the plan that judges events of one workspace by what it enforces now, and records the others."""
+        standing = yield from rules.standing(workspace_id)
+        return (yield from cls.recording(events, standing.judge(events).problems))
+
+    @classmethod
+    def recording(
+        cls, events: Sequence[NewEvent], problems: Mapping[UUID, Problem] = MappingProxyType({})
+    ) -> Plan[list[Answer]]:
+        """Return the plan of record_all. What a problem rejects is not stored: the answer is its refusal."""
+        refused = {id_: problem.refusal for id_, problem in problems.items() if problem.rejects}
+        answers = yield from IdempotencyRecord.claiming(events, refused)
         fresh = [event for event in events if answers[event.id] == Recorded(event.id)]
         if fresh:
             yield Tell(_INSERT_EVENTS, [msgspec.json.encode([_row(event) for event in fresh]).decode()])
             for _, plan in events_recorded.send(sender=cls, events=fresh):
                 yield from cast(Plan[None], plan) or ()
+        turned_away = [event for event in events if answers[event.id] is refused.get(event.id)]
+        yield from TypeTally.adding([*fresh, *turned_away], problems)
         return [answers[event.id] for event in events]
 
 
@@ -98,35 +115,38 @@ class IdempotencyRecord(models.Model):
         return self.key
 
     @classmethod
-    def claiming(cls, events: Sequence[NewEvent]) -> Plan[dict[UUID, Recorded | Conflict]]:
-        """Take the producer's ids of `events`, and return by event what became of it.
+    def claiming(cls, events: Sequence[NewEvent], refused: Mapping[UUID, BadInput]) -> Plan[dict[UUID, Answer]]:
+        """Take the producer's ids of `events` but of what is refused, and return by event what became of it.
 
+        What was accepted before and is refused now, when it is sent again, is as good as accepted.
         Whoever takes an id that another transaction is taking waits for that transaction's end.
         """
-        answers: dict[UUID, Recorded | Conflict] = {event.id: Recorded(event.id) for event in events}
+        answers: dict[UUID, Answer] = {event.id: refused.get(event.id) or Recorded(event.id) for event in events}
         named = [event for event in events if event.producer_id is not None]
         if named:
-            document = msgspec.json.encode(_claims(named)).decode()
-            yield Tell(_CLAIM_KEYS, [document])
+            document = _claims(named)
+            taking = _claims([event for event in named if event.id not in refused]) if refused else document
+            yield Tell(_CLAIM_KEYS, [taking])
             rows = yield Ask(_STANDING_KEYS, [document])
             standing = {(workspace_id, key): (id_, bytes(digest)) for workspace_id, key, id_, digest in rows}
             for event in named:
-                id_, digest = standing[event.workspace_id, str(event.producer_id)]
+                id_, digest = standing.get((event.workspace_id, str(event.producer_id)), (event.id, b""))
                 if id_ != event.id:
                     answers[event.id] = _known(event, id_, digest)
         return answers
 
 
-def _claims(events: Sequence[NewEvent]) -> list[dict[str, Any]]:
-    """Return a row for each producer's id. The first event of a batch that has it stands for it.
+def _claims(events: Sequence[NewEvent]) -> str:
+    """Return, as JSON, a row for each producer's id. The first event of a batch that has it stands for it.
 
     They are in one order everywhere: two transactions that take the same ids then never wait for each other in a ring.
     """
     first = {(event.workspace_id, str(event.producer_id)): event for event in reversed(events)}
-    return [
+    rows = [
         {"workspace_id": workspace_id, "key": key, "event_id": event.id, "digest": event.digest().hex()}
         for (workspace_id, key), event in sorted(first.items(), key=itemgetter(0))
     ]
+    return msgspec.json.encode(rows).decode()
 
 
 def _known(event: NewEvent, id_: UUID, digest: bytes) -> Recorded | Conflict:

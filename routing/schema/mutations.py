@@ -10,6 +10,7 @@ import msgspec
 from endpoints.errors import BadInput, ServiceError
 from endpoints.models import Scope
 from endpoints.schema.scalars import JSON
+from routing import plans
 from routing.ingest import MAX_EVENTS
 from routing.models import Event, Recorded
 from routing.schema.deliveries import CancelDeliveries, RetryDeliveries
@@ -62,7 +63,8 @@ class PublishEvents(graphene.Mutation):
         if not 1 <= len(events) <= MAX_EVENTS:
             raise BadInput(f"events holds {len(events)} events; send 1 to {MAX_EVENTS} at once.", "events")
         checked = [_checked(given, workspace_id) for given in events]
-        recorded = iter(Event.record_all([event for event in checked if isinstance(event, NewEvent)]))
+        new = [event for event in checked if isinstance(event, NewEvent)]
+        recorded = iter(plans.run(Event.publishing(workspace_id, new)))
         answers = [next(recorded) if isinstance(event, NewEvent) else event for event in checked]
         return {"events": [_shown(answer) for answer in answers]}
 

@@ -11,6 +11,7 @@ from endpoints.schema.mutations.endpoints import (
     RotateEndpointSecret,
     UpdateEndpoint,
 )
+from endpoints.schema.mutations.event_types import DeleteEventTypes, UpdateEventType
 from endpoints.schema.mutations.filters import (
     CreateEventFilters,
     DeleteEventFilters,
@@ -35,5 +36,7 @@ class Mutation(graphene.ObjectType):
     delete_event_filters = DeleteEventFilters.Field()
     link_endpoints_to_event_filters = LinkEndpointsToEventFilters.Field()
     unlink_endpoints_to_event_filters = UnlinkEndpointsToEventFilters.Field()
+    update_event_type = UpdateEventType.Field()
+    delete_event_types = DeleteEventTypes.Field()
     create_api_key = CreateApiKey.Field()
     revoke_api_key = RevokeApiKey.Field()
