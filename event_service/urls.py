@@ -6,6 +6,7 @@ from django.views.generic import RedirectView
 
 from event_service.graphql import graphql
 from event_service.health import healthz, readyz
+from routing.admin.trying import try_filter
 from routing.live import live, live_ticket
 
 urlpatterns = [
@@ -15,5 +16,6 @@ urlpatterns = [
     path("event-service/live/ticket", live_ticket, name="live-ticket"),
     path("healthz", healthz),
     path("readyz", readyz),
+    path("admin/try-filter/", admin.site.admin_view(try_filter), name="try-filter"),
     path("admin/", admin.site.urls),
 ]

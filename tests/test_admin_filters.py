@@ -1,0 +1,100 @@
+"""A filter's form in the admin: what stands in it is tried on the events that are stored."""
+
+import json
+import re
+
+import msgspec
+import pytest
+from django.contrib.auth.models import Permission
+from playwright.sync_api import expect
+
+from tests.browser import window
+from tests.service import DEADLINE_S, Service
+from tests.traffic import record
+
+PATH = "/admin/try-filter/"
+WANTED = {"pattern": {"data": {"total": [{"numeric": [">", 1]}]}}}
+
+
+@pytest.fixture
+def stored(workspace):
+    """Three events, with totals from 0 to 2; the last is markup."""
+    return [record(workspace, data=msgspec.Raw(b'{"total": %d, "note": "<b>"}' % total))[0] for total in range(3)]
+
+
+def tried(client, workspace, definition=None, **form):
+    definition = json.dumps(WANTED) if definition is None else definition
+    answer = client.post(
+        PATH, {"try_workspace": str(workspace.pk), "definition": definition, "try_hours": "24", **form}
+    )
+    assert answer.status_code == 200
+    (found,) = re.findall(r'<div id="tried">(.*?)</div>', answer.content.decode(), re.DOTALL)
+    return " ".join(re.sub("<[^>]+>", " ", found).split()), found
+
+
+def test_it_says_how_many_would_have_matched_and_links_to_them(admin_client, workspace, stored):
+    said, html = tried(admin_client, workspace)
+    assert said.startswith("1 of 3 events would have matched: these are all that were recorded in that time.")
+    assert re.findall(r"/admin/routing/event/([^/]+)/", html) == [str(stored[2])]
+    assert "&lt;b&gt;" in html
+
+
+def test_it_says_so_where_there_is_nothing(admin_client, workspace, stored, foreign_workspace):
+    nothing = json.dumps({"pattern": {"type": ["other"]}})
+    assert tried(admin_client, workspace, nothing)[0].endswith(
+        "None of them matches. An event's page says why, condition by condition."
+    )
+    assert "No event was recorded in that time." in tried(admin_client, foreign_workspace)[0]
+
+
+@pytest.mark.parametrize(
+    ("form", "problem"),
+    [
+        ({"definition": "{"}, "The definition is not JSON: "),
+        ({"definition": "[" * 100_000}, "The definition is not JSON: "),
+        ({"definition": '{"pattern": {"kind": ["a"]}}'}, "kind"),
+        ({"try_workspace": "x"}, "Choose a workspace: &#x27;x&#x27; is none."),
+        ({"try_hours": "0"}, "&#x27;0&#x27; is no number of hours; give 1 to 8760."),
+        ({"try_hours": "9" * 100}, "is no number of hours; give 1 to 8760."),
+    ],
+)
+def test_what_is_wrong_is_said_in_its_place(admin_client, workspace, form, problem):
+    assert problem in tried(admin_client, workspace, **form)[0]
+
+
+def test_who_may_not_see_events_tries_nothing(client, django_user_model, workspace):
+    user = django_user_model.objects.create_user("u", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="view_eventfilter"))
+    client.force_login(user)
+    assert client.post(PATH, {"try_workspace": str(workspace.pk)}).status_code == 403
+
+
+def test_it_is_for_who_signed_in(client, db):
+    assert client.post(PATH).status_code == 302
+
+
+# --- in a browser
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    with Service(tmp_path_factory.mktemp("service")) as service:
+        make = "from django.contrib.auth.models import User; User.objects.create_superuser('ops', password='ops')"
+        service.manage("shell", "--no-imports", "-c", make)
+        yield service
+
+
+def test_an_operator_sees_it_beneath_the_form(service):
+    for total in range(3):
+        service.publish({"type": "order.paid", "data": {"total": total}})
+    with window() as page:
+        page.set_default_timeout(DEADLINE_S * 1000)
+        page.goto(f"{service.url}/admin/endpoints/eventfilter/add/")
+        page.get_by_label("Username").fill("ops")
+        page.get_by_label("Password").fill("ops")
+        page.get_by_role("button", name="Log in").click()
+        page.get_by_label("Workspace").fill(service.workspace_id)
+        page.get_by_label("Definition").fill(json.dumps(WANTED))
+        page.get_by_role("button", name="Try it").click()
+        expect(page.locator("#tried")).to_contain_text("1 of 3 events would have matched")
+        expect(page.get_by_label("Definition")).to_have_value(json.dumps(WANTED))
