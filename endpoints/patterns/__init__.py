@@ -9,10 +9,12 @@ its elements does. The published form {"in": {"eventTypes": [...], "cameraIds": 
 
     parse.py        JSON -> alternatives: lists of fields, each with conditions   (published.py, conditions.py)
     matching.py     alternatives -> a Pattern that matches events                 (verdicts.py, wildcards.py)
+    explaining.py   JSON and an event -> why it matches, or does not
 """
 
 from typing import Any
 
+from endpoints.patterns.explaining import Check, Explanation, explain
 from endpoints.patterns.matching import Pattern
 from endpoints.patterns.parse import (
     FIELDS,
@@ -35,7 +37,10 @@ __all__ = [
     "MAX_SIZE",
     "MAX_VALUES",
     "MAX_WILDCARDS",
+    "Check",
+    "Explanation",
     "Pattern",
+    "explain",
     "parse_definition",
     "parse_pattern",
 ]
