@@ -52,6 +52,8 @@ QUERIES = {
     "replays": "{ totalCount }",
     "sockets": "{ totalCount }",
     "previewReplay": '(selection: {endpointId: "ID"}) { total }',
+    "explainEventFilter": '(id: "ID", event: {type: "a"}) { matched }',
+    "explainDelivery": '(eventId: "ID", endpointId: "ID") { wanted }',
     "backtestEventFilter": '(id: "ID") { matched }',
     "apiKeys": "{ totalCount }",
     "endpointSecret": '(id: "ID") { secret }',
@@ -157,7 +159,8 @@ def theirs(foreign, foreign_workspace):
     replay = create(Selection(foreign))
     event_type = EventType.named(workspace_id=foreign_workspace.pk, name="theirs")
     ids = dict.fromkeys(OPERATIONS, foreign.pk)
-    ids |= {"backtestEventFilter": event_filter.pk}
+    ids |= dict.fromkeys(["backtestEventFilter", "explainEventFilter"], event_filter.pk)
+    ids |= {"explainDelivery": event.pk}
     ids |= {"retryDeliveries": delivery.pk, "cancelDeliveries": delivery.pk, "cancelReplay": replay.pk}
     ids |= dict.fromkeys(["updateEventType", "deleteEventTypes"], event_type.pk)
     return ids | {"revokeApiKey": key.pk, "updateEventFilters": event_filter.pk, "deleteEventFilters": event_filter.pk}

@@ -8,15 +8,15 @@ from typing import Any
 
 import graphene
 
-from endpoints.errors import BadInput
-from endpoints.models import Endpoint, EventFilter, Scope
-from endpoints.patterns import Pattern, parse_definition
+from endpoints.models import Endpoint, Scope
+from endpoints.patterns import parse_definition
 from endpoints.schema.access import Caller, one
 from endpoints.schema.pages import turn_page
 from endpoints.schema.scalars import JSON, DateTime
 from endpoints.shaping import shaped
 from routing.backtests import EVENTS, MOST_EVENTS, SAMPLES, Backtest, backtest
 from routing.models import Event
+from routing.schema.explanations import given_definition
 from routing.schema.types import EventOutput
 
 
@@ -56,17 +56,10 @@ def _backtest_event_filter(
 ) -> dict[str, Any]:
     caller: Caller = info.context
     workspace_id = caller.workspace_id(Scope.READ)
-    wanted, shape = _wanted(caller, pattern, id), _shape(caller, endpoint_id)
+    wanted = parse_definition(given_definition(caller, pattern, id))
+    shape = _shape(caller, endpoint_id)
     found = backtest(wanted, workspace_id=workspace_id, since=since, limit=EVENTS if limit is None else limit)
     return _shown(found, shape)
-
-
-def _wanted(caller: Caller, pattern: Any, id: str | None) -> Pattern:
-    """Return what the pattern wants, or the filter that has the id. Raises BadInput unless it is one of the two."""
-    filters = caller.own(EventFilter.objects.all(), Scope.READ)
-    if (pattern is None) == (id is None):
-        raise BadInput("Give a pattern or the id of a filter; one of the two.", "pattern")
-    return parse_definition({"pattern": pattern} if id is None else one(filters, id, "id").definition)
 
 
 def _shape(caller: Caller, endpoint_id: str | None) -> str | None:

@@ -7,6 +7,7 @@ from endpoints.models import Scope
 from endpoints.schema.collections import collection
 from endpoints.schema.queries import CHOICE, ID, RANGE
 from routing.models import Attempt, Delivery, Event, Replay
+from routing.schema.explanations import explain_delivery, explain_event_filter
 from routing.schema.filters import backtest_event_filter
 from routing.schema.lanes import lanes
 from routing.schema.replays import ReplayPreview, ReplaySelection, preview_replay
@@ -82,6 +83,8 @@ class ReplayFilterSet(FilterSet):
 
 class Query(graphene.ObjectType):
     backtest_event_filter = backtest_event_filter
+    explain_event_filter = explain_event_filter
+    explain_delivery = explain_delivery
     lanes = lanes
     sockets = sockets
     events = collection(

@@ -1,0 +1,63 @@
+"""Why an event went to an endpoint, or did not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from endpoints.models import Endpoint, EventFilter
+from endpoints.patterns import Explanation, explain
+from routing.health import SOURCE
+from routing.models import Delivery, Event
+
+MOST_DELIVERIES = 40  # of one event to one endpoint: what was retried again and again
+MOST_FILTERS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class FilterWhy:
+    event_filter: EventFilter
+    explanation: Explanation
+    changed_since: bool  # so that it says what would be now, not what was
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    wanted: bool  # whether there is a delivery
+    reason: str
+    deliveries: Sequence[Delivery]
+    filters: Sequence[FilterWhy]  # of the endpoint, as they are now
+
+
+def why(event: Event, endpoint: Endpoint) -> Why:
+    """Say what became of `event` at `endpoint`, which are of one workspace."""
+    deliveries = list(event.deliveries.filter(endpoint=endpoint).order_by("seq")[:MOST_DELIVERIES])
+    fields = event.fields()
+    linked = EventFilter.objects.filter(links__endpoint=endpoint).order_by("creation_date", "pk")[:MOST_FILTERS]
+    filters = [
+        FilterWhy(each, explain(each.definition, fields), each.last_modified > event.creation_date) for each in linked
+    ]
+    reason = _of_delivery(deliveries[-1]) if deliveries else _of_none(event, endpoint, filters)
+    return Why(bool(deliveries), reason, deliveries, filters)
+
+
+def _of_delivery(delivery: Delivery) -> str:
+    again = "The last delivery of it" if delivery.retry_of_id else "It was wanted: delivery"
+    because = f" ({delivery.reason})" if delivery.reason else ""
+    return f"{again} {delivery.seq} is {delivery.state}{because} after {delivery.attempts_made} attempts."
+
+
+def _of_none(event: Event, endpoint: Endpoint, filters: Sequence[FilterWhy]) -> str:
+    if event.creation_date < endpoint.creation_date:
+        return f"The endpoint was made at {endpoint.creation_date.isoformat()}, after the event was recorded."
+    if endpoint.deleted_at and endpoint.deleted_at < event.creation_date:
+        return f"The endpoint was deleted at {endpoint.deleted_at.isoformat()}, before the event was recorded."
+    if event.source == SOURCE and event.subject == str(endpoint.pk):
+        return "The event is about the endpoint itself, which is not told of it."
+    if not filters:
+        return "No filter is linked to the endpoint now, so it gets every event; when this one came, others were."
+    matching = [each for each in filters if each.explanation.matched]
+    if matching:
+        name = matching[0].event_filter.name
+        return f"Filter {name!r} matches it as it is now; it was changed or linked after the event was recorded."
+    if len(filters) == 1:
+        return f"Its filter {filters[0].event_filter.name!r} does not match: {filters[0].explanation.reason}"
+    return f"None of its {len(filters)} filters matches."

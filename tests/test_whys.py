@@ -1,0 +1,201 @@
+"""Why did my event go there, and why did it not?"""
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+from django.db.models.functions import Now
+
+from endpoints.models import Endpoint, EventFilter, FilterLink
+from routing.models import Delivery, Event
+from routing.whys import why
+from tests.traffic import end, of, record
+
+PAID = {"pattern": {"type": ["order.paid"]}}
+BIG = {"pattern": {"type": ["order.paid"], "data": {"total": [{"numeric": [">", 100]}]}}}
+
+
+@pytest.fixture
+def event(workspace):
+    def recorded(**fields):
+        (id_,) = record(workspace, **{"data": msgspec.Raw(b'{"total": 50}'), **fields})
+        return Event.objects.get(pk=id_)
+
+    return recorded
+
+
+def link(endpoint, definition, name="Big orders"):
+    return EventFilter.create(
+        workspace_id=endpoint.workspace_id, name=name, definition=definition, endpoints=[endpoint]
+    )
+
+
+def long_ago(row):
+    yesterday = Now() - timedelta(days=1)
+    type(row).objects.filter(pk=row.pk).update(creation_date=yesterday, last_modified=yesterday)
+    row.refresh_from_db()
+
+
+def test_what_was_wanted_says_how_its_delivery_stands(webhook, event):
+    link(webhook, PAID)
+    recorded = event()
+    end(of(webhook), attempts_made=3)
+
+    found = why(recorded, webhook)
+
+    assert (found.wanted, found.reason) == (True, "It was wanted: delivery 1 is EXHAUSTED (test) after 3 attempts.")
+    assert found.deliveries == list(of(webhook))
+
+
+def test_what_no_filter_matched_says_which_condition_did_not_hold(webhook, event):
+    kept = link(webhook, BIG)
+    long_ago(kept)
+
+    found = why(event(), webhook)
+
+    assert (found.wanted, found.deliveries) == (False, [])
+    assert found.reason == 'Its filter \'Big orders\' does not match: data.total is 50, not {"numeric": [">", 100]}.'
+    ((of_filter),) = found.filters
+    assert (of_filter.event_filter, of_filter.explanation.matched, of_filter.changed_since) == (kept, False, False)
+
+
+def test_of_several_filters_each_is_explained(webhook, event):
+    link(webhook, BIG)
+    link(webhook, {"pattern": {"type": ["order.refunded"]}}, "Refunds")
+
+    found = why(event(), webhook)
+
+    assert found.reason == "None of its 2 filters matches."
+    assert [each.explanation.reason for each in found.filters] == [
+        'data.total is 50, not {"numeric": [">", 100]}.',
+        'type is "order.paid", not "order.refunded".',
+    ]
+
+
+def test_an_endpoint_that_was_made_later_is_said_to_be(workspace, event):
+    recorded = event()
+    Event.objects.filter(pk=recorded.pk).update(creation_date=Now() - timedelta(hours=1))
+    later = Endpoint.create_webhook(workspace_id=workspace.pk, name="Later", url="https://example.com/")
+
+    assert why(Event.objects.get(), later).reason.endswith(", after the event was recorded.")
+
+
+def test_a_filter_that_was_changed_since_is_said_to_be(webhook, event):
+    kept = link(webhook, BIG)
+    long_ago(webhook)
+    recorded = event()
+    Event.objects.filter(pk=recorded.pk).update(creation_date=Now() - timedelta(hours=1))
+    kept.change(definition=PAID)
+
+    found = why(Event.objects.get(), webhook)
+
+    assert (
+        found.reason
+        == "Filter 'Big orders' matches it as it is now; it was changed or linked after the event was recorded."
+    )
+    assert found.filters[0].changed_since
+
+
+def test_an_endpoint_without_filters_that_had_some_is_said_to_have(webhook, event):
+    link(webhook, BIG)
+    recorded = event()
+    FilterLink.objects.all().delete()
+
+    assert why(recorded, webhook).reason.startswith("No filter is linked to the endpoint now")
+
+
+def test_an_endpoint_is_not_told_of_itself(webhook, event):
+    recorded = event(source="event-service", subject=str(webhook.pk), type="endpoint.failing")
+    Delivery.objects.all().delete()
+
+    assert why(recorded, webhook).reason == "The event is about the endpoint itself, which is not told of it."
+
+
+# --- over GraphQL
+
+EXPLAIN_DELIVERY = """
+query($event: ID!, $endpoint: ID!) {
+  explainDelivery(eventId: $event, endpointId: $endpoint) {
+    wanted reason deliveries { seq state }
+    filters { eventFilter { name } changedSince explanation { matched reason conditions { at held found required } } }
+  }
+}
+"""
+EXPLAIN_FILTER = """
+query($pattern: JSON, $id: ID, $event: JSON, $eventId: ID) {
+  explainEventFilter(pattern: $pattern, id: $id, event: $event, eventId: $eventId) {
+    matched reason conditions { at path wanted held found why required }
+  }
+}
+"""
+
+
+def test_one_query_says_why_an_event_did_not_reach_an_endpoint(graphql, webhook, event):
+    long_ago(link(webhook, BIG))
+    recorded = event()
+
+    answer = graphql(EXPLAIN_DELIVERY, event=str(recorded.pk), endpoint=str(webhook.pk))
+
+    said = 'data.total is 50, not {"numeric": [">", 100]}.'
+    conditions = [
+        {"at": "pattern.data.total", "held": False, "found": ["50"], "required": True},
+        {"at": "pattern.type", "held": True, "found": ['"order.paid"'], "required": True},
+    ]
+    assert answer["data"]["explainDelivery"] == {
+        "wanted": False,
+        "reason": f"Its filter 'Big orders' does not match: {said}",
+        "deliveries": [],
+        "filters": [
+            {
+                "eventFilter": {"name": "Big orders"},
+                "changedSince": False,
+                "explanation": {"matched": False, "reason": said, "conditions": conditions},
+            }
+        ],
+    }
+
+
+def test_a_pattern_is_explained_on_an_event_that_is_not_stored(graphql):
+    event = {"type": "order.paid", "data": {"total": 150}}
+
+    answer = graphql(EXPLAIN_FILTER, pattern={"data": {"total": [{"numeric": [">", 100]}]}}, event=event)
+
+    assert answer["data"]["explainEventFilter"] == {
+        "matched": True,
+        "reason": "All conditions hold.",
+        "conditions": [
+            {
+                "at": "pattern.data.total",
+                "path": "data.total",
+                "wanted": [{"numeric": [">", 100]}],
+                "held": True,
+                "found": ["150"],
+                "why": 'data.total is 150: {"numeric": [">", 100]} holds.',
+                "required": True,
+            }
+        ],
+    }
+
+
+def test_a_kept_filter_is_explained_on_a_stored_event(graphql, webhook, event):
+    kept = link(webhook, BIG)
+
+    answer = graphql(EXPLAIN_FILTER, id=str(kept.pk), eventId=str(event().pk))
+
+    assert answer["data"]["explainEventFilter"]["matched"] is False
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({}, "pattern"),
+        ({"pattern": {}}, "event"),
+        ({"pattern": {}, "event": {}, "eventId": "00000000-0000-4000-8000-000000000000"}, "event"),
+        ({"pattern": {}, "event": "a"}, "event"),
+        ({"pattern": {}, "event": {"kind": "a"}}, "event"),
+        ({"pattern": {"data": {"a": []}}, "event": {}}, "pattern.data.a"),
+    ],
+)
+def test_what_can_not_be_explained_is_refused_by_name(graphql, given, field):
+    (error,) = graphql(EXPLAIN_FILTER, **given)["errors"]
+    assert error["extensions"] == {"code": "BAD_USER_INPUT", "field": field}
