@@ -19,7 +19,7 @@ class Condition:
     """One thing that a value may be. `kind` says what `operand` is, so that true is never taken for 1.
 
     text, number, literal: the value; folded, prefix, suffix, folded prefix, folded suffix: a text; numeric and cidr:
-    where a range begins and before what it ends; wildcard; anything-but: conditions; exists and absent: nothing.
+    the two bounds of a range; wildcard; anything-but: conditions; exists and absent: nothing.
     """
 
     kind: str
@@ -106,10 +106,15 @@ def _cidr(path: str, operand: Any) -> Condition:
         allowed = "write an address, / and how many bits count, such as 10.0.0.0/8 or 2001:db8::/32"
         raise BadInput(f"cidr in {path} is {shown(text)} ({error}); {allowed}.", path) from None
     first, last = network.network_address.packed, network.broadcast_address.packed
-    return Condition("cidr", ((len(first), first, 0), (len(last), last, 1)))
+    return Condition("cidr", ((address_key(first), 0), (address_key(last), 1)))
 
 
-# A number n is (n, 0) among the bounds of ranges, which begin with one and end before one.
+def address_key(packed: bytes) -> bytes:
+    """Return what addresses of both versions are ordered by."""
+    return bytes([len(packed)]) + packed
+
+
+# The bounds of ranges are just before a number (0) or just behind it (1).
 _LOWER = {">": 1, ">=": 0}
 _UPPER = {"<": 0, "<=": 1}
 _NUMERIC = '["=", 5], [">", 0], ["<=", 9.5] or a range such as [">", 0, "<=", 9.5]'

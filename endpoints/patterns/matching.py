@@ -10,12 +10,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from functools import reduce
+from itertools import chain
 from operator import and_, or_
 from typing import Any
 
 from endpoints.patterns.conditions import ABSENT
 from endpoints.patterns.parse import Alternative, Field, Path
 from endpoints.patterns.verdicts import Verdicts
+
+_MANY = 8  # elements of an array, from which on it pays to look at all of them first
+_MANY_SHAPES = 1_000  # of the objects that a node has met, which it keeps
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +51,18 @@ class _Node:
         self.absent: int = self._unnamed & self._childless
         self._silent = _meet(every, (child.silent for child in children.values()))
         self.silent: int = _meet(self._silent, (layer.silent for layer in layers))
+        self._shapes: dict[frozenset[str], tuple[int, Sequence[tuple[str, _Node]]]] = {}
 
     def on(self, value: Any) -> int:
-        if isinstance(value, dict):
+        kind = type(value)
+        if kind is dict:
             return self._unnamed and self._unnamed & self.in_object(value)
-        if isinstance(value, list):
+        if kind is list:
             return self._in_array(value)
-        return self._childless and self._childless & self._on_scalars((value,))
+        bits = self._childless
+        for layer in self._layers:
+            bits &= layer.silent | layer.verdicts.on(value)
+        return bits
 
     def in_object(self, value: Mapping[str, Any]) -> int:
         bits = self._every
@@ -68,7 +77,7 @@ class _Node:
         bits = self._on_scalars(scalars) if scalars else self._unnamed
         return bits and bits & (self._in_one_of(objects) if objects and self.children else self._childless)
 
-    def _on_scalars(self, scalars: Iterable[Any]) -> int:
+    def _on_scalars(self, scalars: Collection[Any]) -> int:
         bits = self._every
         for layer in self._layers:
             bits &= layer.on(scalars)
@@ -78,13 +87,30 @@ class _Node:
         """One element must do; where all that is wanted is absence, it must be absent from each."""
         some, each = 0, self._every
         absence = self._childless & ~self._silent
+        shapes: dict[tuple[str, ...], tuple[int, Sequence[tuple[str, _Node]]]] = {}
         for element in objects:
-            bits = self.in_object(element)
+            shape = tuple(element)
+            if shape not in shapes:
+                shapes[shape] = self._on_shape(self._names.intersection(element))
+            bits, present = shapes[shape]
+            for name, child in present:
+                bits &= child.on(element[name])
+                if not bits:
+                    break
             some |= bits
             each &= bits
             if some | absence == self._every and not each & absence:
                 break
         return some & ~absence | each & absence
+
+    def _on_shape(self, names: frozenset[str]) -> tuple[int, Sequence[tuple[str, "_Node"]]]:
+        """Return the alternatives that may hold on an object with no more than these members, and what says more."""
+        if names not in self._shapes:
+            if len(self._shapes) >= _MANY_SHAPES:
+                self._shapes.clear()
+            bits = _meet(self._every, (child.absent for name, child in self.children.items() if name not in names))
+            self._shapes[names] = bits, [(name, self.children[name]) for name in names] if bits else []
+        return self._shapes[names]
 
 
 class _Layer:
@@ -95,16 +121,15 @@ class _Layer:
         wanted = _join(bits for _, bits in fields)
         self.silent = every & ~wanted
         self.absent = self.silent | _join(bits for field, bits in fields if ABSENT in field.conditions)
-        self._most = self.silent | _join(bits for field, bits in fields if ABSENT not in field.conditions)
-        self._verdicts = Verdicts((condition, bits) for field, bits in fields for condition in field.conditions)
+        self.verdicts = Verdicts((condition, bits) for field, bits in fields for condition in field.conditions)
 
-    def on(self, scalars: Iterable[Any]) -> int:
+    def on(self, scalars: Collection[Any]) -> int:
         """Return the alternatives that this says nothing of, or that one of `scalars` will do for."""
         bits = self.silent
+        if len(scalars) > _MANY:
+            return bits | self.verdicts.on_one_of(scalars)
         for scalar in scalars:
-            bits |= self._verdicts.on(scalar)
-            if bits == self._most:
-                break
+            bits |= self.verdicts.on(scalar)
         return bits
 
 
@@ -134,27 +159,19 @@ def _plan(alternatives: Sequence[Alternative]) -> _Node:
     return node(())
 
 
-def _parted(array: list[Any]) -> tuple[Collection[Any], Sequence[dict[str, Any]]]:
+def _parted(array: list[Any]) -> tuple[list[Any], list[dict[str, Any]]]:
     """Return the scalars and the objects of `array` and of the arrays in it."""
-    kinds = set(map(type, array))
-    if kinds == {dict}:
-        return (), array
-    if not kinds & {dict, list}:
-        return _distinct(array), ()
-    scalars, objects, arrays = [], [], [array]
-    while arrays:
-        for element in arrays.pop():
-            if isinstance(element, dict):
-                objects.append(element)
-            elif isinstance(element, list):
-                arrays.append(element)
-            else:
-                scalars.append(element)
-    return _distinct(scalars), objects
-
-
-def _distinct(scalars: list[Any]) -> Collection[Any]:
-    return scalars if bool in map(type, scalars) else set(scalars)  # to a set, true is 1
+    scalars: list[Any] = []
+    objects: list[dict[str, Any]] = []
+    level = array
+    while level:
+        kinds = set(map(type, level))
+        if dict in kinds:
+            objects += [element for element in level if type(element) is dict] if len(kinds) > 1 else level
+        if kinds - {dict, list}:
+            scalars += [element for element in level if type(element) not in (dict, list)] if len(kinds) > 1 else level
+        level = list(chain.from_iterable([each for each in level if type(each) is list])) if list in kinds else []
+    return scalars, objects
 
 
 def _join(sets: Iterable[int]) -> int:

@@ -1,7 +1,7 @@
 """Wildcards: `*` is any text, also none; `\\*` and `\\\\` are an asterisk and a backslash."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _TOKEN = re.compile(r"\\(?P<escaped>[*\\])|(?P<star>\*)|(?P<plain>[^*\\]+)|(?P<bad>\\.?)", re.DOTALL)
 
@@ -11,14 +11,17 @@ class Wildcard:
     """The texts between the asterisks, in order: at least two."""
 
     parts: tuple[str, ...]
+    _length: int = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_length", sum(map(len, self.parts)))
 
     def holds(self, text: str) -> bool:
         """Say whether the parts stand in `text`, each as early as it can: looking back is never necessary."""
-        first, *middle, last = self.parts
-        at, end = len(first), len(text) - len(last)
-        if at > end or not text.startswith(first) or not text.endswith(last):
+        if len(text) < self._length or not text.startswith(self.parts[0]) or not text.endswith(self.parts[-1]):
             return False
-        for part in middle:
+        at, end = len(self.parts[0]), len(text) - len(self.parts[-1])
+        for part in self.parts[1:-1]:
             at = text.find(part, at, end)
             if at < 0:
                 return False
