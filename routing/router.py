@@ -12,7 +12,7 @@ import msgspec
 from uuid_utils.compat import uuid7
 
 from endpoints.models import Endpoint
-from endpoints.patterns import Pattern, parse_definition
+from endpoints.patterns import Index, Pattern, parse_definition
 from routing import order
 from routing.plans import Ask, Plan, Tell
 from routing.submissions import NewEvent
@@ -41,17 +41,16 @@ class Routes:
 
     version: int
     unfiltered: Sequence[Target]
-    filtered: Sequence[tuple[Pattern, Sequence[Target]]]
+    patterns: Mapping[str, Pattern]  # by the text of their definition
+    filtered: Index[Iterable[Target]]
     dated: bool  # whether a filter looks at dates
 
     def wanting(self, event: NewEvent) -> Iterable[Target]:
         """Return each endpoint that wants `event`, once, however many of its filters match."""
         wanting = dict.fromkeys(self.unfiltered)
-        if self.filtered:
-            fields = event.fields()
-            for pattern, targets in self.filtered:
-                if pattern.match(fields):
-                    wanting.update(dict.fromkeys(targets))
+        if self.patterns:
+            for targets in self.filtered.matching(event.fields()):
+                wanting.update(dict.fromkeys(targets))
         if event.about:
             return [target for target in wanting if target.endpoint_id != event.about]
         return wanting
@@ -84,14 +83,18 @@ def _dated(events: Sequence[NewEvent], routes: Mapping[UUID, Routes]) -> Plan[Se
 def _routes_at(workspace_id: UUID, version: int) -> Plan[Routes]:
     """Return the workspace's routes, compiled anew where the version that this transaction sees is another."""
     kept = _compiled.pop(workspace_id, None)
-    routes = kept if kept and kept.version == version else (yield from _compiling(workspace_id, version))
+    if kept and kept.version == version:
+        routes = kept
+    else:
+        routes = yield from _compiling(workspace_id, version, kept.patterns if kept else {})
     _compiled[workspace_id] = routes  # last in, so that the first is the one unused for longest
     if len(_compiled) > MAX_WORKSPACES:
         _compiled.pop(next(iter(_compiled)), None)
     return routes
 
 
-def _compiling(workspace_id: UUID, version: int) -> Plan[Routes]:
+def _compiling(workspace_id: UUID, version: int, known: Mapping[str, Pattern]) -> Plan[Routes]:
+    """Return the routes. Patterns that are `known` are not parsed again."""
     endpoints = yield Ask(_ENDPOINTS, [workspace_id])
     targets = {
         id_: Target(
@@ -100,17 +103,18 @@ def _compiling(workspace_id: UUID, version: int) -> Plan[Routes]:
         for id_, type, state, ordering in endpoints
     }
     links = yield Ask(_LINKS, [workspace_id])
-    linked: dict[UUID, tuple[str, list[Target]]] = {}
-    for event_filter_id, definition, endpoint_id in links:
+    wanting: dict[str, dict[Target, None]] = {}  # by definition: filters that say the same are one
+    for definition, endpoint_id in links:
         if endpoint_id in targets:
-            linked.setdefault(event_filter_id, (definition, []))[1].append(targets[endpoint_id])
-    choosy = {target for _, wanting in linked.values() for target in wanting}
-    filtered = [(parse_definition(json.loads(definition)), wanting) for definition, wanting in linked.values()]
+            wanting.setdefault(definition, {})[targets[endpoint_id]] = None
+    choosy = {target for wanted_by in wanting.values() for target in wanted_by}
+    patterns = {text: known.get(text) or parse_definition(json.loads(text)) for text in wanting}
     return Routes(
         version,
         unfiltered=[target for target in targets.values() if target not in choosy],
-        filtered=filtered,
-        dated=any(pattern.reads("date") for pattern, _ in filtered),
+        patterns=patterns,
+        filtered=Index([(patterns[text], wanted_by) for text, wanted_by in wanting.items()]),
+        dated=any(pattern.reads("date") for pattern in patterns.values()),
     )
 
 
@@ -149,7 +153,7 @@ _ENDPOINTS = """
 SELECT id, type, state, ordering FROM endpoints_endpoint WHERE workspace_id = %s AND deleted_at IS NULL ORDER BY id
 """
 _LINKS = """
-SELECT link.event_filter_id, event_filter.definition::text, link.endpoint_id
+SELECT event_filter.definition::text, link.endpoint_id
 FROM endpoints_filterlink AS link JOIN endpoints_eventfilter AS event_filter ON event_filter.id = link.event_filter_id
 WHERE link.workspace_id = %s ORDER BY link.event_filter_id, link.endpoint_id
 """

@@ -8,10 +8,12 @@ import os
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from endpoints.patterns import parse_pattern
+from endpoints.patterns import Index, parse_pattern
 from tests import naive_patterns
 
 EVENTS_EACH = 5
+PATTERNS_EACH = 5
+ABSENT = {"exists": False}
 FEW = 2_000
 PAIRS = int(os.environ.get("PATTERN_PAIRS", FEW))
 
@@ -108,7 +110,7 @@ def test_a_condition_holds_on_the_values_that_it_says(conditions, values):
         return [(condition, value) for condition in conditions for value in values if holds(condition, value)]
 
     assert held(lambda condition, value: parse_pattern({"data": [condition]}).match({"data": value})) == held(
-        lambda condition, value: condition != {"exists": False} and naive_patterns.holds(condition, value)
+        lambda condition, value: condition != ABSENT and naive_patterns.holds(condition, value)
     )
 
 
@@ -118,3 +120,28 @@ def test_a_compiled_pattern_matches_what_it_says(pattern, events):
     compiled = parse_pattern(pattern)
 
     assert [compiled.match(event) for event in events] == [naive_patterns.matches(pattern, event) for event in events]
+
+
+@tries(PAIRS // (EVENTS_EACH * PATTERNS_EACH))
+@given(
+    st.lists(PATTERNS | OR_AT_THE_ROOT, min_size=PATTERNS_EACH, max_size=PATTERNS_EACH),
+    st.lists(EVENTS, min_size=EVENTS_EACH, max_size=EVENTS_EACH),
+)
+def test_an_index_finds_the_patterns_that_match_and_no_others(patterns, events):
+    index = Index([(parse_pattern(pattern), number) for number, pattern in enumerate(patterns)])
+
+    assert [sorted(index.matching(event)) for event in events] == [
+        [number for number, pattern in enumerate(patterns) if naive_patterns.matches(pattern, event)]
+        for event in events
+    ]
+
+
+@tries(PAIRS // 100)
+@given(st.lists(CONDITIONS, min_size=20, max_size=20), st.lists(SCALARS, min_size=5, max_size=5))
+def test_an_index_finds_the_conditions_that_hold(conditions, values):
+    index = Index([(parse_pattern({"data": {"a": [condition]}}), n) for n, condition in enumerate(conditions)])
+
+    assert [sorted(index.matching({"data": {"a": value}})) for value in values] == [
+        [n for n, condition in enumerate(conditions) if condition != ABSENT and naive_patterns.holds(condition, value)]
+        for value in values
+    ]

@@ -257,6 +257,28 @@ def test_routes_are_compiled_once_for_as_long_as_nothing_changes(workspace):
     assert (before, after) == ([True, False, False], [True, False])
 
 
+def test_of_many_filters_the_one_that_changed_is_parsed_again(workspace):
+    make_endpoint(workspace, "First", wants=[{"type": ["a"]}])
+    make_endpoint(workspace, "Second", wants=[{"type": ["b"]}])
+    record(workspace, "a")
+    before = dict(router._compiled[workspace.pk].patterns)
+
+    EventFilter.objects.get(name="Second").change(definition={"pattern": {"type": ["c"]}})
+    record(workspace, "a")
+    after = router._compiled[workspace.pk].patterns
+
+    assert len(before) == len(after) == 2
+    assert [text for text in before if after.get(text) is before[text]] == ['{"pattern": {"type": ["a"]}}']
+
+
+def test_endpoints_whose_filters_say_the_same_are_both_owed_the_event(workspace):
+    first, second = (make_endpoint(workspace, name, wants=[{"type": ["a"]}]) for name in ("First", "Second"))
+
+    record(workspace, "a", "b")
+
+    assert owed(first) == owed(second) == [(1, "a")]
+
+
 def test_the_routes_of_a_workspace_that_was_pushed_out_are_compiled_again(workspace, foreign_workspace, monkeypatch):
     monkeypatch.setattr(router, "MAX_WORKSPACES", 1)
     ours, theirs = make_endpoint(workspace), make_endpoint(foreign_workspace)

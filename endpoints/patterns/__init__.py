@@ -7,14 +7,16 @@ A pattern names fields of the event, and under each what it may be:
 Inside a list any value will do; across fields all must match; objects nest; an array in the event matches when one of
 its elements does. The published form {"in": {"eventTypes": [...], "cameraIds": [...]}} is a pattern in other words.
 
-    parse.py        JSON -> alternatives: lists of fields, each with conditions   (published.py, conditions.py)
-    matching.py     alternatives -> a Pattern that matches events                 (verdicts.py, wildcards.py)
+    parse.py        JSON -> alternatives: fields with conditions     (published.py, conditions.py)
+    matching.py     alternatives -> a Pattern that matches events    (verdicts.py, intervals.py, wildcards.py)
+    index.py        many patterns -> those that match an event
     explaining.py   JSON and an event -> why it matches, or does not
 """
 
 from typing import Any
 
 from endpoints.patterns.explaining import Check, Explanation, explain
+from endpoints.patterns.index import Index
 from endpoints.patterns.matching import Pattern
 from endpoints.patterns.parse import (
     FIELDS,
@@ -39,6 +41,7 @@ __all__ = [
     "MAX_WILDCARDS",
     "Check",
     "Explanation",
+    "Index",
     "Pattern",
     "explain",
     "parse_definition",

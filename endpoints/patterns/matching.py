@@ -8,36 +8,35 @@ own: both sides of an object must agree (and), one element of an array must do (
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from dataclasses import field as dataclass_field
-from functools import reduce
+from functools import cached_property, reduce
 from itertools import chain
-from operator import and_, or_
+from operator import and_
 from typing import Any
 
 from endpoints.patterns.conditions import ABSENT
 from endpoints.patterns.parse import Alternative, Field, Path
-from endpoints.patterns.verdicts import Verdicts
+from endpoints.patterns.verdicts import Verdicts, join_bits
 
 _MANY = 8  # elements of an array, from which on it pays to look at all of them first
 _MANY_SHAPES = 1_000  # of the objects that a node has met, which it keeps
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pattern:
     """What a filter wants: any of its alternatives, of which all fields must hold."""
 
     alternatives: tuple[Alternative, ...]
-    _root: "_Node" = dataclass_field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_root", _plan(self.alternatives))
+    @cached_property
+    def _root(self) -> "_Node":
+        return _plan(self.alternatives)  # when it is needed: of many patterns in an index, few are
 
     def match(self, event: Mapping[str, Any]) -> bool:
         return self._root.in_object(event) != 0
 
     def reads(self, name: str) -> bool:
         """Say whether the pattern looks at that field of the event."""
-        return name in self._root.children
+        return any(field.path[0] == name for alternative in self.alternatives for field in alternative)
 
 
 class _Node:
@@ -73,7 +72,7 @@ class _Node:
         return bits
 
     def _in_array(self, array: list[Any]) -> int:
-        scalars, objects = _parted(array)
+        scalars, objects = parted(array)
         bits = self._on_scalars(scalars) if scalars else self._unnamed
         return bits and bits & (self._in_one_of(objects) if objects and self.children else self._childless)
 
@@ -118,10 +117,12 @@ class _Layer:
 
     def __init__(self, every: int, fields: Iterable[tuple[Field, int]]) -> None:
         fields = list(fields)
-        wanted = _join(bits for _, bits in fields)
+        wanted = join_bits(bits for _, bits in fields)
         self.silent = every & ~wanted
-        self.absent = self.silent | _join(bits for field, bits in fields if ABSENT in field.conditions)
-        self.verdicts = Verdicts((condition, bits) for field, bits in fields for condition in field.conditions)
+        self.absent = self.silent | join_bits(bits for field, bits in fields if ABSENT in field.conditions)
+        self.verdicts = Verdicts(
+            ((condition, bits) for field, bits in fields for condition in field.conditions), join_bits
+        )
 
     def on(self, scalars: Collection[Any]) -> int:
         """Return the alternatives that this says nothing of, or that one of `scalars` will do for."""
@@ -159,7 +160,7 @@ def _plan(alternatives: Sequence[Alternative]) -> _Node:
     return node(())
 
 
-def _parted(array: list[Any]) -> tuple[list[Any], list[dict[str, Any]]]:
+def parted(array: list[Any]) -> tuple[list[Any], list[dict[str, Any]]]:
     """Return the scalars and the objects of `array` and of the arrays in it."""
     scalars: list[Any] = []
     objects: list[dict[str, Any]] = []
@@ -172,10 +173,6 @@ def _parted(array: list[Any]) -> tuple[list[Any], list[dict[str, Any]]]:
             scalars += [element for element in level if type(element) not in (dict, list)] if len(kinds) > 1 else level
         level = list(chain.from_iterable([each for each in level if type(each) is list])) if list in kinds else []
     return scalars, objects
-
-
-def _join(sets: Iterable[int]) -> int:
-    return reduce(or_, sets, 0)
 
 
 def _meet(every: int, sets: Iterable[int]) -> int:

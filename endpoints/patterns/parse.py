@@ -1,7 +1,7 @@
 """From JSON to a pattern: what each list means, where it stands, and which alternatives $or makes of it."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, product
 from math import prod
 from typing import Any
@@ -46,10 +46,10 @@ class _Place:
     in_or: bool = False
 
     def member(self, name: str) -> "_Place":
-        return replace(self, at=f"{self.at}.{name}", path=(*self.path, name), depth=self.depth + 1)
+        return _Place(f"{self.at}.{name}", (*self.path, name), self.depth + 1, self.in_or)
 
     def branch(self, number: int) -> "_Place":
-        return replace(self, at=f"{self.at}.{OR}[{number}]", depth=self.depth + 1, in_or=True)
+        return _Place(f"{self.at}.{OR}[{number}]", self.path, self.depth + 1, in_or=True)
 
 
 def alternatives_of(definition: Any) -> tuple[Alternative, ...]:
