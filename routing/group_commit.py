@@ -39,6 +39,10 @@ class _Request:
     answer: "asyncio.Future[Answers]"
 
 
+class _StaleError(Exception):
+    """Two requests of one workspace were judged by different rules: one of them by rules that are no more."""
+
+
 class GroupCommit:
     """Records the events of many requests, one transaction after another."""
 
@@ -196,9 +200,11 @@ def _parameters() -> dict[str, Any]:
 
 
 def _recording(requests: Sequence[_Request]) -> Plan[list[Answers]]:
-    granted = {(request.grant.key_id, request.judgement.version) for request in requests}
-    keys, versions = zip(*granted, strict=True)
-    yield Tell(_ALL_STANDS, [len(granted), list(keys), list(versions)])
+    versions = {(request.grant.workspace_id, request.judgement.version) for request in requests}
+    if len({workspace_id for workspace_id, _ in versions}) < len(versions):
+        raise _StaleError
+    keys = {request.grant.key_id for request in requests}
+    yield Tell(_ALL_STANDS, [len(keys), list(keys), list({version for _, version in versions})])
     problems = {id_: problem for request in requests for id_, problem in request.judgement.problems.items()}
     events = [event for request in requests for event in request.events]
     recorded = iter((yield from Event.recording(events, problems)))
@@ -228,12 +234,11 @@ SELECT scopes FROM endpoints_apikey
 WHERE id = %s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 """
 # Asked in the transaction that stores the events: it divides by zero, and so ends the transaction, unless each key may
-# still publish, and what its events were judged by still stands. Rows would have to be waited for.
+# still publish, and what its events were judged by still stands. Rows would have to be waited for. No two workspaces
+# ever have the same version but the first, which none comes back to; so it does not matter whose version it is.
 _ALL_STANDS = """
 SELECT 1 / (count(*) = %s)::int
-FROM unnest(%s::uuid[], %s::bigint[]) AS granted(key_id, types_version)
-JOIN endpoints_apikey AS key ON key.id = granted.key_id
-JOIN endpoints_workspace AS workspace
-  ON workspace.id = key.workspace_id AND workspace.types_version = granted.types_version
-WHERE 'publish' = ANY(scopes) AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+FROM endpoints_apikey AS key JOIN endpoints_workspace AS workspace ON workspace.id = key.workspace_id
+WHERE key.id = ANY(%s) AND workspace.types_version = ANY(%s)
+  AND 'publish' = ANY(scopes) AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 """

@@ -15,6 +15,7 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from endpoints.models import ApiKey, Endpoint, EventType, Scope
+from routing import rules
 from routing.ingest import MAX_BODY_BYTES, MAX_EVENTS, PATH, EventDoor
 from routing.models import Delivery, Event, IdempotencyRecord
 from routing.submissions import MAX_DATA_BYTES
@@ -516,6 +517,21 @@ def test_rules_that_changed_since_an_event_was_judged_are_seen_by_it_and_harm_no
     assert told(answers[1]) == [("BAD_USER_INPUT", "data")]
     assert Event.objects.count() == 5
     assert [answer.status for answer in post_at_once(*requests)] == [202, 400, 202, 202]
+
+
+def test_of_two_that_were_judged_by_different_rules_each_is_judged_by_those_that_stand(workspace, key, monkeypatch):
+    post(EVENT, key)
+    old = rules.kept(workspace.pk)
+    EventType.named(workspace_id=workspace.pk, name="order.paid").change(
+        schema={"type": "object"}, enforcement="REJECT"
+    )
+    new = rules.load(workspace.pk)
+    known = iter([old, new, old])
+    monkeypatch.setattr(rules, "kept", lambda _: next(known))
+
+    answers = post_at_once(*[(EVENT, key)] * 3)
+
+    assert [answer.status for answer in answers] == [400] * 3
 
 
 def test_rules_that_refuse_no_more_are_seen_by_what_would_have_been_refused(workspace, key):
