@@ -7,6 +7,7 @@ from django.views.generic import RedirectView
 from event_service.graphql import graphql
 from event_service.health import healthz, readyz
 from routing.admin.trying import try_filter
+from routing.admin.whys import why_page
 from routing.live import live, live_ticket
 
 urlpatterns = [
@@ -17,5 +18,6 @@ urlpatterns = [
     path("healthz", healthz),
     path("readyz", readyz),
     path("admin/try-filter/", admin.site.admin_view(try_filter), name="try-filter"),
+    path("admin/why/", admin.site.admin_view(why_page), name="why"),
     path("admin/", admin.site.urls),
 ]

@@ -1,5 +1,6 @@
 """A filter's form in the admin: what stands in it is tried on the events that are stored."""
 
+import html
 import json
 import re
 
@@ -8,6 +9,7 @@ import pytest
 from django.contrib.auth.models import Permission
 from playwright.sync_api import expect
 
+from endpoints.models import Endpoint, EventFilter
 from tests.browser import window
 from tests.service import DEADLINE_S, Service
 from tests.traffic import record
@@ -33,10 +35,10 @@ def tried(client, workspace, definition=None, **form):
 
 
 def test_it_says_how_many_would_have_matched_and_links_to_them(admin_client, workspace, stored):
-    said, html = tried(admin_client, workspace)
+    said, markup = tried(admin_client, workspace)
     assert said.startswith("1 of 3 events would have matched: these are all that were recorded in that time.")
-    assert re.findall(r"/admin/routing/event/([^/]+)/", html) == [str(stored[2])]
-    assert "&lt;b&gt;" in html
+    assert re.findall(r"/admin/routing/event/([^/]+)/", markup) == [str(stored[2])]
+    assert "&lt;b&gt;" in markup
 
 
 def test_it_says_so_where_there_is_nothing(admin_client, workspace, stored, foreign_workspace):
@@ -98,3 +100,55 @@ def test_an_operator_sees_it_beneath_the_form(service):
         page.get_by_role("button", name="Try it").click()
         expect(page.locator("#tried")).to_contain_text("1 of 3 events would have matched")
         expect(page.get_by_label("Definition")).to_have_value(json.dumps(WANTED))
+
+
+# --- why
+
+
+def test_an_event_says_where_it_went_and_one_click_says_why_not(admin_client, workspace, webhook, stored):
+    other = Endpoint.create_web_socket(workspace_id=workspace.pk, name="<i>Others</i>")
+    EventFilter.create(workspace_id=workspace.pk, name="Big", definition=WANTED, endpoints=[webhook, other])
+    (small,) = record(workspace, data=msgspec.Raw(b'{"total": 1, "note": "<b>"}'))
+
+    page = admin_client.get(f"/admin/routing/event/{small}/change/").content.decode()
+    assert page.count("Why not?") == 2
+    assert "&lt;i&gt;Others&lt;/i&gt;" in page
+    (link,) = re.findall(f"/admin/why/.event={small}&amp;endpoint={webhook.pk}", page)
+    said = admin_client.get(html.unescape(link)).content.decode()
+
+    assert (
+        "Its filter &#x27;Big&#x27; does not match: data.total is 1, not {&quot;numeric&quot;: [&quot;&gt;&quot;, 1]}."
+        in said
+    )
+    assert "<code>pattern.data.total</code></td><td>no</td><td><code>1</code>" in said
+
+
+def test_what_went_somewhere_says_so(admin_client, workspace, webhook):
+    (event,) = record(workspace)
+    page = admin_client.get(f"/admin/routing/event/{event}/change/").content.decode()
+    assert (page.count("Why not?"), page.count("Why?")) == (0, 1)
+    said = admin_client.get(f"/admin/why/?event={event}&endpoint={webhook.pk}").content.decode()
+    assert "It was wanted: delivery 1 is PENDING after 0 attempts." in said
+
+
+def test_an_event_page_costs_the_same_for_many_endpoints(admin_client, workspace, django_assert_max_num_queries):
+    for number in range(10):
+        Endpoint.create_web_socket(workspace_id=workspace.pk, name=f"e{number}")
+    (event,) = record(workspace)
+    with django_assert_max_num_queries(7):
+        admin_client.get(f"/admin/routing/event/{event}/change/")
+
+
+def test_an_endpoint_of_another_workspace_is_not_there(admin_client, workspace, foreign):
+    (event,) = record(workspace)
+    for endpoint in (foreign.pk, "x"):
+        assert admin_client.get(f"/admin/why/?event={event}&endpoint={endpoint}").status_code == 404
+
+
+def test_why_needs_the_permission_to_see_all_that_it_shows(client, django_user_model, workspace, webhook):
+    (event,) = record(workspace)
+    user = django_user_model.objects.create_user("u", is_staff=True)
+    user.user_permissions.add(*Permission.objects.filter(codename__in=["view_event", "view_delivery", "view_endpoint"]))
+    client.force_login(user)
+    assert client.get(f"/admin/why/?event={event}&endpoint={webhook.pk}").status_code == 403
+    assert "Why" not in client.get(f"/admin/routing/event/{event}/change/").content.decode()

@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.utils.functional import cached_property
 
 from endpoints.errors import Conflict
+from routing.admin.whys import MOST, NEEDED, destinations
 from routing.cancelling import cancel
 from routing.models import Attempt, Cursor, Delivery, Event, IdempotencyRecord, Lane, Replay, TypeTally
 from routing.repeats import retry
@@ -85,6 +86,11 @@ class EventAdmin(TrafficAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
         return super().get_queryset(request).defer("data")  # a list would read megabytes of it
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
+        if request.user.has_perms(NEEDED):
+            context |= {"destinations": destinations(context["original"]), "most": MOST}
+        return super().render_change_form(request, context, *args, **kwargs)
 
 
 @admin.register(Delivery)
