@@ -6,7 +6,8 @@ class EndpointsConfig(AppConfig):
     name = "endpoints"
 
     def ready(self) -> None:
-        from endpoints import sealed
+        from endpoints import sealed, tenancy
 
         checks.register(sealed.check_keys, checks.Tags.security)
         checks.register(sealed.check_secrets, checks.Tags.database)
+        checks.register(tenancy.check_roles, checks.Tags.database)

@@ -26,6 +26,7 @@ from graphql import (
 from endpoints.errors import BadInput, ServiceError, Unauthenticated
 from endpoints.schema.access import Caller
 from event_service.limits import MAX_COMMENTS, MAX_QUERY, MAX_TOKENS, Limits, cost_of
+from event_service.operations import OneWorkspace
 from event_service.schema import schema
 from event_service.time_limit import time_limit
 
@@ -65,7 +66,13 @@ class Operation:
     def run(self, caller: Caller, payload: Any = None) -> ExecutionResult:
         """Return what it gives; of a subscription, what it makes of one payload."""
         with time_limit():
-            result = execute(schema.graphql_schema, self.document, payload, **self._context(caller))
+            result = execute(
+                schema.graphql_schema,
+                self.document,
+                payload,
+                execution_context_class=OneWorkspace,
+                **self._context(caller),
+            )
         assert isinstance(result, ExecutionResult)  # no resolver is async
         return result
 

@@ -16,6 +16,7 @@ from django.db import connection
 from endpoints.auth import Grant
 from endpoints.errors import ServiceError, Unavailable
 from endpoints.models import Scope
+from endpoints.tenancy import BE_ABOUT
 from routing import failpoints
 from routing.models import Answer, Event
 from routing.plans import Ask, Plan, Row, Statement, Tell
@@ -204,7 +205,10 @@ def _recording(requests: Sequence[_Request]) -> Plan[list[Answers]]:
     if len({workspace_id for workspace_id, _ in versions}) < len(versions):
         raise _StaleError
     keys = {request.grant.key_id for request in requests}
-    yield Tell(_ALL_STANDS, [len(keys), list(keys), list({version for _, version in versions})])
+    granted = {(request.grant.key_id, request.judgement.version) for request in requests}
+    keys, versions = zip(*granted, strict=True)
+    yield Tell(BE_ABOUT, [",".join({str(request.grant.workspace_id) for request in requests})])
+    yield Tell(_ALL_STANDS, [len(granted), list(keys), list(versions)])
     problems = {id_: problem for request in requests for id_, problem in request.judgement.problems.items()}
     events = [event for request in requests for event in request.events]
     recorded = iter((yield from Event.recording(events, problems)))
@@ -213,6 +217,7 @@ def _recording(requests: Sequence[_Request]) -> Plan[list[Answers]]:
 
 def _recording_with_care(request: _Request) -> Plan[Answers]:
     """Take nothing for granted. Raises what is wrong with the key now."""
+    yield Tell(BE_ABOUT, [str(request.grant.workspace_id)])
     rows = yield Ask(_SCOPES, [request.grant.key_id])
     request.grant.renewed(rows[0][0] if rows else None).require(Scope.PUBLISH)
     return (yield from Event.publishing(request.grant.workspace_id, request.events))

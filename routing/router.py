@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 
 from endpoints.models import Endpoint
 from endpoints.patterns import Index, Pattern, parse_definition
+from endpoints.tenancy import NARROW, WIDEN
 from routing import order
 from routing.plans import Ask, Plan, Tell
 from routing.submissions import NewEvent
@@ -86,7 +87,9 @@ def _routes_at(workspace_id: UUID, version: int) -> Plan[Routes]:
     if kept and kept.version == version:
         routes = kept
     else:
+        yield Tell(NARROW, [str(workspace_id)])
         routes = yield from _compiling(workspace_id, version, kept.patterns if kept else {})
+        yield Tell(WIDEN)
     _compiled[workspace_id] = routes  # last in, so that the first is the one unused for longest
     if len(_compiled) > MAX_WORKSPACES:
         _compiled.pop(next(iter(_compiled)), None)

@@ -200,7 +200,7 @@ def socket(workspace, number):
     return Endpoint(workspace=workspace, name=f"s{number}", type="WEB_SOCKET", creation_date=DAY, last_modified=DAY)
 
 
-KEY = 2  # queries: find the key, note its use
+KEY = 2 + 4  # the key and its use; what begins and ends a transaction about the workspace
 
 
 @pytest.mark.parametrize("count", [1, 50])

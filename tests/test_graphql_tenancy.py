@@ -1,19 +1,15 @@
-"""Who may do what: scopes, and other workspaces, which are as good as absent."""
+"""Who may do what, by the scopes of a key."""
 
-import json
 import re
 from pathlib import Path
 
 import pytest
-from django.utils import timezone
 
 from endpoints.models import ApiKey, Endpoint, EventFilter, EventType, FilterLink, Scope, Workspace
 from event_service.schema import schema
 from routing.models import Attempt, Delivery, Event, Replay
-from routing.replays import Selection, create
 
 ROOT = Path(__file__).resolve().parent.parent
-ABSENT = "00000000-0000-4000-8000-000000000000"
 IDS = '["ID"]'
 MUTATIONS = {
     "createWebSocketEndpoint": '(name: "n") { id }',
@@ -142,62 +138,6 @@ def test_a_key_comes_in_either_header(client, key, header):
     body = {"query": "{ workspace { name } }"}
     answer = client.post("/event-service/graphql", body, "application/json", headers={name: value})
     assert answer.json() == {"data": {"workspace": {"name": "Ours"}}}
-
-
-@pytest.fixture
-def theirs(foreign, foreign_workspace):
-    """One row of each kind in another workspace, and its id by the operations that take one."""
-    key = ApiKey.issue(workspace=foreign_workspace, name="theirs", scopes=["read"])[0]
-    event_filter = EventFilter.create(
-        workspace_id=foreign_workspace.pk, name="theirs", definition={"pattern": {}}, endpoints=[foreign]
-    )
-    event = Event.objects.create(workspace=foreign_workspace, type="a", date=timezone.now(), data="1")
-    delivery = Delivery.objects.create(
-        workspace=foreign_workspace, event=event, endpoint=foreign, seq=1, due_at=timezone.now()
-    )
-    Attempt.objects.create(workspace=foreign_workspace, delivery=delivery, number=1, started_at=timezone.now())
-    replay = create(Selection(foreign))
-    event_type = EventType.named(workspace_id=foreign_workspace.pk, name="theirs")
-    ids = dict.fromkeys(OPERATIONS, foreign.pk)
-    ids |= dict.fromkeys(["backtestEventFilter", "explainEventFilter"], event_filter.pk)
-    ids |= {"explainDelivery": event.pk}
-    ids |= {"retryDeliveries": delivery.pk, "cancelDeliveries": delivery.pk, "cancelReplay": replay.pk}
-    ids |= dict.fromkeys(["updateEventType", "deleteEventTypes"], event_type.pk)
-    return ids | {"revokeApiKey": key.pk, "updateEventFilters": event_filter.pk, "deleteEventFilters": event_filter.pk}
-
-
-@pytest.mark.parametrize("name", [name for name, query in OPERATIONS.items() if "ID" in query])
-def test_an_id_of_another_workspace_answers_as_one_that_does_not_exist(graphql, theirs, name):
-    before = everything()
-    foreign = graphql(OPERATIONS[name].replace("ID", str(theirs[name])))
-    absent = graphql(OPERATIONS[name].replace("ID", ABSENT))
-    assert absent["errors"][0]["extensions"]["code"] == "NOT_FOUND"
-    assert json.dumps(foreign).replace(str(theirs[name]), ABSENT) == json.dumps(absent)
-    assert everything() == before
-
-
-@pytest.mark.parametrize("mutation", ["linkEndpointsToEventFilters", "unlinkEndpointsToEventFilters"])
-def test_our_endpoint_is_not_linked_to_their_filter(graphql, webhook, theirs, mutation):
-    before = everything()
-    query = f"mutation($e: [ID]!, $f: ID!) {{ {mutation}(endpointIds: $e, eventFiltersId: $f) {{ ok }} }}"
-    foreign = graphql(query, e=[str(webhook.pk)], f=str(theirs["updateEventFilters"]))
-    absent = graphql(query, e=[str(webhook.pk)], f=ABSENT)
-    assert absent["errors"][0]["extensions"] == {"code": "NOT_FOUND", "field": "eventFiltersId"}
-    assert json.dumps(foreign).replace(str(theirs["updateEventFilters"]), ABSENT) == json.dumps(absent)
-    assert everything() == before
-
-
-@pytest.mark.parametrize(
-    "name", ["endpoints", "eventsFilters", "eventTypes", "events", "deliveries", "attempts", "replays"]
-)
-def test_a_list_holds_nothing_of_another_workspace(graphql, theirs, name):
-    answer = graphql(f"{{ {name} {{ totalCount collectionItems {{ id }} }} }}")
-    assert answer == {"data": {name: {"totalCount": 0, "collectionItems": []}}}
-
-
-def test_the_list_of_keys_holds_nothing_of_another_workspace(graphql, theirs):
-    answer = graphql("{ apiKeys { totalCount collectionItems { name } } }")
-    assert answer == {"data": {"apiKeys": {"totalCount": 1, "collectionItems": [{"name": "everything"}]}}}
 
 
 def test_no_field_shows_a_digest_or_the_secret_of_an_endpoint():

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,10 +16,10 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from endpoints.models import ApiKey, Endpoint, EventType, Scope
-from routing import rules
+from routing import ingest, router, rules
 from routing.ingest import MAX_BODY_BYTES, MAX_EVENTS, PATH, EventDoor
 from routing.models import Delivery, Event, IdempotencyRecord
-from routing.submissions import MAX_DATA_BYTES
+from routing.submissions import MAX_DATA_BYTES, check
 from tests.together import together
 
 # A door lives on one event loop, as in a web process: this one runs beside the tests.
@@ -577,6 +578,35 @@ def test_requests_that_arrive_together_get_their_own_answers(workspace, foreign_
         (f"{n}", owner.pk) for n in range(20) for owner in (workspace, foreign_workspace)
     ]
     assert set(Delivery.objects.values_list("endpoint", "workspace")) == {(ours.pk, workspace.pk)}
+
+
+def test_a_filter_that_the_router_forgot_misroutes_nothing_of_those_who_commit_together(
+    workspace, foreign_workspace, key, webhook, foreign, monkeypatch
+):
+    _, foreign_key = ApiKey.issue(workspace=foreign_workspace, name="theirs", scopes=["publish"])
+    post_at_once((EVENT, key), (EVENT, foreign_key))  # from now on their grants are known
+    Endpoint.create_webhook(workspace_id=workspace.pk, name="another", url="https://example.com/")
+    Endpoint.create_webhook(workspace_id=foreign_workspace.pk, name="another", url="https://example.com/")
+    for name in ("_ENDPOINTS", "_LINKS"):
+        forgotten = re.sub(r"(link\.)?workspace_id = %s", "%s::uuid IS NOT NULL", getattr(router, name))
+        monkeypatch.setattr(router, name, forgotten)
+
+    answers = post_at_once((EVENT, key), (EVENT, foreign_key))
+
+    first, second = (Event.objects.get(pk=accepted(answer)[0]) for answer in answers)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(DISTINCT xmin::text) FROM routing_event WHERE id IN (%s, %s)", [first.pk, second.pk]
+        )
+        assert cursor.fetchone() == (1,)
+    assert [first.deliveries.count(), second.deliveries.count()] == [2, 2]
+
+
+def test_what_the_door_does_is_about_the_workspaces_of_its_keys_alone(workspace, foreign_workspace, key, monkeypatch):
+    """An event that names another workspace, by a fault of ours, is not stored."""
+    monkeypatch.setattr(ingest, "check", lambda submission, _: check(submission, foreign_workspace.pk))
+    assert post(EVENT, key).status == 503
+    assert not Event.objects.exists()
 
 
 # --- CloudEvents 1.0

@@ -51,5 +51,5 @@ def test_lanes_are_read_with_the_same_few_queries_however_many(graphql, workspac
     for n in range(10):
         Endpoint.create_webhook(workspace_id=workspace.pk, name=f"{n}", url="https://example.com/")
 
-    with django_assert_num_queries(2 + 2):  # the key, and the page
+    with django_assert_num_queries(2 + 4 + 2):  # the key, its workspace, and the page
         graphql(LANES)

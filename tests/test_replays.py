@@ -626,7 +626,7 @@ def test_a_list_of_replays_takes_as_many_queries_for_ten_as_for_one(graphql, web
         create(Selection(webhook))
     graphql("{ replays { totalCount } }")
 
-    with django_assert_num_queries(4):  # key and its use, count, rows
+    with django_assert_num_queries(8):  # key and its use; its workspace, four times; count, rows
         graphql("{ replays { totalCount collectionItems { id total done state } } }")
 
 

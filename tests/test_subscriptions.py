@@ -21,8 +21,9 @@ from routing.models import Delivery, DeliveryChange, Socket, SocketNode
 from routing.queue import Result, claim, settle
 from routing.sockets.watching import Changes, Position
 from tests.service import wait_until
+from tests.test_foreign_ids import ABSENT
 from tests.test_graphql_limits import EXPENSIVE
-from tests.test_graphql_tenancy import ABSENT, SUBSCRIPTIONS
+from tests.test_graphql_tenancy import SUBSCRIPTIONS
 from tests.web import DEADLINE_S, QUIET_S, closed, cursor, record, running, states
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sockets_left")]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
 from functools import partial
@@ -18,8 +19,10 @@ from routing import consumers, router
 from routing.models import Attempt, Delivery, Event
 from routing.sockets import threads
 from routing.sockets.admission import admit, keys_that_may_read, standings
+from routing.sockets.feed import Feed
 from routing.sockets.hub import Hub
 from routing.sockets.reader import now
+from routing.sockets.reading import read_on
 from routing.sockets.threads import in_thread
 from routing.submissions import Submission, check
 from tests.web import DEADLINE_S, asked, assert_quiet, closed, cursor, cursors, record, running, states
@@ -506,6 +509,22 @@ def test_who_joins_a_paused_endpoint_gets_its_events_when_it_is_resumed(web, web
     with web.listen(web_socket, key) as websocket:
         Endpoint.change_state([web_socket], Endpoint.State.ACTIVE)
         assert cursors(websocket, 1) == [1]
+
+
+def test_a_filter_that_a_socket_forgot_reads_nothing_of_another_workspace(web_socket, key, foreign_workspace, publish):
+    """The feed reads by the endpoint's id alone: here it names a foreign one."""
+    theirs = Endpoint.create_web_socket(workspace_id=foreign_workspace.pk, name="theirs")
+    record(foreign_workspace, b"1")
+
+    async def read():
+        feed = Feed((await in_thread(admit, asked(web_socket, key))).standing)
+        ours = await feed.after(0, since=0)
+        feed.endpoint_id = theirs.pk
+        return ours, await feed.after(0, since=time.monotonic()), await in_thread(read_on, theirs.pk, "", 0)
+
+    publish(b"1")
+    ours, foreign, unguarded = asyncio.run(read())
+    assert (len(ours), len(foreign), len(unguarded)) == (1, 0, 1)
 
 
 def test_no_socket_hangs_on_a_hub_that_failed(web_socket, key, monkeypatch):

@@ -1,13 +1,18 @@
 """Every change of a workspace's configuration raises its version, in the same transaction, whoever makes it.
 
 Versions come from a sequence: the one of a change that was undone is never given out again.
+
+And the policies of row-level security: see endpoints/tenancy.py.
 """
 
 from django.db import migrations
 
+from endpoints.tenancy import guarded, roles
+
 SEQUENCE = "CREATE SEQUENCE endpoints_workspace_version MINVALUE 2"
 FUNCTION = """
-CREATE FUNCTION raise_workspace_version() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION raise_workspace_version() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     UPDATE endpoints_workspace SET version = nextval('endpoints_workspace_version')
     WHERE id = CASE WHEN TG_OP = 'DELETE' THEN OLD.workspace_id ELSE NEW.workspace_id END;
@@ -21,6 +26,8 @@ WATCHED = {
     "endpoints_filterlink": "endpoint_id, event_filter_id",
 }
 
+OF_A_WORKSPACE = ["apikey", "endpoint", "eventfilter", "eventtype", "filterlink", "signingkey"]
+
 
 def trigger(table, columns):
     return migrations.RunSQL(
@@ -31,7 +38,8 @@ def trigger(table, columns):
 
 
 TYPES_FUNCTION = """
-CREATE FUNCTION raise_types_version() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION raise_types_version() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     UPDATE endpoints_workspace SET types_version = nextval('endpoints_workspace_version')
     WHERE id = CASE WHEN TG_OP = 'DELETE' THEN OLD.workspace_id ELSE NEW.workspace_id END;
@@ -63,4 +71,7 @@ class Migration(migrations.Migration):
         *(trigger(table, columns) for table, columns in WATCHED.items()),
         migrations.RunSQL(TYPES_FUNCTION, "DROP FUNCTION raise_types_version()"),
         *(types_trigger(change, condition) for change, condition in ENFORCING.items()),
+        roles(),
+        guarded("endpoints_workspace", "id = {workspace}"),
+        *(guarded(f"endpoints_{table}") for table in OF_A_WORKSPACE),
     ]

@@ -1,6 +1,7 @@
 """The one door between GraphQL and the tables: whose rows a request sees, and which of them it names."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -10,6 +11,7 @@ from django.db.models import Model, QuerySet
 
 from endpoints.auth import Grant, authenticate, presented_key
 from endpoints.errors import BadInput, NotFound
+from endpoints.tenancy import within
 
 MAX_IDS = 1_000
 
@@ -27,6 +29,10 @@ class Caller:
     @cached_property
     def grant(self) -> Grant:
         return authenticate(presented_key(self.authorization, self.token))
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Return a transaction in which the database itself shows the workspace of the key, and nothing else."""
+        return within(self.grant.workspace_id)
 
     def workspace_id(self, scope: str) -> UUID:
         """Return the workspace of the key. Raises Forbidden unless the key has `scope`."""

@@ -4,9 +4,14 @@ The view says: recorded = delivered + exhausted + skipped + cancelled + open, fo
 
 What was recorded is counted apart from the deliveries themselves, by the number that the cursor
 has reached.
+
+Its triggers run as the tables' owner: what they keep is not for those who set them off. Whose rows these may reach
+say the policies: see endpoints/tenancy.py.
 """
 
 from django.db import migrations
+
+from endpoints.tenancy import guarded
 
 VIEW = """
 CREATE VIEW routing_conservation AS
@@ -34,7 +39,8 @@ $$
 """
 # Each endpoint has its cursor and its lane from the start, so that they can be locked before the first delivery.
 LANES = """
-CREATE FUNCTION routing_open_lane() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION routing_open_lane() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     INSERT INTO routing_cursor (endpoint_id, last_seq) VALUES (NEW.id, 0);
     IF NEW.type = 'WEB_HOOK' THEN
@@ -51,7 +57,8 @@ CLOSE_LANES = "DROP TRIGGER open_lane ON endpoints_endpoint; DROP FUNCTION routi
 # as long as the old one asked for, which may be a day. Once for the statement, so that the lanes are locked in the order
 # of endpoints, as everywhere.
 RESUME = """
-CREATE FUNCTION routing_begin_again() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION routing_begin_again() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     WITH resumed AS MATERIALIZED (
         SELECT lane.endpoint_id
@@ -83,7 +90,8 @@ STAY = "DROP TRIGGER begin_again ON endpoints_endpoint; DROP FUNCTION routing_be
 # into an empty index. Processes that gave no sign of life for a minute are not written for. A function that is VOLATILE
 # sees who came since the statement began.
 WATCH = """
-CREATE FUNCTION routing_note_changes() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION routing_note_changes() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     IF EXISTS (SELECT FROM routing_socket WHERE watches) THEN
         INSERT INTO routing_deliverychange (endpoint_id, delivery_id, transaction_id, changed_at)
@@ -115,9 +123,14 @@ ALTER TABLE routing_lane SET (fillfactor = 20);
 ALTER TABLE routing_delivery SET (fillfactor = 70)
 """
 
+OF_A_WORKSPACE = ["event", "delivery", "attempt", "replay", "idempotencyrecord", "socket", "typetally"]
+OF_AN_ENDPOINT = ["cursor", "lane", "socketticket", "sharegroup", "deliverychange"]
+ENDPOINT = "EXISTS (SELECT FROM endpoints_endpoint AS owner WHERE owner.id = endpoint_id AND workspace_id = {workspace})"
+GROUP = "EXISTS (SELECT FROM routing_sharegroup AS owner WHERE owner.id = group_id)"
+
 
 class Migration(migrations.Migration):
-    dependencies = [("routing", "0001_initial")]
+    dependencies = [("routing", "0001_initial"), ("endpoints", "0002_version_triggers")]
     operations = [
         migrations.RunSQL(VIEW, "DROP VIEW routing_conservation"),
         migrations.RunSQL(UUID7, "DROP FUNCTION routing_uuid7()"),
@@ -125,4 +138,7 @@ class Migration(migrations.Migration):
         migrations.RunSQL(RESUME, STAY),
         migrations.RunSQL(WATCH, LOOK_AWAY),
         migrations.RunSQL(STORAGE, migrations.RunSQL.noop),
+        *(guarded(f"routing_{table}") for table in OF_A_WORKSPACE),
+        *(guarded(f"routing_{table}", ENDPOINT) for table in OF_AN_ENDPOINT),
+        guarded("routing_shareddelivery", GROUP),
     ]

@@ -6,7 +6,7 @@ import graphene
 import msgspec
 
 from endpoints.models import Endpoint, Scope
-from endpoints.schema.access import one
+from endpoints.schema.access import Caller, one
 from endpoints.schema.scalars import JSON
 from routing.models import Attempt
 from routing.samples import DATA, send_sample
@@ -33,7 +33,9 @@ class TestEndpoint(graphene.Mutation):
 
     @staticmethod
     def mutate(_root: None, info: Any, id: str, type: str | None, **given: Any) -> Attempt:
-        endpoint = one(info.context.own(Endpoint.objects.live(), Scope.MANAGE), id, "id")
+        caller: Caller = info.context
+        with caller.transaction():
+            endpoint = one(caller.own(Endpoint.objects.live(), Scope.MANAGE), id, "id")
         data = msgspec.json.encode(given["data"]) if "data" in given else DATA
         attempt, body = send_sample(endpoint, type=TYPE if type is None else type, data=data)
         vars(attempt)["request_body"] = body.decode()

@@ -113,7 +113,8 @@ class Subscription(graphene.ObjectType):
 
 
 def _own(caller: Caller, endpoint_id: str) -> Endpoint:
-    return one(caller.own(Endpoint.objects.live(), Scope.SUBSCRIBE), endpoint_id, "endpointId")
+    with caller.transaction():
+        return one(caller.own(Endpoint.objects.live(), Scope.SUBSCRIBE), endpoint_id, "endpointId")
 
 
 def _admit(caller: Caller, endpoint_id: str, after: str | None) -> Admission:
@@ -156,7 +157,8 @@ async def _updated(endpoint: Endpoint, caller: Caller) -> AsyncGenerator[Deliver
 
 
 def _read(caller: Caller, ids: list[UUID]) -> list[Delivery]:
-    return turn_page(caller.beneath(Delivery.objects.filter(pk__in=ids)).order_by("pk"))
+    with caller.transaction():
+        return turn_page(caller.beneath(Delivery.objects.filter(pk__in=ids)).order_by("pk"))
 
 
 class _End:

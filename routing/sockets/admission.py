@@ -1,6 +1,7 @@
 """Who may read an endpoint's events over a websocket, and from where."""
 
 from collections.abc import Mapping, Set
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,6 +13,7 @@ from django.db import connection
 from endpoints.auth import Grant, authenticate, presented_key
 from endpoints.errors import ServiceError
 from endpoints.models import ApiKey, Endpoint, Scope
+from endpoints.tenancy import within
 from routing.sockets import tickets
 from routing.sockets.asked import Asked
 from routing.sockets.cursors import Cursor
@@ -94,6 +96,12 @@ def admit_key(asked: Asked, grant: Grant) -> Admission:
 
 
 def _admission(asked: Asked, opener: Opener) -> Admission:
+    # Who comes with nothing has no workspace: for an endpoint that is open, its id is the secret.
+    with within(opener.workspace_id) if opener.workspace_id else nullcontext():
+        return _admitted(asked, opener)
+
+
+def _admitted(asked: Asked, opener: Opener) -> Admission:
     standing = _standing(asked.endpoint_id, opener.workspace_id)
     if problem := standing.problem(keyed=bool(opener.key_id or opener.user_id)):
         raise problem

@@ -2,15 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import Sequence, Set
-from typing import Protocol
+from collections.abc import Callable, Sequence, Set
+from typing import ParamSpec, Protocol, TypeVar
 from uuid import UUID
 
+from endpoints.tenancy import inside
 from routing.sockets.admission import Standing, key_lost
 from routing.sockets.operators import operator_lost
 from routing.sockets.reading import Row, is_full, read_on
 from routing.sockets.refusals import RENUMBERED, Refusal, endpoint_gone
 from routing.sockets.threads import insist
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 KEPT = 8  # reads of a feed that others may share; each has up to reading.MAX_BYTES
 
@@ -31,11 +35,16 @@ class Feed:
 
     def __init__(self, standing: Standing) -> None:
         self.endpoint_id = standing.endpoint.pk
+        self._workspace_id = standing.endpoint.workspace_id
         self.epoch = standing.epoch
         self.readers: set[Listener] = set()
         self.active = standing.active
         self._news = object()  # another one after each announcement
         self._chunks: dict[int, _Chunk] = {}  # by the position that they follow; the oldest first
+
+    def inside(self, work: Callable[P, T]) -> Callable[P, T]:
+        """Return `work` as something that sees the endpoint's workspace alone."""
+        return inside(self._workspace_id, work)
 
     def announce(self) -> None:
         """Wake the readers: there may be something for them."""
@@ -98,7 +107,7 @@ class _Chunk:
     def __init__(self, feed: Feed, position: int, news: object) -> None:
         self.news = news  # as of before the read: what is announced meanwhile may not be in it
         self.begun_at = time.monotonic()
-        self.rows = asyncio.create_task(insist(read_on, feed.endpoint_id, feed.epoch, position))
+        self.rows = asyncio.create_task(insist(feed.inside(read_on), feed.endpoint_id, feed.epoch, position))
 
     @property
     def has_rows(self) -> bool:

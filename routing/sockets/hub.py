@@ -1,4 +1,7 @@
-"""What the websockets of one process share: the listener for hints, the poll, and the settling of what was sent."""
+"""What the websockets of one process share: the listener for hints, the poll, and the settling of what was sent.
+
+That is done for all of them at once, whosever they are. What is done for one of them sees its workspace alone.
+"""
 
 import asyncio
 import logging
@@ -12,6 +15,7 @@ from django.conf import settings
 from django.db import IntegrityError, connection
 
 from endpoints.models import Endpoint
+from endpoints.tenancy import inside
 from routing.router import WEB_SOCKET_HINT
 from routing.sockets import registry
 from routing.sockets.admission import Admission, keys_that_may_read, standings
@@ -75,16 +79,19 @@ class Hub:
         try:
             yield place
         finally:
-            await insist(registry.leave, place.socket_id)
+            await insist(inside(visitor.endpoint.workspace_id, registry.leave), place.socket_id)
 
     @asynccontextmanager
     async def _reading(
         self, admission: Admission, place: registry.Place, end: Callable[[Refusal], None]
     ) -> AsyncIterator[Reader]:
         endpoint_id, share = admission.standing.endpoint.pk, admission.asked.share
+        workspace_id = admission.standing.endpoint.workspace_id
         if admission.adopts:
-            await insist(adopt, endpoint_id, admission.position, place.peer)
-        group_id = await in_thread(join, endpoint_id, share, admission.position) if share else None
+            await insist(inside(workspace_id, adopt), endpoint_id, admission.position, place.peer)
+        group_id = None
+        if share:
+            group_id = await in_thread(inside(workspace_id, join), endpoint_id, share, admission.position)
         feed = self._feeds.setdefault(endpoint_id, Feed(admission.standing))
         hold = None if group_id is None else Share(group_id, 0, place.socket_id)
         source: Source = Member(feed, hold) if hold else Everything(feed, admission)
@@ -109,7 +116,7 @@ class Hub:
         for _ in range(2):
             node_id = await self._node()
             try:
-                return await in_thread(registry.enter, visitor, node_id)
+                return await in_thread(inside(visitor.endpoint.workspace_id, registry.enter), visitor, node_id)
             except IntegrityError:  # others took this process for dead, and it did not know yet
                 self._lose(node_id)
         raise NO_DATABASE

@@ -62,7 +62,7 @@ class Everything:
         return Helping()
 
     async def read_again(self, seq: int) -> Row | None:
-        return await insist(read_again, self._feed.endpoint_id, self._feed.epoch, seq)
+        return await insist(self._feed.inside(read_again), self._feed.endpoint_id, self._feed.epoch, seq)
 
     def _wants(self, row: Row) -> bool:
         """Leave out what was given up, and what others had before this one came, unless it asked for history."""
@@ -100,7 +100,12 @@ class Member:
         hold = self._hold
         try:
             return await in_thread(
-                take, hold.group_id, hold.socket_id, self._feed.epoch, most=most, most_bytes=most_bytes
+                self._feed.inside(take),
+                hold.group_id,
+                hold.socket_id,
+                self._feed.epoch,
+                most=most,
+                most_bytes=most_bytes,
             )
         except (OperationalError, InterfaceError):  # what it took, if it took it, is given back when the socket ends
             raise NO_DATABASE from None
