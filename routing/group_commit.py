@@ -205,10 +205,8 @@ def _recording(requests: Sequence[_Request]) -> Plan[list[Answers]]:
     if len({workspace_id for workspace_id, _ in versions}) < len(versions):
         raise _StaleError
     keys = {request.grant.key_id for request in requests}
-    granted = {(request.grant.key_id, request.judgement.version) for request in requests}
-    keys, versions = zip(*granted, strict=True)
-    yield Tell(BE_ABOUT, [",".join({str(request.grant.workspace_id) for request in requests})])
-    yield Tell(_ALL_STANDS, [len(granted), list(keys), list(versions)])
+    yield Tell(BE_ABOUT, [",".join(str(workspace_id) for workspace_id, _ in versions)])
+    yield Tell(_ALL_STANDS, [len(keys), list(keys), list({version for _, version in versions})])
     problems = {id_: problem for request in requests for id_, problem in request.judgement.problems.items()}
     events = [event for request in requests for event in request.events]
     recorded = iter((yield from Event.recording(events, problems)))

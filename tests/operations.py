@@ -36,8 +36,8 @@ GIVEN = {
 }
 # One of several, of which none is required: the first unless another one is asked for.
 EITHER = {
-    "deleteEndpoints": [("ids", "id")],
-    "deleteEndpoint": [("ids", "id")],
+    "deleteEndpoints": [("ids", "endpointIds")],
+    "deleteEndpoint": [("ids", "endpointIds")],
     "cancelDeliveries": [("ids", "endpointId")],
     "explainEventFilter": [("pattern", "id"), ("event", "eventId")],
     "backtestEventFilter": [("pattern", "id")],

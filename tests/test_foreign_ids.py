@@ -110,8 +110,8 @@ def test_a_subscription_answers_the_same_with_the_filter_and_without(ours, their
     async def refusal(id_):
         caller = Caller(f"Bearer {ours.key}", None)
         with pytest.raises(Invalid) as refused:
-            await checked(Call(document(name, {("endpointId",): id_}))).follow(caller)
-        return json.dumps([formatted(error) for error in refused.value.errors])
+            await checked(Call(document(name, {("endpointId",): id_})), caller).follow(caller)
+        return json.dumps([formatted(error, caller) for error in refused.value.errors])
 
     if not filtered:
         monkeypatch.setattr(Caller, "beneath", lambda self, rows: rows)
