@@ -18,6 +18,7 @@ from benchmarks import (  # noqa: E402 - they need a Django that is set up
     isolation,
     latency,
     sockets,
+    wrong_keys,
 )
 
 BENCHMARKS = {
@@ -28,6 +29,7 @@ BENCHMARKS = {
     "isolation": isolation.run,
     "claims": claims.run,
     "sockets": sockets.run,
+    "wrong_keys": wrong_keys.run,
 }
 
 

@@ -26,7 +26,7 @@ NEEDS = {
         *("createEventFilters", "updateEventFilters", "deleteEventFilters"),
         *("linkEndpointsToEventFilters", "unlinkEndpointsToEventFilters", "updateEventType", "deleteEventTypes"),
         *("retryDeliveries", "cancelDeliveries", "createReplay", "cancelReplay"),
-        *("apiKeys", "createApiKey", "revokeApiKey"),
+        *("apiKeys", "createApiKey", "rotateApiKey", "revokeApiKey"),
     ),
     Scope.SUBSCRIBE: ("createSocketTicket", "eventReceived", "deliveryUpdated"),
 }

@@ -160,7 +160,7 @@ def test_a_search_for_anything_breaks_nothing(admin_client, workspace, model):
 def test_a_key_is_shown_once_when_it_is_created(admin_client, workspace):
     form = {"workspace": str(workspace.pk), "name": "shop", "scopes": ["publish", "read"]}
     answer = admin_client.post(page(ApiKey, "add"), form, follow=True)
-    (text,) = re.findall(r"evs_[\w-]{43}", answer.content.decode())
+    (text,) = re.findall(r"es_live_[0-9A-Za-z]{49}", answer.content.decode())
     grant = authenticate(text)
     key = ApiKey.objects.get()
     assert (grant.key_id, grant.workspace_id, grant.scopes) == (key.pk, workspace.pk, {"publish", "read"})

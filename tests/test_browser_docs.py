@@ -85,7 +85,9 @@ def endpoint(service: Service, shop: Shop) -> str:
     """An endpoint, of which the shop shows the events."""
     id_: str = service.graphql(CREATE_SOCKET)["createWebSocketEndpoint"]["id"]
     server: dict[str, Any] = {}
-    exec(example("python").replace("https://events.example.com", service.url).replace("evs_...", service.key), server)
+    exec(
+        example("python").replace("https://events.example.com", service.url).replace("es_live_...", service.key), server
+    )
     shop.create_ticket = partial(server["create_ticket"], id_)
     socket = f"{service.url.replace('http', 'ws')}/event-service/ws?endpoint_id={id_}"
     shop.page = example("html").replace("wss://events.example.com/event-service/ws?endpoint_id=ID", socket)

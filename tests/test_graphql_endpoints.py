@@ -351,7 +351,7 @@ def test_a_key_is_shown_once_and_then_by_its_prefix(graphql, workspace):
     assert (grant.workspace_id, grant.scopes) == (workspace.pk, {"publish", "read"})
     shown = {
         "name": "shop",
-        "prefix": answer["key"][:12],
+        "prefix": answer["key"][:14],
         "scopes": ["publish", "read"],
         "expiresAt": "2999-01-01T00:00:00.000000+00:00",
         "revokedAt": None,

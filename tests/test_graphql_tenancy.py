@@ -28,6 +28,7 @@ MUTATIONS = {
     "updateEventType": '(id: "ID", description: "d") { id }',
     "deleteEventTypes": f"(ids: {IDS}) {{ ok }}",
     "createApiKey": '(name: "n", scopes: [read]) { key }',
+    "rotateApiKey": '(id: "ID") { key }',
     "revokeApiKey": '(id: "ID") { ok }',
     "publishEvents": '(events: [{type: "a"}]) { events { id } }',
     "testEndpoint": '(id: "ID") { id }',
@@ -121,7 +122,8 @@ def test_every_operation_brings_the_transaction_that_it_needs(graphql, web_socke
 
 @pytest.mark.parametrize("name", OPERATIONS)
 @pytest.mark.parametrize(
-    "headers", [{}, {"Authorization": "Bearer evs_wrong"}, {"Authorization": "Basic eDp5"}, {"Token": "evs_wrong"}]
+    "headers",
+    [{}, {"Authorization": "Bearer es_live_no"}, {"Authorization": "Basic eDp5"}, {"Token": "es_live_no"}],
 )
 def test_nothing_runs_without_a_key(client, webhook, name, headers):
     before = everything()

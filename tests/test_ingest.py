@@ -4,9 +4,11 @@ import asyncio
 import json
 import re
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -15,7 +17,7 @@ from asgiref.testing import ApplicationCommunicator
 from django.db import connection
 from django.db.models.functions import Now
 
-from endpoints.models import ApiKey, Endpoint, EventType, Scope
+from endpoints.models import ApiKey, Endpoint, EventType, Scope, key_digest
 from routing import ingest, router, rules
 from routing.ingest import MAX_BODY_BYTES, MAX_EVENTS, PATH, EventDoor
 from routing.models import Delivery, Event, IdempotencyRecord
@@ -177,7 +179,7 @@ def test_json_is_json_however_it_is_spelled(key, media_type):
 # --- who may not
 
 
-@pytest.mark.parametrize("presented", [{}, {"authorization": "Basic dTpw"}, {"token": "evs_unknown"}])
+@pytest.mark.parametrize("presented", [{}, {"authorization": "Basic dTpw"}, {"token": "es_live_unknown"}])
 def test_without_a_valid_key_nothing_is_looked_at(db, presented):
     answer = post(b"not JSON", None, **presented)
 
@@ -207,6 +209,21 @@ def test_a_key_that_lost_its_power_is_refused_at_once_although_it_was_just_used(
     ApiKey.objects.update(**change)
 
     assert refused(post(EVENT, key))[0] == status
+
+
+def test_a_key_that_lost_its_power_is_refused_within_5_seconds_where_nothing_would_be_stored(key, monkeypatch):
+    assert post({}, key).status == 400
+    ApiKey.objects.update(revoked_at=Now())
+    assert post({}, key).status == 400
+
+    monkeypatch.setattr(ingest, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + 5))
+    assert post({}, key).status == 401
+
+
+def test_the_door_keeps_no_key_in_memory(key):
+    accepted(post(EVENT, key))
+    assert key_digest(key) in DOOR._grants
+    assert key not in repr(vars(DOOR))
 
 
 def test_a_key_that_lost_its_power_does_not_harm_others_who_publish_at_the_same_time(workspace, key):

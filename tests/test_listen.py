@@ -274,7 +274,7 @@ def test_a_reset_is_told(service: Service, endpoint: str, listen: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        (["--key", "evs_wrong"], "The service closed the connection with 1008: "),
+        (["--key", "es_live_wrong"], "The service closed the connection with 1008: "),
         (
             ["--service", "http://127.0.0.1"],
             "--service is 'http://127.0.0.1'; write ws://HOST:PORT or wss://HOST:PORT.",

@@ -468,7 +468,7 @@ def test_a_key_comes_in_a_header_or_a_subprotocol(web, key):
             assert client.hear() == {"type": "connection_ack"}
 
 
-@pytest.mark.parametrize("payload", [None, {}, {"Token": "evs_wrong"}, {"Authorization": "Basic eDp5"}, {"Token": 5}])
+@pytest.mark.parametrize("payload", [None, {}, {"Token": "es_live_no"}, {"Authorization": "Basic eDp5"}, {"Token": 5}])
 def test_without_a_key_nobody_gets_in(web, key, payload):
     with raw(web) as client:
         client.say("connection_init", payload=payload)

@@ -387,7 +387,7 @@ def test_without_a_key_nothing_is_told(web, web_socket):
 
 
 def test_a_wrong_key_is_refused(web, web_socket):
-    with web.listen(web_socket, "evs_wrong") as websocket:
+    with web.listen(web_socket, "es_live_wrong") as websocket:
         assert closed(websocket) == (1008, "This key is unknown, revoked or expired.")
 
 

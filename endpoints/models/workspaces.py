@@ -1,20 +1,22 @@
 """Workspaces, and the keys that open them."""
 
 import hashlib
-import secrets
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Self
 from uuid import uuid4
 
 from django.contrib.postgres.fields import ArrayField
-from django.db import models
-from django.db.models import Q
-from django.db.models.functions import Now
+from django.db import models, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Least, Now
 from django.utils import timezone
 
-from endpoints.checks import NAME_LENGTH, checked_expiry, checked_name
-from endpoints.errors import BadInput
+from endpoints.checks import NAME_LENGTH, checked_expiry, checked_name, checked_overlap_s
+from endpoints.errors import BadInput, Conflict
+from endpoints.keys import SHOWN, new_key
+
+OVERLAP_S = 86_400  # for which a key goes on beside the one that replaces it
 
 
 class Configuration(models.Model):
@@ -68,7 +70,7 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
 
 class ApiKey(Configuration):
     workspace = models.ForeignKey(Workspace, models.CASCADE, related_name="api_keys")
-    prefix = models.CharField(max_length=12, editable=False)  # by which people recognise the key
+    prefix = models.CharField(max_length=SHOWN, editable=False)  # by which people recognise the key
     digest = models.BinaryField(max_length=64, unique=True, editable=False)  # SHA-512; the key itself is not kept
     scopes = ArrayField(models.CharField(max_length=20, choices=Scope.choices))
     expires_at = models.DateTimeField(null=True, blank=True)
@@ -100,16 +102,35 @@ class ApiKey(Configuration):
         if unknown or not scopes:
             given = ", ".join(unknown) or "no scope"
             raise BadInput(f"{given}: a key has one or more of {', '.join(Scope.values)}.", "scopes")
-        text = f"evs_{secrets.token_urlsafe(32)}"
+        text = new_key()
         key = cls.objects.create(
             workspace=workspace,
             name=checked_name(name),
-            prefix=text[:12],
+            prefix=text[:SHOWN],
             digest=key_digest(text),
             scopes=sorted(set(scopes)),
             expires_at=checked_expiry(expires_at),
         )
         return key, text
+
+    @transaction.atomic
+    def rotate(self, *, overlap_s: int = OVERLAP_S, expires_at: datetime | None = None) -> tuple["ApiKey", str]:
+        """Make a key that may do the same and return it with its text; this one, a locked row, ends after `overlap_s`.
+
+        Unless it is given when the new one expires, it lives for as long as this one was to. Raises Conflict for a key
+        that can't be used any more, and BadInput.
+        """
+        if not ApiKey.objects.usable().filter(pk=self.pk).exists():
+            raise Conflict(f"Key {self.pk} is revoked or expired; make a new one.", "id")
+        overlap = timedelta(seconds=checked_overlap_s(overlap_s))
+        if expires_at is None and self.expires_at:
+            expires_at = timezone.now() + (self.expires_at - self.creation_date)
+        made = ApiKey.issue(workspace=self.workspace, name=self.name, scopes=self.scopes, expires_at=expires_at)
+        if overlap:
+            ApiKey.objects.filter(pk=self.pk).update(expires_at=Least(F("expires_at"), Now() + overlap))
+        else:
+            self.revoke()
+        return made
 
     def revoke(self) -> None:
         """Refuse the key from now on. A key that is revoked already keeps its date."""

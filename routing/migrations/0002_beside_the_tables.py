@@ -11,7 +11,7 @@ say the policies: see endpoints/tenancy.py.
 
 from django.db import migrations
 
-from endpoints.tenancy import guarded
+from endpoints.tenancy import guarded, roles
 
 VIEW = """
 CREATE VIEW routing_conservation AS
@@ -130,7 +130,7 @@ GROUP = "EXISTS (SELECT FROM routing_sharegroup AS owner WHERE owner.id = group_
 
 
 class Migration(migrations.Migration):
-    dependencies = [("routing", "0001_initial"), ("endpoints", "0002_version_triggers")]
+    dependencies = [("routing", "0001_initial")]
     operations = [
         migrations.RunSQL(VIEW, "DROP VIEW routing_conservation"),
         migrations.RunSQL(UUID7, "DROP FUNCTION routing_uuid7()"),
@@ -138,6 +138,7 @@ class Migration(migrations.Migration):
         migrations.RunSQL(RESUME, STAY),
         migrations.RunSQL(WATCH, LOOK_AWAY),
         migrations.RunSQL(STORAGE, migrations.RunSQL.noop),
+        roles(),
         *(guarded(f"routing_{table}") for table in OF_A_WORKSPACE),
         *(guarded(f"routing_{table}", ENDPOINT) for table in OF_AN_ENDPOINT),
         guarded("routing_shareddelivery", GROUP),

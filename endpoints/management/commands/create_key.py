@@ -1,11 +1,13 @@
 import json
 from argparse import ArgumentParser
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db.models import Q
+from django.utils import timezone
 
 from endpoints.errors import BadInput
 from endpoints.models import ApiKey, Scope, Workspace
@@ -18,12 +20,19 @@ class Command(BaseCommand):
         parser.add_argument("workspace", help="its id or name")
         parser.add_argument("--scope", action="append", required=True, choices=Scope.values, dest="scopes")
         parser.add_argument("--name", default="key", help="by which people recognise it")
+        parser.add_argument("--expires-in-days", type=int, help="when it ends; never, when left out")
         parser.add_argument("--json", action="store_true", help='one line {"workspaceId": ..., "apiKey": ...}')
 
     def handle(self, *args: Any, **options: Any) -> None:
         workspace = _workspace(options["workspace"])
+        days = options["expires_in_days"]
         try:
-            _, key = ApiKey.issue(workspace=workspace, name=options["name"], scopes=options["scopes"])
+            _, key = ApiKey.issue(
+                workspace=workspace,
+                name=options["name"],
+                scopes=options["scopes"],
+                expires_at=None if days is None else timezone.now() + timedelta(days=days),
+            )
         except BadInput as error:
             raise CommandError(error.message) from error
         if options["json"]:

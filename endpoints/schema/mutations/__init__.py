@@ -19,7 +19,7 @@ from endpoints.schema.mutations.filters import (
     UnlinkEndpointsToEventFilters,
     UpdateEventFilters,
 )
-from endpoints.schema.mutations.keys import CreateApiKey, RevokeApiKey
+from endpoints.schema.mutations.keys import CreateApiKey, RevokeApiKey, RotateApiKey
 
 
 class Mutation(graphene.ObjectType):
@@ -39,4 +39,5 @@ class Mutation(graphene.ObjectType):
     update_event_type = UpdateEventType.Field()
     delete_event_types = DeleteEventTypes.Field()
     create_api_key = CreateApiKey.Field()
+    rotate_api_key = RotateApiKey.Field()
     revoke_api_key = RevokeApiKey.Field()
