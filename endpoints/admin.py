@@ -17,6 +17,7 @@ from endpoints.checks import checked_expiry, checked_method, checked_name, check
 from endpoints.errors import BadInput, ServiceError
 from endpoints.models import (
     ApiKey,
+    AuditEntry,
     Endpoint,
     EventFilter,
     EventType,
@@ -370,3 +371,26 @@ class FilterLinkAdmin(admin.ModelAdmin):
         if db_field.name == "endpoint":
             kwargs["queryset"] = Endpoint.objects.live()
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(admin.ModelAdmin):
+    """Who did what, to look at."""
+
+    list_display = ("at", "actor_kind", "actor_name", "address", "operation", "object_type", "object_id", "workspace")
+    list_filter = ("actor_kind",)
+    list_select_related = ("workspace",)
+    fields = (*list_display, "actor_id", "changes")
+    readonly_fields = fields
+    search_fields = ("object_id__exact", "actor_id__exact", "operation__exact")
+    ordering = ("-at", "-pk")
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

@@ -2,7 +2,7 @@
 
 import hmac
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -24,6 +24,7 @@ class Grant:
     key_id: UUID
     workspace_id: UUID
     scopes: frozenset[str]
+    name: str = field(default="", compare=False)
 
     def require(self, scope: str) -> None:
         """Raise Forbidden unless the key has `scope`."""
@@ -67,4 +68,4 @@ def authenticate(key: str) -> Grant:
         raise Unauthenticated(_UNUSABLE)
     stale = Q(last_used_at=None) | Q(last_used_at__lt=Now() - _USED_EVERY)
     ApiKey.objects.filter(stale, pk=found.pk).update(last_used_at=Now())
-    return Grant(key_id=found.pk, workspace_id=found.workspace_id, scopes=frozenset(found.scopes))
+    return Grant(key_id=found.pk, workspace_id=found.workspace_id, scopes=frozenset(found.scopes), name=found.name)

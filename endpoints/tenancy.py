@@ -7,7 +7,7 @@ and runs as who is connected, the tables' owner, whom policies do not concern.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
@@ -35,11 +35,12 @@ NARROW = (
 WIDEN = f"SELECT set_config('{WORKSPACES}', current_setting('{WORKSPACES}_before', true), true)"
 
 
-@contextmanager
-def within(workspace_id: UUID) -> Iterator[None]:
-    """Run a transaction in which no row of another workspace can be read, written or referred to."""
-    with transaction_with({WORKSPACE: str(workspace_id), "role": TENANT}):
-        yield
+def within(workspace_id: UUID, settings: Mapping[str, str] | None = None) -> AbstractContextManager[None]:
+    """Run a transaction in which no row of another workspace can be read, written or referred to.
+
+    Other settings of PostgreSQL go with it.
+    """
+    return transaction_with({**(settings or {}), WORKSPACE: str(workspace_id), "role": TENANT})
 
 
 def inside(workspace_id: UUID, work: Callable[P, T]) -> Callable[P, T]:
@@ -80,7 +81,9 @@ def roles() -> RunSQL:
     return RunSQL([_ROLE.format(role=role) for role in (TENANT, TENANTS)], RunSQL.noop)
 
 
-def guarded(table: str, condition: str = "workspace_id = {workspace}") -> RunSQL:
+def guarded(
+    table: str, condition: str = "workspace_id = {workspace}", *, rights: str = "SELECT, INSERT, UPDATE, DELETE"
+) -> RunSQL:
     """Return the migration that lets the roles reach those rows of `table` for which `condition` holds.
 
     In it {workspace} stands for the workspace, or any of those, that the transaction is about. What a condition reads
@@ -89,6 +92,7 @@ def guarded(table: str, condition: str = "workspace_id = {workspace}") -> RunSQL
     return RunSQL(
         _GUARD.format(
             table=table,
+            rights=rights,
             one=condition.format(workspace=f"nullif(current_setting('{WORKSPACE}', true), '')::uuid"),
             any=condition.format(
                 workspace=f"ANY (string_to_array(current_setting('{WORKSPACES}', true), ',')::uuid[])"
@@ -153,7 +157,7 @@ END $$
 """
 _GUARD = f"""
 ALTER TABLE {{table}} ENABLE ROW LEVEL SECURITY;
-GRANT SELECT, INSERT, UPDATE, DELETE ON {{table}} TO {TENANT}, {TENANTS};
+GRANT {{rights}} ON {{table}} TO {TENANT}, {TENANTS};
 CREATE POLICY one_workspace ON {{table}} TO {TENANT} USING ({{one}});
 CREATE POLICY any_workspace ON {{table}} TO {TENANTS} USING ({{any}})
 """

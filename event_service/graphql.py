@@ -42,7 +42,8 @@ def graphql(request: HttpRequest) -> HttpResponseBase:
 
 
 def _answer(request: HttpRequest) -> JsonResponse:
-    caller = Caller(request.headers.get("Authorization"), request.headers.get("Token"))
+    authorization, token = request.headers.get("Authorization"), request.headers.get("Token")
+    caller = Caller(authorization, token, request.META.get("REMOTE_ADDR", ""))
     try:
         return _told(_run(_call(request), caller), caller)
     except Refused as refusal:

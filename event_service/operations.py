@@ -26,7 +26,7 @@ NEEDS = {
         *("createEventFilters", "updateEventFilters", "deleteEventFilters"),
         *("linkEndpointsToEventFilters", "unlinkEndpointsToEventFilters", "updateEventType", "deleteEventTypes"),
         *("retryDeliveries", "cancelDeliveries", "createReplay", "cancelReplay"),
-        *("apiKeys", "createApiKey", "rotateApiKey", "revokeApiKey"),
+        *("auditLog", "apiKeys", "createApiKey", "rotateApiKey", "revokeApiKey"),
     ),
     Scope.SUBSCRIBE: ("createSocketTicket", "eventReceived", "deliveryUpdated"),
 }
@@ -68,7 +68,7 @@ class OneWorkspace(ExecutionContext):
         if operation in BY_ITSELF:
             yield
             return
-        with caller.transaction():
+        with caller.transaction(operation):
             yield
             if self._failed:
                 transaction.set_rollback(True)

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from django.db import connection, transaction
 
+from endpoints.audit import note
 from endpoints.models import Endpoint
 from routing import order
 from routing.models import Delivery
@@ -27,6 +29,8 @@ def cancel(deliveries: Sequence[Delivery]) -> Cancelled:
     with transaction.atomic():
         cancelled, _ = _cancel(_NAMED, {"ids": ids}, keys)
         sending = Delivery.objects.filter(pk__in=ids, state__in=Delivery.OPEN).count()
+        for workspace_id, chosen in groupby(deliveries, key=lambda delivery: delivery.workspace_id):
+            note("Delivery", [delivery.pk for delivery in chosen], workspace_id)
     return Cancelled(cancelled, sending)
 
 
@@ -37,6 +41,7 @@ def cancel_all(endpoint: Endpoint) -> Cancelled:
         parameters = {"endpoint_id": endpoint.pk, "most": MOST}
         cancelled, found = _cancel(_WAITING, parameters, {(endpoint.pk, "")} if ordered else set())
         sending = Delivery.objects.filter(endpoint=endpoint, state=Delivery.State.SENDING).count()
+        note("Endpoint", [endpoint.pk], endpoint.workspace_id, cancelled=cancelled)
     return Cancelled(cancelled, sending, more=found == MOST)
 
 

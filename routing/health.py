@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 from django.db import connection, transaction
 
+from endpoints.audit import Actor, by
 from endpoints.models import Endpoint
 from routing.models import Event, Lane
 from routing.submissions import Submission, check
@@ -63,7 +64,8 @@ def _tell() -> bool:
 
 
 def _disable(found: Finding, reason: str) -> None:
-    Endpoint.change_state([Endpoint(pk=found.endpoint_id)], Endpoint.State.DISABLED, reason)
+    with by(Actor("SERVICE", SOURCE, "health", "endpoint.disabled")):
+        Endpoint.change_state([Endpoint(pk=found.endpoint_id)], Endpoint.State.DISABLED, reason)
     _record(found, "disabled", reason)
 
 

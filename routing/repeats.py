@@ -1,6 +1,7 @@
 """Deliveries that repeat others, at somebody's wish: new rows that name the old ones. The old ones stay as they are."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import NamedTuple
 from uuid import UUID
 
@@ -8,6 +9,7 @@ import msgspec
 from django.db import connection, transaction
 from uuid_utils.compat import uuid7
 
+from endpoints.audit import note
 from endpoints.errors import Conflict
 from endpoints.models import Endpoint
 from routing import order
@@ -23,6 +25,7 @@ class Repeat(NamedTuple):
     retry_of_id: UUID | None
 
 
+@transaction.atomic
 def retry(deliveries: Sequence[Delivery]) -> list[Delivery]:
     """Owe once more what these deliveries owed. Return the new ones.
 
@@ -36,6 +39,8 @@ def retry(deliveries: Sequence[Delivery]) -> list[Delivery]:
         if problem := problem_of(endpoints[delivery.endpoint_id]):
             raise Conflict(f"Delivery {delivery.pk} can't be retried: {problem}", "ids")
     write([Repeat(delivery.event_id, delivery.endpoint_id, delivery.pk) for delivery in deliveries])
+    for workspace_id, chosen in groupby(deliveries, key=lambda delivery: delivery.workspace_id):
+        note("Delivery", [delivery.pk for delivery in chosen], workspace_id)
     return _repeating(deliveries)
 
 

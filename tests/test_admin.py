@@ -11,7 +11,17 @@ from django.contrib.auth.models import Permission
 from django.urls import reverse
 
 from endpoints.auth import authenticate
-from endpoints.models import ApiKey, Endpoint, EventFilter, EventType, FilterLink, Scope, SigningKey, Workspace
+from endpoints.models import (
+    ApiKey,
+    AuditEntry,
+    Endpoint,
+    EventFilter,
+    EventType,
+    FilterLink,
+    Scope,
+    SigningKey,
+    Workspace,
+)
 from routing.models import (
     Attempt,
     Cursor,
@@ -33,7 +43,7 @@ from tests.traffic import end, of, record
 
 NOW = datetime(2024, 5, 22, tzinfo=UTC)
 CONFIGURATION = [Workspace, ApiKey, Endpoint, SigningKey, EventFilter, EventType, FilterLink]
-TRAFFIC = [Event, Delivery, Attempt, Replay, IdempotencyRecord, TypeTally, Cursor, Lane]
+TRAFFIC = [AuditEntry, Event, Delivery, Attempt, Replay, IdempotencyRecord, TypeTally, Cursor, Lane]
 TRAFFIC += [Socket, SocketNode, SocketTicket, ShareGroup, SharedDelivery, DeliveryChange]
 NO_LINKS = {"links-TOTAL_FORMS": "0", "links-INITIAL_FORMS": "0"}
 

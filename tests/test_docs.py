@@ -46,9 +46,10 @@ def test_operations_explains_every_command_and_script() -> None:
 
 
 def test_operations_names_every_option_of_the_commands_that_people_start() -> None:
+    started = ["serve", "deliver", "create_workspace", "create_key", "rotate_key", "prune_audit", "receive", "listen"]
     options = {
         option
-        for command in ("serve", "deliver", "create_workspace", "create_key", "rotate_key", "receive", "listen")
+        for command in started
         for path in ROOT.glob(f"*/management/commands/{command}.py")
         for option in re.findall(r'add_argument\(\s*"(--[a-z-]+)"', path.read_text())
     }

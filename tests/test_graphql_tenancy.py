@@ -53,6 +53,7 @@ QUERIES = {
     "explainDelivery": '(eventId: "ID", endpointId: "ID") { wanted }',
     "backtestEventFilter": '(id: "ID") { matched }',
     "apiKeys": "{ totalCount }",
+    "auditLog": "{ totalCount }",
     "endpointSecret": '(id: "ID") { secret }',
     "workspace": "{ id }",
 }
@@ -66,6 +67,7 @@ NEEDS |= {
     "publishEvents": "publish",
     "createSocketTicket": "subscribe",
     "apiKeys": "manage",
+    "auditLog": "manage",
     "endpointSecret": "manage",
 }
 OPERATIONS = {name: f"mutation {{ {name}{rest} }}" for name, rest in MUTATIONS.items()}
@@ -145,4 +147,5 @@ def test_a_key_comes_in_either_header(client, key, header):
 def test_no_field_shows_a_digest_or_the_secret_of_an_endpoint():
     fields = re.findall(r"^  (\w+)[(:]", str(schema), re.MULTILINE)
     assert not {"digest", "version", "leaseToken"} & set(fields)
-    assert fields.count("secret") == 1  # of EndpointSecretOutput, for which the scope manage is needed
+    # Of EndpointSecretOutput, for which the scope manage is needed; and of AuditChange, where it says yes or no.
+    assert sorted(re.findall(r"^  secret: (\w+)!", str(schema), re.MULTILINE)) == ["Boolean", "String"]

@@ -221,7 +221,9 @@ def test_retries_take_as_many_queries_however_many_they_are(workspace, webhook, 
     end(Delivery.objects)
     old = list(Delivery.objects.all())
 
-    with django_assert_num_queries(5 + 2):  # endpoints, cursor, rows, hint, what is there now; and a savepoint
+    with django_assert_num_queries(
+        6 + 4
+    ):  # endpoints, cursor, rows, hint, audit log, what is there now; and two savepoints
         assert len(retry(old)) == count
 
 

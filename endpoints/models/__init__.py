@@ -1,5 +1,6 @@
 """Who wants what: the configuration, which people edit over GraphQL and in the admin."""
 
+from endpoints.models.audit import AuditEntry
 from endpoints.models.endpoints import Endpoint
 from endpoints.models.event_types import EventType
 from endpoints.models.filters import EventFilter, FilterLink
@@ -8,6 +9,7 @@ from endpoints.models.workspaces import ApiKey, Scope, Workspace, key_digest
 
 __all__ = [
     "ApiKey",
+    "AuditEntry",
     "Endpoint",
     "EventFilter",
     "EventType",

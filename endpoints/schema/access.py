@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 from uuid import UUID
 
 from django.db.models import Model, QuerySet
 
+from endpoints.audit import Actor
 from endpoints.auth import Grant, authenticate, presented_key
 from endpoints.errors import BadInput, NotFound
 from endpoints.tenancy import within
@@ -22,17 +23,21 @@ Row = TypeVar("Row", bound=Model)
 class Caller:
     """Who asks: the context of every resolver. The key is looked up when the first field needs it."""
 
-    authorization: str | None
-    token: str | None
-    address: str = ""  # from where, over a websocket
+    authorization: str | None = field(repr=False)
+    token: str | None = field(repr=False)
+    address: str = ""  # from where
 
     @cached_property
     def grant(self) -> Grant:
         return authenticate(presented_key(self.authorization, self.token))
 
-    def transaction(self) -> AbstractContextManager[None]:
-        """Return a transaction in which the database itself shows the workspace of the key, and nothing else."""
-        return within(self.grant.workspace_id)
+    def transaction(self, operation: str) -> AbstractContextManager[None]:
+        """Return a transaction in which the database itself shows the workspace of the key, and nothing else.
+
+        What it changes is put down to the key.
+        """
+        actor = Actor("KEY", str(self.grant.key_id), self.grant.name, operation, self.address)
+        return within(self.grant.workspace_id, actor.setting())
 
     def workspace_id(self, scope: str) -> UUID:
         """Return the workspace of the key. Raises Forbidden unless the key has `scope`."""

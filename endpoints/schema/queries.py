@@ -5,13 +5,16 @@ from typing import Any
 import graphene
 from django_filters import FilterSet
 
+from endpoints.audit import note
 from endpoints.errors import BadInput
-from endpoints.models import ApiKey, Endpoint, EventFilter, EventType, Scope, Workspace
+from endpoints.models import ApiKey, AuditEntry, Endpoint, EventFilter, EventType, Scope, Workspace
 from endpoints.schema.access import one
 from endpoints.schema.collections import collection
 from endpoints.schema.scalars import EndpointState, EndpointType, Enforcement
 from endpoints.schema.types import (
+    ActorKind,
     ApiKeyOutput,
+    AuditEntryOutput,
     EndpointOutput,
     EndpointSecretOutput,
     EventFiltersOutput,
@@ -74,6 +77,20 @@ class ApiKeyFilterSet(FilterSet):
         }
 
 
+class AuditFilterSet(FilterSet):
+    class Meta:
+        model = AuditEntry
+        fields = {
+            "id": ID,
+            "at": RANGE,
+            "actor_kind": CHOICE,
+            "actor_id": CHOICE,
+            "operation": CHOICE,
+            "object_type": CHOICE,
+            "object_id": CHOICE,
+        }
+
+
 class Query(graphene.ObjectType):
     endpoints = collection(
         "Endpoint",
@@ -109,6 +126,16 @@ class Query(graphene.ObjectType):
         order=["creation_date", "last_modified", "name"],
         description="The keys of the workspace, without their texts.",
     )
+    audit_log = collection(
+        "AuditEntry",
+        AuditEntryOutput,
+        AuditFilterSet,
+        lambda caller: caller.own(AuditEntry.objects.all(), Scope.MANAGE),
+        order=["at"],
+        newest=["-at", "-pk"],
+        enums={"actor_kind": ActorKind},
+        description="Who changed what in the workspace, and looked at secrets.",
+    )
     endpoint_secret = graphene.Field(
         EndpointSecretOutput,
         id=graphene.ID(required=True),
@@ -121,6 +148,7 @@ class Query(graphene.ObjectType):
         endpoint: Endpoint = one(info.context.own(Endpoint.objects.live(), Scope.MANAGE), id, "id")
         if endpoint.type != Endpoint.Type.WEB_HOOK:
             raise BadInput(f"Endpoint {id} is a websocket; only webhooks have a secret.", "id")
+        note("Endpoint", [endpoint.pk], endpoint.workspace_id)
         return endpoint
 
     @staticmethod

@@ -3,12 +3,19 @@
 from typing import Any
 
 import graphene
+from graphene.utils.str_converters import to_camel_case
 
-from endpoints.models import Endpoint, EventFilter
+from endpoints.models import AuditEntry, Endpoint, EventFilter
 from endpoints.models.event_types import MAX_TYPES
 from endpoints.schema.pages import related
 from endpoints.schema.scalars import JSON, DateTime, EndpointState, EndpointType, Enforcement, KeyScope
 from endpoints.schema.settings import SettingsShown
+
+ActorKind = graphene.Enum.from_enum(
+    AuditEntry.Actor,
+    name="ActorKind",
+    description="A key of this API, a user of the admin, a command of manage.py, the service itself, or SQL.",
+)
 
 
 class Configured:
@@ -99,6 +106,38 @@ class ApiKeyOutput(Configured, graphene.ObjectType):
     revoked_at = graphene.Field(DateTime)
     last_used_at = graphene.Field(DateTime, description="Exact to a minute.")
     workspace_id = graphene.ID(required=True)
+
+
+class AuditChange(graphene.ObjectType):
+    """A field that was changed."""
+
+    field = graphene.String(required=True)
+    before = graphene.Field(JSON)
+    after = graphene.Field(JSON)
+    secret = graphene.Boolean(required=True, description="Whether it was changed, but what to is shown to nobody.")
+
+
+class AuditEntryOutput(graphene.ObjectType):
+    """What somebody did to one object."""
+
+    id = graphene.ID(required=True)
+    at = graphene.Field(DateTime, required=True)
+    actor_kind = graphene.Field(ActorKind, required=True)
+    actor_id = graphene.String(required=True, description="Of the key; or who it was, by name or number.")
+    actor_name = graphene.String(required=True)
+    address = graphene.String(required=True, description="From where.")
+    operation = graphene.String(required=True, description="Of this API, the admin or manage.py.")
+    object_type = graphene.String(required=True)
+    object_id = graphene.String(required=True)
+    changes = graphene.List(graphene.NonNull(AuditChange), required=True)
+    workspace_id = graphene.ID(required=True)
+
+    @staticmethod
+    def resolve_changes(entry: AuditEntry, _info: Any) -> list[dict[str, Any]]:
+        return [
+            {"field": to_camel_case(name), "secret": False, "before": None, "after": None, **change}
+            for name, change in sorted(entry.changes.items())
+        ]
 
 
 class EndpointSecretOutput(graphene.ObjectType):

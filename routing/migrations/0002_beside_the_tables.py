@@ -11,7 +11,7 @@ say the policies: see endpoints/tenancy.py.
 
 from django.db import migrations
 
-from endpoints.tenancy import guarded, roles
+from endpoints.tenancy import guarded
 
 VIEW = """
 CREATE VIEW routing_conservation AS
@@ -116,6 +116,14 @@ DROP TRIGGER note_written ON routing_delivery;
 DROP TRIGGER note_changed ON routing_delivery;
 DROP FUNCTION routing_note_changes()
 """
+# Who asks for a replay and who cancels it is in the audit log; how far it comes is not.
+AUDIT = """
+CREATE TRIGGER audit AFTER INSERT ON routing_replay FOR EACH ROW
+EXECUTE FUNCTION endpoints_audit('Replay', '{}', '{id,workspace_id,creation_date,position,end,resume_at,wanted}');
+CREATE TRIGGER audit_end AFTER UPDATE ON routing_replay FOR EACH ROW WHEN (NEW.state = 'CANCELLED')
+EXECUTE FUNCTION endpoints_audit('Replay', '{}', '{ended_at}')
+"""
+OVERLOOK = "DROP TRIGGER audit ON routing_replay; DROP TRIGGER audit_end ON routing_replay"
 # Rows that change often leave room on their page, so that a change needs no new index entries.
 STORAGE = """
 ALTER TABLE routing_cursor SET (fillfactor = 20);
@@ -130,7 +138,7 @@ GROUP = "EXISTS (SELECT FROM routing_sharegroup AS owner WHERE owner.id = group_
 
 
 class Migration(migrations.Migration):
-    dependencies = [("routing", "0001_initial")]
+    dependencies = [("routing", "0001_initial"), ("endpoints", "0002_version_triggers")]
     operations = [
         migrations.RunSQL(VIEW, "DROP VIEW routing_conservation"),
         migrations.RunSQL(UUID7, "DROP FUNCTION routing_uuid7()"),
@@ -138,7 +146,7 @@ class Migration(migrations.Migration):
         migrations.RunSQL(RESUME, STAY),
         migrations.RunSQL(WATCH, LOOK_AWAY),
         migrations.RunSQL(STORAGE, migrations.RunSQL.noop),
-        roles(),
+        migrations.RunSQL(AUDIT, OVERLOOK),
         *(guarded(f"routing_{table}") for table in OF_A_WORKSPACE),
         *(guarded(f"routing_{table}", ENDPOINT) for table in OF_AN_ENDPOINT),
         guarded("routing_shareddelivery", GROUP),

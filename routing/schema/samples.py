@@ -5,6 +5,7 @@ from typing import Any
 import graphene
 import msgspec
 
+from endpoints.audit import note
 from endpoints.models import Endpoint, Scope
 from endpoints.schema.access import Caller, one
 from endpoints.schema.scalars import JSON
@@ -34,8 +35,9 @@ class TestEndpoint(graphene.Mutation):
     @staticmethod
     def mutate(_root: None, info: Any, id: str, type: str | None, **given: Any) -> Attempt:
         caller: Caller = info.context
-        with caller.transaction():
+        with caller.transaction("testEndpoint"):
             endpoint = one(caller.own(Endpoint.objects.live(), Scope.MANAGE), id, "id")
+            note("Endpoint", [endpoint.pk], endpoint.workspace_id)
         data = msgspec.json.encode(given["data"]) if "data" in given else DATA
         attempt, body = send_sample(endpoint, type=TYPE if type is None else type, data=data)
         vars(attempt)["request_body"] = body.decode()

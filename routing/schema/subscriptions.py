@@ -113,7 +113,7 @@ class Subscription(graphene.ObjectType):
 
 
 def _own(caller: Caller, endpoint_id: str) -> Endpoint:
-    with caller.transaction():
+    with caller.transaction("subscribe"):
         return one(caller.own(Endpoint.objects.live(), Scope.SUBSCRIBE), endpoint_id, "endpointId")
 
 
@@ -157,7 +157,7 @@ async def _updated(endpoint: Endpoint, caller: Caller) -> AsyncGenerator[Deliver
 
 
 def _read(caller: Caller, ids: list[UUID]) -> list[Delivery]:
-    with caller.transaction():
+    with caller.transaction("deliveryUpdated"):
         return turn_page(caller.beneath(Delivery.objects.filter(pk__in=ids)).order_by("pk"))
 
 

@@ -5,15 +5,16 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db.models import Q
 from django.utils import timezone
 
+from endpoints.audit import AuditedCommand
 from endpoints.errors import BadInput
 from endpoints.models import ApiKey, Scope, Workspace
 
 
-class Command(BaseCommand):
+class Command(AuditedCommand):
     help = "Make a key for a workspace. It is shown here and never again."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

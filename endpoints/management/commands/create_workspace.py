@@ -2,15 +2,16 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import IntegrityError, transaction
 
+from endpoints.audit import AuditedCommand
 from endpoints.checks import checked_name
 from endpoints.errors import BadInput
 from endpoints.models import ApiKey, Scope, Workspace
 
 
-class Command(BaseCommand):
+class Command(AuditedCommand):
     help = "Make a workspace, and a key with all scopes. The key is shown here and never again."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

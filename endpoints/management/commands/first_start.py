@@ -3,9 +3,9 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand
 from django.db import transaction
 
+from endpoints.audit import AuditedCommand
 from endpoints.models import ApiKey, Scope, Workspace
 
 _WELCOME = """\
@@ -25,7 +25,7 @@ Publish an event, as soon as the service is ready:
 """
 
 
-class Command(BaseCommand):
+class Command(AuditedCommand):
     help = "In an empty database: make an administrator and a workspace with a key, and print how to use them."
 
     def handle(self, *args: Any, **options: Any) -> None:

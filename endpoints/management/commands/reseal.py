@@ -1,11 +1,12 @@
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from endpoints.audit import AuditedCommand
 from endpoints.sealed import reseal
 
 
-class Command(BaseCommand):
+class Command(AuditedCommand):
     help = "Encrypt all stored secrets with the newest of EVENT_SERVICE_SEALING_KEYS, so that the older keys can go."
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -4,16 +4,17 @@ from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import transaction
 from django.db.models import Q
 
+from endpoints.audit import AuditedCommand
 from endpoints.errors import ServiceError
 from endpoints.models import ApiKey
 from endpoints.models.workspaces import OVERLAP_S
 
 
-class Command(BaseCommand):
+class Command(AuditedCommand):
     help = "Make a key in place of another one, which goes on for a while. It is shown here and never again."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
