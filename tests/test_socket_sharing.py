@@ -8,14 +8,16 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
+from django.db import connection, transaction
 from django.utils import timezone
 
 from routing import router
 from routing.models import Attempt, Delivery, SharedDelivery, ShareGroup, Socket
-from routing.sockets.registry import open_node
+from routing.sockets.registry import leave, open_node
 from routing.sockets.sharing import join, take
 from tests.service import wait_until
 from tests.test_socket_acks import ack, begun, events, frame, nack, wait_for_states
+from tests.together import together
 from tests.web import DEADLINE_S, assert_quiet, closed, cursor, number, record, running, states
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sockets_left")]
@@ -254,6 +256,29 @@ def test_a_busy_group_costs_no_more_for_a_long_history(web_socket, publish, djan
         helping = take(group_id, socket.pk, "epoch", most=10, most_bytes=10_000)
     assert [row.seq for row in helping.rows] == list(range(1, 11))
     assert ShareGroup.objects.get().scanned_to == 10
+
+
+def test_a_member_that_ends_while_it_takes_gives_back_what_it_took(web_socket, publish):
+    publish(*[b"1"] * 3)
+    group_id = join(web_socket.pk, "g", 0)
+    socket = Socket.objects.create(
+        node_id=open_node(), workspace_id=web_socket.workspace_id, endpoint=web_socket, share="g"
+    )
+
+    def waiting():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))")
+            return bool(cursor.fetchall())
+
+    with ThreadPoolExecutor(1) as others:
+        with transaction.atomic():
+            assert len(take(group_id, socket.pk, "epoch", most=10, most_bytes=10_000).rows) == 3
+            ending = others.submit(together, partial(leave, socket.pk))
+            wait_until(waiting, bool)
+        ending.result(DEADLINE_S)
+
+    assert list(SharedDelivery.objects.values_list("socket", flat=True)) == [None] * 3
+    assert take(group_id, socket.pk, "epoch", most=10, most_bytes=10_000).rows == ()
 
 
 def test_the_view_of_states_stays_whole(web, web_socket, key, publish):

@@ -93,6 +93,8 @@ def sweep() -> None:
 @transaction.atomic
 def _end_sockets(socket_ids: Sequence[UUID], detail: str) -> None:
     with connection.cursor() as cursor:
+        # A member that ends may still be taking: its sockets wait for that, and then give back what it took.
+        cursor.execute("SELECT FROM routing_socket WHERE id = ANY(%s) ORDER BY id FOR UPDATE", [list(socket_ids)])
         cursor.execute(_TAKE_BACK, {"sockets": list(socket_ids), "detail": detail, "losses": MOST_LOSSES})
         cursor.execute("DELETE FROM routing_socket WHERE id = ANY(%s) RETURNING endpoint_id", [list(socket_ids)])
         endpoints = {str(endpoint_id) for (endpoint_id,) in cursor.fetchall()}

@@ -54,7 +54,7 @@ def take(group_id: int, socket_id: UUID, epoch: str, *, most: int, most_bytes: i
     with connection.cursor() as cursor:
         cursor.execute(_LOCK, given)
         group = cursor.fetchone()
-        if group is None:  # its endpoint is not ACTIVE
+        if group is None:  # its endpoint is not ACTIVE, or the socket has ended meanwhile
             return Helping()
         scanned_to, waiting = group
         cursor.execute(_TAKE_WAITING, given)
@@ -103,8 +103,9 @@ SELECT share_group.scanned_to,
        (SELECT count(*) FROM routing_shareddelivery AS waiting
         WHERE waiting.group_id = share_group.id AND waiting.socket_id IS NULL)
 FROM routing_sharegroup AS share_group JOIN endpoints_endpoint AS endpoint ON endpoint.id = share_group.endpoint_id
+JOIN routing_socket AS socket ON socket.id = %(socket_id)s
 WHERE share_group.id = %(group_id)s AND endpoint.state = 'ACTIVE' AND endpoint.deleted_at IS NULL
-FOR UPDATE OF share_group
+FOR UPDATE OF share_group FOR KEY SHARE OF socket
 """
 _COLUMNS = "id, seq, state, settled_at, payload_shape, data, event_id, workspace_id, type, date, source, subject"
 _SIZED = """
