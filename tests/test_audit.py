@@ -33,6 +33,8 @@ ABOUT = {
     "retryDeliveries": {"ids": "delivery"},
     "cancelDeliveries": {"ids": "delivery"},
     "cancelReplay": {"id": "replay"},
+    "updateEventType": {"id": "type"},
+    "deleteEventTypes": {"ids": "type"},
     "rotateApiKey": {"id": "key"},
     "revokeApiKey": {"id": "key"},
 }
@@ -69,6 +71,8 @@ def test_every_operation_that_changes_something_is_in_the_log_with_its_key(graph
     query = document(name, {}, own)
     if name == "updateEndpoint" or name == "updateEventFilters":
         query = query.replace("(id:", '(name: "another", id:')
+    if name == "updateEventType":
+        query = query.replace("(id:", '(description: "another", id:')
     forget()
 
     answer = graphql(query, as_key=ours.key)

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from endpoints.models import ApiKey, Endpoint, EventFilter, EventType, Scope, Workspace
+from endpoints.models import ApiKey, AuditEntry, Endpoint, EventFilter, EventType, Scope, Workspace
 from routing.models import Attempt, Delivery, Event, Socket, SocketNode
 from routing.replays import Selection, create
 
@@ -51,5 +51,6 @@ def fill(workspace: Workspace) -> Everything:
         "socket": socket,
         "replay": create(Selection(webhook)),
         "type": EventType.named(workspace_id=workspace.pk, name="a"),
+        "audit entry": AuditEntry.objects.filter(workspace=workspace).earliest("at"),
     }
     return Everything(key, rows)
