@@ -120,6 +120,11 @@ SOCKETS_PER_KEY = _whole("EVENT_SERVICE_SOCKETS_PER_KEY", "2000")
 SOCKETS_PER_WORKSPACE = _whole("EVENT_SERVICE_SOCKETS_PER_WORKSPACE", "5000")
 SOCKETS_PER_PROCESS = _whole("EVENT_SERVICE_SOCKETS_PER_PROCESS", "5000")
 
+# --- commands for trying things: here, and not on the command line, which everybody on the machine can read
+# The key of `listen`; the secret of `listen` and `receive`.
+CLIENT_KEY = os.environ.get("EVENT_SERVICE_KEY", "")
+CLIENT_SECRET = os.environ.get("EVENT_SERVICE_SECRET", "")
+
 # --- Django
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -171,7 +176,13 @@ WHITENOISE_USE_FINDERS = True  # straight from the packages: there is no collect
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "formatters": {
+        "line": {
+            "()": "event_service.logs.Discreet",
+            "format": "{asctime} {levelname} {name}: {message}",
+            "style": "{",
+        }
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {"django": {"handlers": [], "level": "INFO", "propagate": True}},

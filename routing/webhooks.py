@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from routing.signing import Unreadable, own_headers, signatures
 logger = logging.getLogger(__name__)
 
 DEADLINE_S = 15
+SECRET_LENGTH = 8  # of a header's value, from which it is taken for a secret: "1" or "en" are none
 _USER_AGENT = f"event-service/{settings.VERSION}"
 _BODILESS = ("GET", "DELETE")
 
@@ -37,7 +39,8 @@ def deliver(job: Job, door: Door, *, now: datetime, deadline_s: float = DEADLINE
     """Send the event of `job` and return what came of it, by the deadline. `now` dates the signature."""
     body, described = content(job)
     try:
-        headers = described | _headers(job, body, now)
+        own = own_headers(job.target.headers)
+        headers = described | own | _headers(job, body, now)
     except Unreadable as error:
         logger.error("Delivery %s was not sent. %s", job.delivery_id, error)
         return Outcome(now, 0, error="SECRET_UNREADABLE", error_detail="The operator's log says why.")
@@ -62,10 +65,19 @@ def deliver(job: Job, door: Door, *, now: datetime, deadline_s: float = DEADLINE
         status,
         error="" if delivered else "HTTP_STATUS",
         error_detail="" if delivered else f"The receiver answered {status}.",
-        response_body=answer.body.decode(errors="replace").replace("\0", "\ufffd"),
+        response_body=_kept(answer.body, own.values()),
         retry_after=answer.headers.get("retry-after", ""),
         webhook_delivery=answer.headers.get("webhook-delivery", ""),
     )
+
+
+def _kept(body: bytes, secrets: Iterable[str]) -> str:
+    """Return the answer as it may be shown: receivers for trying things send back the headers that they got."""
+    text = body.decode(errors="replace").replace("\0", "\ufffd")
+    parts = [part for value in secrets for part in (value, value.rpartition(" ")[2]) if len(part) >= SECRET_LENGTH]
+    for secret in sorted(parts, key=len, reverse=True):
+        text = text.replace(secret, "(secret)")
+    return text
 
 
 def content(job: Job) -> tuple[bytes, dict[str, str]]:
@@ -97,7 +109,6 @@ def content(job: Job) -> tuple[bytes, dict[str, str]]:
 def _headers(job: Job, body: bytes, now: datetime) -> dict[str, str]:
     message_id, timestamp = str(job.event_id), int(now.timestamp())
     return {
-        **own_headers(job.target.headers),
         "user-agent": _USER_AGENT,
         "accept": "*/*",
         "accept-encoding": "identity",

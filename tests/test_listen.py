@@ -12,6 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import requests
 from standardwebhooks import Webhook
@@ -73,15 +74,16 @@ def listen(service: Service, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     started: list[subprocess.Popen[str]] = []
 
     @contextmanager
-    def start(endpoint: str, *options: str) -> Iterator[Listening]:
+    def start(endpoint: str, *options: str, **environment: str) -> Iterator[Listening]:
         said, told = (tmp_path / f"{name}-{len(started)}" for name in ("said", "told"))
-        where = ["--service", service.url.replace("http", "ws"), "--key", service.key]
+        where = ["--service", service.url.replace("http", "ws")]
+        where += [] if environment else ["--key", service.key]
         nowhere = {"DATA_DIR": str(tmp_path), "DATABASE_URL": "postgres://nobody@127.0.0.1:1/nothing"}
         with said.open("w") as out, told.open("w") as err:
             process = subprocess.Popen(
                 [sys.executable, "manage.py", "listen", endpoint, *where, *options],
                 cwd=ROOT,
-                env={"PATH": os.environ["PATH"], **nowhere},
+                env={"PATH": os.environ["PATH"], **nowhere, **environment},
                 stdout=out,
                 stderr=err,
                 text=True,
@@ -93,6 +95,19 @@ def listen(service: Service, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     for process in started:
         process.kill()
         process.wait()
+
+
+def test_what_is_secret_may_stand_in_the_environment(
+    service: Service, endpoint: str, receiver: Receiver, listen: Any
+) -> None:
+    service.publish({"type": "invoice.paid"})
+    secrets = {"EVENT_SERVICE_KEY": service.key, "EVENT_SERVICE_SECRET": SECRET}
+    with listen(endpoint, "--forward-to", f"{receiver.url}/hook", **secrets) as listening:
+        receiver.wait_for_count(1)
+        shown = " ".join(psutil.Process(listening.process.pid).cmdline())
+    (request,) = receiver.requests
+    Webhook(SECRET).verify(request.body, dict(request.headers))
+    assert [value for value in secrets.values() if value in shown + listening.told] == []
 
 
 def deliveries(service: Service, endpoint: str) -> Any:

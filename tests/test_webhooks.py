@@ -274,6 +274,14 @@ def test_what_was_answered_is_kept_as_text_that_can_be_stored(receiver, door):
     assert send(receiver, door).response_body == "é \ufffd \x1b[31m <script>\ufffd"
 
 
+def test_what_sends_the_headers_back_does_not_have_them_kept(receiver, door):
+    secrets = {"Authorization": "Bearer planted-token", "X-Key": "planted-key", "Accept-Language": "en"}
+    sealed = {name: seal(value.encode()).decode() for name, value in secrets.items()}
+    receiver.answer = answer(500, b"Bearer planted-token; planted-token planted-key en")
+    target = TARGET._replace(url=receiver.url, headers=sealed)
+    assert send(receiver, door, target=target).response_body == "(secret); (secret) (secret) en"
+
+
 def test_no_more_than_16_kib_of_an_answer_are_kept(receiver, door):
     receiver.answer = answer(500, b"x" * (BODY_LIMIT + 1))
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs
@@ -24,7 +24,7 @@ _GROUP = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 @dataclass(frozen=True, slots=True)
 class Asked:
     endpoint_id: str
-    access: str  # a ticket, or empty
+    access: str = field(repr=False)  # a ticket, or empty
     acknowledges: bool  # by event-service.v1
     resumes: bool  # by `after`
     after: Cursor | None  # where it resumes: None is the very start

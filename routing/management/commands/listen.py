@@ -25,8 +25,16 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("endpoint", help="the id of a websocket endpoint")
         parser.add_argument("--forward-to", metavar="URL", help="POST each event there; printed where left out")
-        parser.add_argument("--secret", help="whsec_...: sign with it; one is made and printed where left out")
-        parser.add_argument("--key", default="", help="a key with the scope subscribe")
+        parser.add_argument(
+            "--secret",
+            default=settings.CLIENT_SECRET or None,
+            help="whsec_...: sign with it; EVENT_SERVICE_SECRET where left out, or one that is made and printed",
+        )
+        parser.add_argument(
+            "--key",
+            default=settings.CLIENT_KEY,
+            help="a key with the scope subscribe; better in the environment, as EVENT_SERVICE_KEY",
+        )
         parser.add_argument(
             "--service",
             default=f"ws://{settings.HOST}:{settings.PORT}",

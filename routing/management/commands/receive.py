@@ -8,6 +8,7 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from routing.signing import signature
@@ -21,7 +22,12 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--port", type=int, default=9000)
         parser.add_argument("--status", type=int, default=200, help="the answer to every request")
-        parser.add_argument("--secret", help="whsec_...: check signatures by it, and answer 401 where they are wrong")
+        parser.add_argument(
+            "--secret",
+            default=settings.CLIENT_SECRET,
+            help="whsec_...: check signatures by it, and answer 401 where they are wrong; better in the environment, "
+            "as EVENT_SERVICE_SECRET",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["secret"]:
@@ -45,7 +51,7 @@ def _check_secret(secret: str) -> None:
     except ValueError:
         known = False
     if not known:
-        raise CommandError(f"--secret {secret!r} is no secret; copy it whole, whsec_ and all, from endpointSecret.")
+        raise CommandError("--secret is no secret; copy it whole, whsec_ and all, from endpointSecret.")
 
 
 def _listening(port: int, handler: Callable[..., BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
