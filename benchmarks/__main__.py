@@ -14,6 +14,7 @@ from benchmarks import (  # noqa: E402 - they need a Django that is set up
     batches,
     claims,
     delivery,
+    filters,
     ingest,
     isolation,
     latency,
@@ -30,6 +31,7 @@ BENCHMARKS = {
     "claims": claims.run,
     "sockets": sockets.run,
     "wrong_keys": wrong_keys.run,
+    "filters": filters.run,
 }
 
 

@@ -60,7 +60,7 @@ class Intervals(Generic[Set]):
 
     def at_one_of(self, keys: set[Any]) -> Set:
         on = keys.intersection(self._keys)
-        cells = {2 * place for place in map(bisect_left, repeat(self._keys), keys - on)}
+        cells = {2 * place for place in set(map(bisect_left, repeat(self._keys), keys - on if on else keys))}
         return self._join(map(self._in_cell, [*cells, *(self._cell((key, 0)) for key in on)]))
 
     def _in_cell(self, cell: int) -> Set:

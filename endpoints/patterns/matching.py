@@ -6,7 +6,7 @@ own: both sides of an object must agree (and), one element of an array must do (
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from itertools import chain
@@ -18,7 +18,6 @@ from endpoints.patterns.parse import Alternative, Field, Path
 from endpoints.patterns.verdicts import Verdicts, join_bits
 
 _MANY = 8  # elements of an array, from which on it pays to look at all of them first
-_MANY_SHAPES = 1_000  # of the objects that a node has met, which it keeps
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,6 @@ class _Node:
         self.absent: int = self._unnamed & self._childless
         self._silent = _meet(every, (child.silent for child in children.values()))
         self.silent: int = _meet(self._silent, (layer.silent for layer in layers))
-        self._shapes: dict[frozenset[str], tuple[int, Sequence[tuple[str, _Node]]]] = {}
 
     def on(self, value: Any) -> int:
         kind = type(value)
@@ -82,34 +80,43 @@ class _Node:
             bits &= layer.on(scalars)
         return bits
 
-    def _in_one_of(self, objects: Sequence[dict[str, Any]]) -> int:
+    def _in_one_of(self, objects: Iterable[dict[str, Any]]) -> int:
         """One element must do; where all that is wanted is absence, it must be absent from each."""
         some, each = 0, self._every
         absence = self._childless & ~self._silent
-        shapes: dict[tuple[str, ...], tuple[int, Sequence[tuple[str, _Node]]]] = {}
-        for element in objects:
-            shape = tuple(element)
-            if shape not in shapes:
-                shapes[shape] = self._on_shape(self._names.intersection(element))
-            bits, present = shapes[shape]
-            for name, child in present:
-                bits &= child.on(element[name])
-                if not bits:
-                    break
-            some |= bits
-            each &= bits
-            if some | absence == self._every and not each & absence:
-                break
+        for names, alike in self._by_shape(objects).items():
+            for bits in self._on_alike(names, alike):
+                some |= bits
+                each &= bits
+                if some | absence == self._every and not each & absence:
+                    return some & ~absence
         return some & ~absence | each & absence
 
-    def _on_shape(self, names: frozenset[str]) -> tuple[int, Sequence[tuple[str, "_Node"]]]:
-        """Return the alternatives that may hold on an object with no more than these members, and what says more."""
-        if names not in self._shapes:
-            if len(self._shapes) >= _MANY_SHAPES:
-                self._shapes.clear()
-            bits = _meet(self._every, (child.absent for name, child in self.children.items() if name not in names))
-            self._shapes[names] = bits, [(name, self.children[name]) for name in names] if bits else []
-        return self._shapes[names]
+    def _by_shape(self, objects: Iterable[dict[str, Any]]) -> dict[frozenset[str], list[dict[str, Any]]]:
+        """Return the objects by those of their members that the pattern names."""
+        shapes: dict[frozenset[str], list[dict[str, Any]]] = {}
+        by_keys: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for element in objects:
+            keys = tuple(element)
+            if keys not in by_keys:
+                by_keys[keys] = shapes.setdefault(self._names.intersection(keys), [])
+            by_keys[keys].append(element)
+        return shapes
+
+    def _on_alike(self, names: frozenset[str], objects: Sequence[dict[str, Any]]) -> Iterator[int]:
+        """Return what may hold on each of the objects, or on one of them where they have no two members together."""
+        bits = _meet(self._every, (child.absent for name, child in self.children.items() if name not in names))
+        if len(names) > 1 and bits:
+            yield from (self._on_members(bits, names, element) for element in objects)
+        else:
+            yield _meet(bits, (self.children[name].on([element[name] for element in objects]) for name in names))
+
+    def _on_members(self, bits: int, names: Iterable[str], element: Mapping[str, Any]) -> int:
+        for name in names:
+            if not bits:
+                break
+            bits &= self.children[name].on(element[name])
+        return bits
 
 
 class _Layer:

@@ -61,10 +61,9 @@ class Verdicts(Generic[Set]):
 
     def on_one_of(self, values: Collection[Any]) -> Set:
         """Return what stands for the conditions that hold on one of `values`, which are many."""
-        kinds = set(map(type, values))
-        parts: dict[type, set[Any]] = {kind: {value for value in values if type(value) is kind} for kind in kinds}
+        parts = _by_type(values)
         texts, literals = parts.pop(str, set()), parts.pop(bool, set()) | parts.pop(NoneType, set())
-        numbers: set[float] = set().union(*parts.values())
+        numbers = set().union(*parts.values()) if len(parts) > 1 else next(iter(parts.values()), set())
         held = [self._any, *_looked_up(self._texts, texts), *_looked_up(self._literals, literals)]
         held += _looked_up(self._numbers, numbers)
         if self._on_text is not None and texts:
@@ -126,7 +125,7 @@ class _Texts(Generic[Set]):
         if self._networks is not None:
             yield self._networks.at_one_of(set(map(_address_key, texts)))
         for wildcard, held in self._wildcards:
-            if any(map(wildcard.holds, texts)):
+            if wildcard.holds_on_one_of(texts):
                 yield held
 
     def _on_one_folded(self, texts: set[str]) -> Iterable[Set]:
@@ -142,6 +141,13 @@ def _table(found: Found[Set], kind: str, join: Join[Set]) -> dict[Any, Set]:
     for value, held in found.get(kind, ()):
         table.setdefault(value, []).append(held)
     return {value: join(sets) for value, sets in table.items()}
+
+
+def _by_type(values: Collection[Any]) -> dict[type, set[Any]]:
+    kinds = set(map(type, values))
+    if len(kinds) == 1:
+        return {kinds.pop(): set(values)}
+    return {kind: {value for value in values if type(value) is kind} for kind in kinds}
 
 
 def _looked_up(table: Mapping[Any, Set], values: Collection[Any]) -> list[Set]:
