@@ -18,6 +18,7 @@ from endpoints.patterns.parse import Alternative, Field, Path
 from endpoints.patterns.verdicts import Verdicts, join_bits
 
 _MANY = 8  # elements of an array, from which on it pays to look at all of them first
+_KNOWN_SHAPES = 100  # of objects in arrays, which a node remembers
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class _Node:
         self.absent: int = self._unnamed & self._childless
         self._silent = _meet(every, (child.silent for child in children.values()))
         self.silent: int = _meet(self._silent, (layer.silent for layer in layers))
+        self._shapes: dict[frozenset[str], int] = {}
 
     def on(self, value: Any) -> int:
         kind = type(value)
@@ -105,11 +107,21 @@ class _Node:
 
     def _on_alike(self, names: frozenset[str], objects: Sequence[dict[str, Any]]) -> Iterator[int]:
         """Return what may hold on each of the objects, or on one of them where they have no two members together."""
-        bits = _meet(self._every, (child.absent for name, child in self.children.items() if name not in names))
+        bits = self._with_only(names)
         if len(names) > 1 and bits:
             yield from (self._on_members(bits, names, element) for element in objects)
         else:
             yield _meet(bits, (self.children[name].on([element[name] for element in objects]) for name in names))
+
+    def _with_only(self, names: frozenset[str]) -> int:
+        """Return what may hold where the other members are absent."""
+        if names not in self._shapes:
+            if len(self._shapes) == _KNOWN_SHAPES:
+                self._shapes.clear()
+            self._shapes[names] = _meet(
+                self._every, (child.absent for name, child in self.children.items() if name not in names)
+            )
+        return self._shapes[names]
 
     def _on_members(self, bits: int, names: Iterable[str], element: Mapping[str, Any]) -> int:
         for name in names:
