@@ -25,7 +25,8 @@ def post(web, key, path, body):
         headers={"Authorization": f"Bearer {key}"},
         timeout=20,
     )
-    assert answer.ok and "errors" not in answer.json(), answer.text
+    assert answer.ok, answer.text
+    assert "errors" not in answer.json()
 
 
 def test_a_filter_that_is_edited_in_one_process_decides_the_next_event_in_another(workspace, key, web, other_web):

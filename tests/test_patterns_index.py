@@ -63,3 +63,24 @@ def test_patterns_that_want_absence_or_nothing_are_held_against_every_event():
 
     assert sorted(index.matching({"type": "a"})) == ["absence", "nothing"]
     assert sorted(index.matching({"type": "a", "subject": "b"})) == ["nothing"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "data"),
+    [
+        (lambda n: {"id": [f"c-{n}"], "total": [2]}, {"id": [f"c-{n}" for n in range(1_000)], "total": 1}),
+        (
+            lambda n: {"lines": {"sku": [f"c-{n}"], "count": [2]}},
+            {"lines": [{"sku": f"c-{n}", "count": 1} for n in range(1_000)]},
+        ),
+        (lambda n: {"a": [{"exists": False}], f"b-{n}": [{"exists": False}]}, {"a": 1}),
+    ],
+    ids=["values", "objects", "absence"],
+)
+def test_an_event_that_may_match_all_of_many_patterns_is_not_gone_through_for_each(pattern, data):
+    patterns = [(parse_pattern({"data": pattern(n)}), n) for n in range(500)]
+    together, one_by_one = Index(patterns, together=1), Index(patterns, together=501)
+    event = {"data": data}
+
+    assert list(together.matching(event)) == list(one_by_one.matching(event)) == []
+    assert calls_of(lambda: list(together.matching(event))) < calls_of(lambda: list(one_by_one.matching(event))) / 5

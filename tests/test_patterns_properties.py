@@ -5,6 +5,7 @@ PATTERN_PAIRS=10000 tries that many pairs instead of the 2,000 that the suite ha
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -122,13 +123,15 @@ def test_a_compiled_pattern_matches_what_it_says(pattern, events):
     assert [compiled.match(event) for event in events] == [naive_patterns.matches(pattern, event) for event in events]
 
 
+@pytest.mark.parametrize("together", [1, 1_000], ids=["together", "one by one"])
 @tries(PAIRS // (EVENTS_EACH * PATTERNS_EACH))
 @given(
     st.lists(PATTERNS | OR_AT_THE_ROOT, min_size=PATTERNS_EACH, max_size=PATTERNS_EACH),
     st.lists(EVENTS, min_size=EVENTS_EACH, max_size=EVENTS_EACH),
 )
-def test_an_index_finds_the_patterns_that_match_and_no_others(patterns, events):
-    index = Index([(parse_pattern(pattern), number) for number, pattern in enumerate(patterns)])
+def test_an_index_finds_the_patterns_that_match_and_no_others(together, patterns, events):
+    parsed = [(parse_pattern(pattern), number) for number, pattern in enumerate(patterns)]
+    index = Index(parsed, together=together)
 
     assert [sorted(index.matching(event)) for event in events] == [
         [number for number, pattern in enumerate(patterns) if naive_patterns.matches(pattern, event)]

@@ -7,24 +7,27 @@ at that path finds the pattern again, which then decides. A pattern all of whose
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from endpoints.patterns.conditions import ABSENT, Condition
-from endpoints.patterns.matching import Pattern, parted
+from endpoints.patterns.matching import Node, Pattern, parted, plan
 from endpoints.patterns.parse import Alternative, Field, Path
 from endpoints.patterns.verdicts import Verdicts
 
 Owner = TypeVar("Owner")
 Numbers = frozenset[int]
 
+TOGETHER = 32  # candidates of a group, from which on all of it is matched at once
+_GROUP = 1_000  # alternatives
 _PRESENT = Condition("exists")
 
 
 class Index(Generic[Owner]):
     """Patterns, each with whom it belongs to."""
 
-    def __init__(self, patterns: Sequence[tuple[Pattern, Owner]]) -> None:
-        self._patterns = patterns
+    def __init__(self, patterns: Sequence[tuple[Pattern, Owner]], *, together: int = TOGETHER) -> None:
+        self._patterns, self._together = patterns, together
         sharing = Counter(
             key
             for pattern, _ in patterns
@@ -43,13 +46,56 @@ class Index(Generic[Owner]):
                     filed.setdefault(field.path, []).append((number, field))
         self._always = frozenset(always)
         self._root = _Place.of(filed)
+        self._groups = _grouped([pattern for pattern, _ in patterns])
 
     def matching(self, event: Mapping[str, Any]) -> Iterator[Owner]:
         """Return whom the patterns belong to that match."""
+        candidates: dict[_Group, list[int]] = {}
         for number in self._always.union(*self._root.in_object(event)):
-            pattern, owner = self._patterns[number]
-            if pattern.match(event):
-                yield owner
+            candidates.setdefault(self._groups[number], []).append(number)
+        for group, numbers in candidates.items():
+            matching = group.matching(event) if len(numbers) >= self._together else numbers
+            for number in matching:
+                pattern, owner = self._patterns[number]
+                if matching is not numbers or pattern.match(event):
+                    yield owner
+
+
+class _Group:
+    """Patterns that are matched together, as if they were one, where an event may match many of them.
+
+    One by one they would cost the size of the event each: that of an array of all their values, for one.
+    """
+
+    def __init__(self) -> None:
+        self._alternatives: list[Alternative] = []
+        self._numbers: list[int] = []  # of the pattern that each alternative is of
+
+    @cached_property
+    def _plan(self) -> Node:
+        return plan(self._alternatives)
+
+    def __len__(self) -> int:
+        return len(self._alternatives)
+
+    def add(self, number: int, pattern: Pattern) -> None:
+        self._alternatives += pattern.alternatives
+        self._numbers += [number] * len(pattern.alternatives)
+
+    def matching(self, event: Mapping[str, Any]) -> set[int]:
+        held = f"{self._plan.in_object(event):b}"
+        return {number for number, bit in zip(self._numbers, reversed(held), strict=False) if bit == "1"}
+
+
+def _grouped(patterns: Iterable[Pattern]) -> list[_Group]:
+    """Return the group of each pattern."""
+    group, groups = _Group(), []
+    for number, pattern in enumerate(patterns):
+        if len(group) >= _GROUP:
+            group = _Group()
+        group.add(number, pattern)
+        groups.append(group)
+    return groups
 
 
 class _Place:

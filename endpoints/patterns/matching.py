@@ -28,8 +28,8 @@ class Pattern:
     alternatives: tuple[Alternative, ...]
 
     @cached_property
-    def _root(self) -> "_Node":
-        return _plan(self.alternatives)  # when it is needed: of many patterns in an index, few are
+    def _root(self) -> "Node":
+        return plan(self.alternatives)  # when it is needed: of many patterns in an index, few are
 
     def match(self, event: Mapping[str, Any]) -> bool:
         return self._root.in_object(event) != 0
@@ -39,10 +39,10 @@ class Pattern:
         return any(field.path[0] == name for alternative in self.alternatives for field in alternative)
 
 
-class _Node:
+class Node:
     """What alternatives say of the value at one path. Each method returns the alternatives that may still hold."""
 
-    def __init__(self, every: int, layers: "Sequence[_Layer]", children: "Mapping[str, _Node]") -> None:
+    def __init__(self, every: int, layers: "Sequence[_Layer]", children: "Mapping[str, Node]") -> None:
         self.children = children
         self._every, self._layers, self._names = every, layers, frozenset(children)
         self._unnamed = _meet(every, (layer.absent for layer in layers))
@@ -153,7 +153,7 @@ class _Layer:
         return bits
 
 
-def _plan(alternatives: Sequence[Alternative]) -> _Node:
+def plan(alternatives: Sequence[Alternative]) -> Node:
     every = (1 << len(alternatives)) - 1
     layers: dict[Path, list[dict[int, tuple[Field, int]]]] = {}
     names: dict[Path, dict[str, None]] = {}
@@ -169,8 +169,8 @@ def _plan(alternatives: Sequence[Alternative]) -> _Node:
             for depth, name in enumerate(field.path):
                 names.setdefault(field.path[:depth], {})[name] = None
 
-    def node(path: Path) -> _Node:
-        return _Node(
+    def node(path: Path) -> Node:
+        return Node(
             every,
             [_Layer(every, fields.values()) for fields in layers.get(path, ())],
             {name: node((*path, name)) for name in names.get(path, ())},
