@@ -18,6 +18,7 @@ from benchmarks import (  # noqa: E402 - they need a Django that is set up
     ingest,
     isolation,
     latency,
+    slow,
     sockets,
     wrong_keys,
 )
@@ -32,6 +33,7 @@ BENCHMARKS = {
     "sockets": sockets.run,
     "wrong_keys": wrong_keys.run,
     "filters": filters.run,
+    "slow": slow.run,
 }
 
 

@@ -36,6 +36,16 @@ ALLOWED_HOSTS = _listed("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = _listed("CSRF_TRUSTED_ORIGINS")
 # The service is reached by https alone: cookies, redirects and HSTS are such.
 HTTPS = os.environ.get("EVENT_SERVICE_HTTPS", "") == "1"
+# Networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.
+TRUSTED_PROXIES = [ipaddress.ip_network(cidr) for cidr in _listed("EVENT_SERVICE_TRUSTED_PROXIES")]
+if HTTPS and not TRUSTED_PROXIES:
+    raise ImproperlyConfigured(
+        "EVENT_SERVICE_HTTPS is 1, but nobody is believed to speak https: the service itself does not. Name the proxy "
+        "that does in EVENT_SERVICE_TRUSTED_PROXIES, such as 127.0.0.1/32."
+    )
+# Connections of one web process at once, but for websockets; and of these from one address, where 0 is no limit.
+CONNECTIONS_PER_PROCESS = _whole("EVENT_SERVICE_CONNECTIONS_PER_PROCESS", "10000")
+CONNECTIONS_PER_ADDRESS = _whole("EVENT_SERVICE_CONNECTIONS_PER_ADDRESS", "0")
 # The editor at GraphQL's address, and with it a schema that is told without a key.
 GRAPHIQL = os.environ.get("EVENT_SERVICE_GRAPHIQL", "0" if HTTPS else "1") == "1"
 
@@ -142,7 +152,6 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -151,6 +160,11 @@ MIDDLEWARE = [
     "event_service.audited.OperatorsActs",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+# --- https
+SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_SECONDS = 365 * 86_400 if HTTPS else 0
+SECURE_REDIRECT_EXEMPT = ["^healthz$", "^readyz$"]  # asked by what runs beside us
+SILENCED_SYSTEM_CHECKS = ["security.W021"]  # to have a whole domain preloaded is for its owner to say
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",

@@ -14,11 +14,11 @@ import threading
 
 from asgiref.sync import sync_to_async
 
-from event_service.server import Server, request, server, websocket
+from event_service.server import Server, channel, request, server, websocket
 from routing import lifeline
 
 GATE, NEVER = threading.Event(), threading.Event()
-MODULES = {"request": request, "server": server, "websocket": websocket}
+MODULES = {"channel": channel, "request": request, "server": server, "websocket": websocket}
 
 
 def say(text):

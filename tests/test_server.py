@@ -371,7 +371,7 @@ def test_who_floods_with_frames_that_no_application_hears_of_is_closed(shared, f
 
 
 def test_a_connection_that_does_not_get_to_the_end_of_its_headers_ends():
-    with running("request.HEADERS_S=0.5") as own:
+    with running("channel.HEADERS_S=0.5") as own:
         kept = own.connection()
         own.ask("/", connection=kept)
         for begun in (b"", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"):

@@ -1,21 +1,21 @@
 """HTTP as daphne speaks it, with a bound on bodies and an end to keep-alive."""
 
 import asyncio
-import json
+from typing import Any
 
 from daphne.http_protocol import HTTPFactory, WebRequest
-from twisted.web.http import HTTPChannel
+from twisted.web.http import HTTPChannel, _GenericHTTPChannelProtocol
 
-NAME = "event-service"
+from event_service.server.channel import Channel, Crowd, answer, refusal
+from event_service.server.websocket import ClientGone
+
 MAX_BODY = 8 << 20  # bytes
-HEADERS_S = 10  # for a connection to send its first request's headers
 LINGER_S = 5  # for how long what follows a refused body's start is read, and thrown away
 
 
 class Request(WebRequest):
     """One HTTP request, or the handshake of a websocket."""
 
-    error_template = "<!doctype html><title>%(title)s</title><h1>%(title)s</h1><p>%(body)s</p>"
     received = 0  # bytes of the body
     refused = False
 
@@ -24,7 +24,6 @@ class Request(WebRequest):
         super().__init__(channel, queued, parsePOSTFormSubmission=False)
 
     def gotLength(self, length: int | None) -> None:
-        self.channel.asked = True
         if length is not None and length > MAX_BODY:
             self.refuse(length)
         else:
@@ -47,7 +46,8 @@ class Request(WebRequest):
         """Answer 413, then read on unseen: a reset would take the answer from a client that still sends."""
         self.refused = True
         self.requestHeaders.removeHeader(b"expect")  # or Twisted invites the body with a 100
-        self.channel.write(_too_large(size))
+        message = f"The body has {size} bytes or more; a request may have {MAX_BODY}."
+        self.channel.write(answer(413, "Content Too Large", message, self.server.edge))
         self.channel.transport.loseWriteConnection()
         self.channel.dataReceived = _discard
         asyncio.get_running_loop().call_later(LINGER_S, self.channel.transport.abortConnection)
@@ -55,13 +55,43 @@ class Request(WebRequest):
 
     def process(self) -> object:
         self.requestHeaders.removeHeader(b"daphne-root-path")  # daphne takes SCRIPT_NAME from it, from anybody
-        if not all(offer.isascii() for offer in self._headers(b"sec-websocket-protocol")):
-            return self.basic_error(400, b"Bad Request", "Sec-WebSocket-Protocol may hold ASCII only")
         if self.server.draining:
             self.retire()
-            if self._headers(b"upgrade"):
-                return self.basic_error(503, b"Service Unavailable", "Restarting; connect again")
-        return super().process()
+        if problem := self._problem():
+            self.basic_error(*problem)
+            return None
+        processing = super().process()
+        if self.transport is None:  # it is a websocket's now
+            self.channel.leave()
+        return processing
+
+    def _problem(self) -> tuple[int, bytes, str] | None:
+        if problem := self.server.edge.problem(self._headers(b"host")):
+            return 400, b"Bad Request", problem
+        if not all(offer.isascii() for offer in self._headers(b"sec-websocket-protocol")):
+            return 400, b"Bad Request", "Sec-WebSocket-Protocol may hold ASCII only"
+        if self.server.draining and self._headers(b"upgrade"):
+            return 503, b"Service Unavailable", "Restarting; connect again"
+        return None
+
+    def handle_reply(self, message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            headers = message.get("headers", [])
+            message = {**message, "headers": [*headers, *self.server.edge.missing(headers)]}
+        super().handle_reply(message)
+
+    async def drain(self) -> None:
+        """Wait until the client has taken what was sent. Raises ClientGone when it has gone, or takes too long."""
+        if self.channel is not None:
+            await self.channel.drain()
+        if self.channel is None:
+            raise ClientGone("The connection is closed.")
+
+    def basic_error(self, status: int, status_text: bytes, body: str) -> None:
+        content = refusal(status, body)
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
+        self.handle_reply({"type": "http.response.start", "status": status, "headers": headers})
+        self.handle_reply({"type": "http.response.body", "body": content})
 
     def _headers(self, name: bytes) -> list[bytes]:
         return self.requestHeaders.getRawHeaders(name, [])  # type: ignore[no-any-return]
@@ -74,31 +104,21 @@ class Request(WebRequest):
 
 
 class RequestFactory(HTTPFactory):
-    def buildProtocol(self, address: object) -> object:
+    def __init__(self, server: Any) -> None:
+        super().__init__(server)
+        self.crowd = Crowd(server.edge)
+
+    def protocol(self) -> object:
+        return _GenericHTTPChannelProtocol(Channel())
+
+    def buildProtocol(self, address: Any) -> object:
+        """Return None, and so have the connection closed, where there are too many."""
+        if not self.crowd.has_room(address):
+            return None
         channel = super().buildProtocol(address)
         channel.requestFactory = Request
-        asyncio.get_running_loop().call_later(HEADERS_S, _end_unless_asked, channel._channel)
         return channel
-
-
-def _end_unless_asked(channel: HTTPChannel) -> None:
-    """End a connection that was opened for nothing, or whose first request does not come to the end of its headers."""
-    if not getattr(channel, "asked", False) and channel.transport is not None:
-        channel.transport.abortConnection()
 
 
 def _discard(data: bytes) -> None:
     pass
-
-
-def _too_large(size: int) -> bytes:
-    message = f"The body has {size} bytes or more; a request may have {MAX_BODY}."
-    body = json.dumps({"error": {"code": "BAD_USER_INPUT", "message": message}}).encode()
-    head = (
-        "HTTP/1.1 413 Content Too Large",
-        f"server: {NAME}",
-        "connection: close",
-        "content-type: application/json",
-        f"content-length: {len(body)}",
-    )
-    return "\r\n".join((*head, "", "")).encode() + body

@@ -14,7 +14,9 @@ from daphne.server import reactor
 from twisted.internet import defer
 from twisted.logger import LogEvent, globalLogBeginner
 
-from event_service.server.request import NAME, Request, RequestFactory
+from event_service.server.channel import NAME
+from event_service.server.edge import Edge
+from event_service.server.request import Request, RequestFactory
 from event_service.server.websocket import ClientGone, SocketFactory, WebSocket
 
 logger = logging.getLogger(__name__)
@@ -37,7 +39,9 @@ class Server(DaphneServer):
 
     draining = False
 
-    def __init__(self, application: Any, listener: socket.socket, *, on_ready: Callable[[], object]) -> None:
+    def __init__(
+        self, application: Any, listener: socket.socket, *, on_ready: Callable[[], object], edge: Edge | None = None
+    ) -> None:
         super().__init__(
             partial(_until_gone, application),
             endpoints=[f"fd:{listener.fileno()}"],
@@ -47,13 +51,14 @@ class Server(DaphneServer):
             websocket_timeout=-1,  # a websocket may live for as long as its client does
             server_name=NAME,
         )
+        self.edge = edge or Edge()
         self._listener = listener
         self._on_ready = on_ready
 
     def run(self) -> None:
         self.connections: dict[Any, dict[str, Any]] = {}
         self.http_factory = RequestFactory(self)
-        self.ws_factory = SocketFactory(self, server=NAME)
+        self.ws_factory = SocketFactory(self, server=NAME, headers=self.edge.as_text())
         self.ws_factory.setProtocolOptions(
             autoPingTimeout=_PONG_S,
             openHandshakeTimeout=_HANDSHAKE_S,
@@ -125,9 +130,12 @@ class Server(DaphneServer):
 
     # --- what daphne calls for each connection
 
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        return super().create_application(protocol, self.edge.seen(scope))
+
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
         await super().handle_reply(protocol, message)
-        if message["type"] == "websocket.send":
+        if message["type"] == "websocket.send" or message.get("more_body"):
             await protocol.drain()
 
     def protocol_disconnected(self, protocol: Any) -> None:

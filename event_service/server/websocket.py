@@ -37,6 +37,10 @@ class WebSocket(WebSocketProtocol):
         self.unsent = 0  # bytes given to Twisted since it asked to pause
         self.small_frames_left, self.counted_at = float(SMALL_FRAMES_AT_ONCE), time.monotonic()
 
+    def sendHttpErrorResponse(self, code: int, reason: str, responseHeaders: Any = None) -> None:
+        headers = {"content-length": "0", "connection": "close", **self.factory.headers}
+        super().sendHttpErrorResponse(code, reason, [*(responseHeaders or ()), *headers.items()])
+
     def onOpen(self) -> None:
         super().onOpen()
         self.transport.unregisterProducer()  # the HTTP channel, which would stop reading while we can't send
@@ -134,7 +138,7 @@ class WebSocket(WebSocketProtocol):
     def retire(self) -> None:
         """Send the client to another process."""
         if self.state == self.STATE_CONNECTING:
-            refusal = ConnectionDeny(503, "Restarting; connect again")  # type: ignore[no-untyped-call]
+            refusal = ConnectionDeny(503, "Restarting; connect again")
             self.handshake_deferred.errback(refusal)
             del self.handshake_deferred
         elif self.state == self.STATE_OPEN:

@@ -1,14 +1,16 @@
 import logging
 import os
+import resource
 import socket
 import sys
 from argparse import ArgumentParser
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from event_service.asgi import application
-from event_service.server import Server
+from event_service.server import Edge, Server
 from routing import lifeline
 
 
@@ -23,8 +25,25 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         lifeline.watch(options["lifeline"])
         listener = socket.socket(fileno=options["listener"])
-        Server(application, listener, on_ready=lambda: os.write(options["ready"], b".")).run()
+        _open_as_many_files_as_allowed()
+        Server(application, listener, on_ready=lambda: os.write(options["ready"], b"."), edge=_edge()).run()
         _exit()
+
+
+def _edge() -> Edge:
+    return Edge(
+        hosts=settings.ALLOWED_HOSTS,
+        proxies=settings.TRUSTED_PROXIES,
+        hsts_s=settings.SECURE_HSTS_SECONDS,
+        connections=settings.CONNECTIONS_PER_PROCESS,
+        connections_per_address=settings.CONNECTIONS_PER_ADDRESS,
+    )
+
+
+def _open_as_many_files_as_allowed() -> None:
+    """Each connection is one, and the usual limit of 1,024 is soft."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _exit() -> None:
