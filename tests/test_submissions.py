@@ -209,7 +209,7 @@ def test_the_digest_is_that_of_the_content_alone():
         {"date": "2026-11-22T10:00:01Z"},
         {"date": None},
     ],
-    ids=str,
+    ids=["type", "data", "no data", "source", "subject", "ordering key", "date", "no date"],
 )
 def test_the_digest_changes_with_every_part_of_the_content(changed):
     content = {
