@@ -1,10 +1,13 @@
 """What can be wrong with a request. Each door (GraphQL, HTTP, websocket) translates these into its own form."""
 
+from collections.abc import Sequence
+
 
 class ServiceError(Exception):
     """A refusal that its reader can act on: `message` names the bad value and what would be right."""
 
     code = "INTERNAL"
+    headers: Sequence[tuple[str, str]] = ()  # that an answer over HTTP has because of it
 
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)
@@ -45,3 +48,4 @@ class Unavailable(ServiceError):
     """Not the client's fault, and worth trying again."""
 
     code = "UNAVAILABLE"
+    headers = (("Retry-After", "1"),)

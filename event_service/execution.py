@@ -64,8 +64,10 @@ class Operation:
     cost: int
 
     def run(self, caller: Caller, payload: Any = None) -> ExecutionResult:
-        """Return what it gives; of a subscription, what it makes of one payload."""
+        """Return what it gives; of a subscription, what it makes of one payload. Raises TooMany."""
         with time_limit():
+            if payload is None:
+                caller.charge(self.cost)
             result = execute(
                 schema.graphql_schema,
                 self.document,

@@ -9,8 +9,9 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 from graphql import ExecutionResult, GraphQLError
 
-from endpoints.errors import BadInput
+from endpoints.errors import BadInput, Limited, ServiceError
 from endpoints.pages import page
+from endpoints.rates import headers
 from endpoints.schema.access import Caller
 from event_service.execution import Call, Invalid, checked, described, formatted
 
@@ -46,6 +47,9 @@ def _answer(request: HttpRequest) -> JsonResponse:
     caller = Caller(authorization, token, request.META.get("REMOTE_ADDR", ""))
     try:
         return _told(_run(_call(request), caller), caller)
+    except ServiceError as refusal:
+        status = 429 if isinstance(refusal, Limited) else 503
+        return JsonResponse({"errors": [described(refusal)]}, status=status, headers=dict(refusal.headers))
     except Refused as refusal:
         headers = {"Allow": "POST"} if refusal.status == 405 else {}
         errors = [described(BadInput(str(refusal)))]
@@ -73,6 +77,7 @@ def _run(call: Call, caller: Caller) -> ExecutionResult:
     try:
         operation = checked(call, caller)
     except Invalid as invalid:
+        caller.charge(1)
         return ExecutionResult(errors=invalid.errors)
     if operation.subscribes:
         return ExecutionResult(errors=[GraphQLError(f"Subscriptions are for websockets, by {SUBPROTOCOL}.")])
@@ -85,4 +90,4 @@ def _told(result: ExecutionResult, caller: Caller) -> JsonResponse:
     answer: dict[str, Any] = {"data": result.data} if ran else {}
     if result.errors:
         answer["errors"] = [formatted(error, caller) for error in result.errors]
-    return JsonResponse(answer, status=200 if ran else 400)
+    return JsonResponse(answer, status=200 if ran else 400, headers=dict(headers(caller.allowances)))

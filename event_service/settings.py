@@ -26,6 +26,17 @@ def _whole(name: str, default: str) -> int:
     return int(given)
 
 
+def _rate(name: str, default: str) -> tuple[int, int] | None:
+    """Return COUNT/SECONDS, or None for 0: no limit."""
+    given = os.environ.get(name, default)
+    count, _, seconds = given.partition("/")
+    if given == "0":
+        return None
+    if not (count.isdecimal() and seconds.isdecimal() and int(count) and int(seconds)):
+        raise ImproperlyConfigured(f"{name} is {given!r}; give COUNT/SECONDS, such as {default}, or 0 for no limit.")
+    return int(count), int(seconds)
+
+
 # Where the embedded database and the generated secret key live.
 DATA_DIR = Path(os.environ.get("DATA_DIR") or BASE_DIR / "var").resolve()
 
@@ -129,6 +140,11 @@ ORIGINS = _listed("EVENT_SERVICE_ORIGINS")
 SOCKETS_PER_KEY = _whole("EVENT_SERVICE_SOCKETS_PER_KEY", "2000")
 SOCKETS_PER_WORKSPACE = _whole("EVENT_SERVICE_SOCKETS_PER_WORKSPACE", "5000")
 SOCKETS_PER_PROCESS = _whole("EVENT_SERVICE_SOCKETS_PER_PROCESS", "5000")
+
+# --- rate limits: units in any period, for all doors and processes together. See endpoints/rates.py.
+RATE_PER_KEY = _rate("EVENT_SERVICE_RATE_PER_KEY", "1000000/60")
+RATE_PER_WORKSPACE = _rate("EVENT_SERVICE_RATE_PER_WORKSPACE", "2000000/60")
+RATE_PER_ADDRESS = _rate("EVENT_SERVICE_RATE_PER_ADDRESS", "2000000/60")
 
 # --- commands for trying things: here, and not on the command line, which everybody on the machine can read
 # The key of `listen`; the secret of `listen` and `receive`.

@@ -18,7 +18,8 @@ from django.db import InterfaceError, OperationalError
 from graphql import ExecutionResult, GraphQLError
 
 from endpoints.auth import Grant
-from endpoints.errors import Limited, ServiceError, Unavailable
+from endpoints.errors import Limited, ServiceError, Unauthenticated, Unavailable
+from endpoints.rates import HANDSHAKE
 from endpoints.schema.access import Caller
 from event_service.execution import Call, Invalid, Operation, checked, described, formatted
 from event_service.graphql import SUBPROTOCOL
@@ -152,14 +153,20 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
             raise TOO_MANY_INITS
         self._credentials = _credentials(self.scope, init.payload or {})
         try:
-            self._grant = await in_query_thread(lambda: self._caller().grant)
+            self._grant = await in_query_thread(self._admitted)
         except ServiceError as error:
-            raise Refusal(UNAUTHORIZED.code, error.message) from None
+            code = UNAUTHORIZED.code if isinstance(error, Unauthenticated) else TRY_AGAIN
+            raise Refusal(code, error.message) from None
         except (OperationalError, InterfaceError):
             raise NO_DATABASE from None
         full = Refusal(NOT_ALLOWED, f"This key has {settings.SOCKETS_PER_KEY} websockets open on this process.")
         self._count(self._grant.key_id, settings.SOCKETS_PER_KEY, full)
         await self._say("connection_ack")
+
+    def _admitted(self) -> Grant:
+        caller = self._caller()
+        caller.charge(HANDSHAKE)
+        return caller.grant
 
     def _caller(self) -> Caller:
         """Return who asks, of whom nothing is known yet: each operation looks the key up anew."""
@@ -202,6 +209,7 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
         if not operation.subscribes:
             await self._say("next", id, _answer(await in_query_thread(operation.run, caller), caller))
             return
+        await in_query_thread(caller.charge, operation.cost)
         async with aclosing(await operation.follow(caller)) as payloads:
             async for payload in payloads:
                 result = await in_query_thread(operation.run, caller, payload)

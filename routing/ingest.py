@@ -15,6 +15,7 @@ import msgspec
 from channels.db import database_sync_to_async
 from django.db import InterfaceError, OperationalError
 
+from endpoints import rates
 from endpoints.auth import Grant, authenticate, presented_key
 from endpoints.errors import BadInput, Conflict, Forbidden, ServiceError, Unauthenticated, Unavailable
 from endpoints.models import Scope, key_digest
@@ -40,12 +41,12 @@ _STATUS: dict[type[ServiceError], int] = {
     Unauthenticated: 401,
     Forbidden: 403,
     Conflict: 409,
+    rates.TooMany: 429,
     Unavailable: 503,
 }
 _HEADERS = {
     401: [(b"www-authenticate", b"Bearer")],
     405: [(b"allow", b"POST")],
-    503: [(b"retry-after", b"1")],
 }
 
 
@@ -72,15 +73,17 @@ class EventDoor:
         receive: Callable[[], Awaitable[dict[str, Any]]],
         send: Callable[[dict[str, Any]], Awaitable[None]],
     ) -> None:
+        answer: dict[str, Any]
         try:
-            status, answer = await self._answer(scope, receive)
+            status, answer, told = await self._answer(scope, receive)
         except _Refused as refusal:
-            status, answer = refusal.status, {"error": refusal.as_dict()}
+            status, answer, told = refusal.status, {"error": refusal.as_dict()}, refusal.headers
         except ServiceError as refusal:
-            status, answer = _STATUS[type(refusal)], {"error": refusal.as_dict()}
+            status, answer, told = _STATUS[type(refusal)], {"error": refusal.as_dict()}, refusal.headers
         body = msgspec.json.encode(answer)
         length = str(len(body)).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", length), *_HEADERS.get(status, ())]
+        headers += [(name.lower().encode(), value.encode()) for name, value in told]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
@@ -91,27 +94,34 @@ class EventDoor:
 
     async def _answer(
         self, scope: dict[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]]
-    ) -> tuple[int, dict[str, Any]]:
+    ) -> tuple[int, dict[str, Any], rates.Headers]:
         headers = dict(scope["headers"])
         if scope["method"] != "POST":
             raise _Refused(405, f"{scope['method']} is not for events; use POST.")
-        grant = await self._grant(headers)
+        address = scope["client"][0] if scope.get("client") else ""
+        await _charge(rates.rates.of_address(address), 1)
+        grant = await self._grant(headers, address)
         grant.require(Scope.PUBLISH)
-        checked = [
-            _checked(submission, grant.workspace_id) for submission in _submissions(headers, await _body(receive))
-        ]
+        submissions = _submissions(headers, await _body(receive))
+        allowances = rates.rates.of_key(grant.key_id, grant.workspace_id)
+        await _charge(allowances, len(submissions))
+        checked = [_checked(submission, grant.workspace_id) for submission in submissions]
         events = [event for event in checked if isinstance(event, NewEvent)]
         recorded = iter(await self._judge_and_record(grant, events) if events else ())
         answers = [next(recorded) if isinstance(event, NewEvent) else event for event in checked]
-        return _status(answers), {"events": [_shown(answer) for answer in answers]}
+        return _status(answers), {"events": [_shown(answer) for answer in answers]}, rates.headers(allowances)
 
-    async def _grant(self, headers: Headers) -> Grant:
+    async def _grant(self, headers: Headers, address: str) -> Grant:
         key = presented_key(_text(headers, b"authorization"), _text(headers, b"token"))
         digest = key_digest(key)
         kept = self._grants.get(digest)
         if kept and kept[1] > time.monotonic():
             return kept[0]
-        grant = await _asking_the_database(authenticate, key)
+        try:
+            grant = await _asking_the_database(authenticate, key)
+        except Unauthenticated:
+            await database_sync_to_async(rates.rates.charge_wrong_key)(address)
+            raise
         if len(self._grants) >= _MAX_GRANTS:
             self._grants.clear()
         self._grants[digest] = grant, time.monotonic() + _GRANT_SECONDS
@@ -150,6 +160,12 @@ async def _judged(known: Rules, events: Sequence[NewEvent]) -> Judgement:
             await asyncio.sleep(0)
             turn = time.monotonic()
     return Judgement(known.version, problems)
+
+
+async def _charge(allowances: Sequence[rates.Allowance], units: int) -> None:
+    """Raises TooMany. Most of the time what this process has will do, and no thread is asked."""
+    if not rates.rates.charge_at_once(allowances, units):
+        await database_sync_to_async(rates.rates.charge)(allowances, units)
 
 
 async def _body(receive: Callable[[], Awaitable[dict[str, Any]]]) -> bytes:

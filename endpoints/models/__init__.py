@@ -5,6 +5,7 @@ from endpoints.models.endpoints import Endpoint
 from endpoints.models.event_types import EventType
 from endpoints.models.filters import EventFilter, FilterLink
 from endpoints.models.signing import SigningKey
+from endpoints.models.spending import Spending
 from endpoints.models.workspaces import ApiKey, Scope, Workspace, key_digest
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "FilterLink",
     "Scope",
     "SigningKey",
+    "Spending",
     "Workspace",
     "key_digest",
 ]

@@ -7,11 +7,13 @@ from functools import cached_property
 from typing import TypeVar
 from uuid import UUID
 
+from django.db import InterfaceError, OperationalError
 from django.db.models import Model, QuerySet
 
 from endpoints.audit import Actor
 from endpoints.auth import Grant, authenticate, presented_key
-from endpoints.errors import BadInput, NotFound
+from endpoints.errors import BadInput, NotFound, Unauthenticated, Unavailable
+from endpoints.rates import Allowance, rates
 from endpoints.tenancy import within
 
 MAX_IDS = 1_000
@@ -26,6 +28,7 @@ class Caller:
     authorization: str | None = field(repr=False)
     token: str | None = field(repr=False)
     address: str = ""  # from where
+    allowances: Sequence[Allowance] = ()  # what was charged last
 
     @cached_property
     def grant(self) -> Grant:
@@ -38,6 +41,23 @@ class Caller:
         """
         actor = Actor("KEY", str(self.grant.key_id), self.grant.name, operation, self.address)
         return within(self.grant.workspace_id, actor.setting())
+
+    def charge(self, units: int) -> None:
+        """Charge the address, and the key and its workspace where there is one.
+
+        Raises TooMany, and Unavailable where the database does not answer.
+        """
+        rates.charge(rates.of_address(self.address), units)
+        if self.authorization or self.token:
+            try:
+                grant = self.grant
+            except Unauthenticated:
+                rates.charge_wrong_key(self.address)
+                return
+            except (OperationalError, InterfaceError):
+                raise Unavailable("The database does not answer; try again in a second.") from None
+            self.allowances = rates.of_key(grant.key_id, grant.workspace_id)
+            rates.charge(self.allowances, units)
 
     def workspace_id(self, scope: str) -> UUID:
         """Return the workspace of the key. Raises Forbidden unless the key has `scope`."""

@@ -62,6 +62,7 @@ class PublishEvents(graphene.Mutation):
         workspace_id = info.context.workspace_id(Scope.PUBLISH)
         if not 1 <= len(events) <= MAX_EVENTS:
             raise BadInput(f"events holds {len(events)} events; send 1 to {MAX_EVENTS} at once.", "events")
+        info.context.charge(len(events) - 1)  # the operation has been charged for one
         checked = [_checked(given, workspace_id) for given in events]
         new = [event for event in checked if isinstance(event, NewEvent)]
         recorded = iter(plans.run(Event.publishing(workspace_id, new)))

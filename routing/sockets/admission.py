@@ -11,15 +11,16 @@ from django.conf import settings
 from django.db import connection
 
 from endpoints.auth import Grant, authenticate, presented_key
-from endpoints.errors import ServiceError
+from endpoints.errors import Limited, ServiceError, Unavailable
 from endpoints.models import ApiKey, Endpoint, Scope
+from endpoints.rates import HANDSHAKE, rates
 from endpoints.tenancy import within
 from routing.sockets import tickets
 from routing.sockets.asked import Asked
 from routing.sockets.cursors import Cursor
 from routing.sockets.origins import check_origin
 from routing.sockets.reading import position_at, unread_position
-from routing.sockets.refusals import NO_SUCH_ENDPOINT, NOT_ALLOWED, Refusal, endpoint_gone
+from routing.sockets.refusals import NO_SUCH_ENDPOINT, NOT_ALLOWED, TRY_AGAIN, Refusal, endpoint_gone
 from routing.sockets.tickets import Opener
 
 KEY_PROTOCOL = "event-service.key."  # with the key after it: where a browser can put it
@@ -84,10 +85,26 @@ def admit(scope: Mapping[str, Any]) -> Admission:
     """Return what the reader may have. Raises Refusal."""
     check_origin(scope)
     asked = Asked.parse(scope)
-    opener = _opened_by(scope, asked)
+    opener = _charged(scope, asked)
     if opener.user_id and not asked.watches:
         raise Refusal(NOT_ALLOWED, "An operator's ticket is for looking on: it goes with watch=1.")
     return _admission(asked, opener)
+
+
+def _charged(scope: Mapping[str, Any], asked: Asked) -> Opener:
+    """Return what opens it, and charge for that. Raises Refusal."""
+    address = address_of(scope)
+    try:
+        rates.charge(rates.of_address(address), HANDSHAKE)
+        opener = _opened_by(scope, asked)
+        if opener.key_id and opener.workspace_id:
+            rates.charge(rates.of_key(opener.key_id, opener.workspace_id), HANDSHAKE)
+    except (Limited, Unavailable) as error:
+        raise Refusal(TRY_AGAIN, error.message) from None
+    except Refusal:
+        rates.charge_wrong_key(address)
+        raise
+    return opener
 
 
 def admit_key(asked: Asked, grant: Grant) -> Admission:
