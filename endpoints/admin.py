@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from endpoints.checks import checked_expiry, checked_method, checked_name, checked_url
-from endpoints.errors import BadInput, ServiceError
+from endpoints.errors import BadInput, Limited, ServiceError
 from endpoints.models import (
     ApiKey,
     AuditEntry,
@@ -27,6 +27,7 @@ from endpoints.models import (
     Workspace,
 )
 from endpoints.models.event_types import TYPE_LENGTH
+from endpoints.models.quotas import Quota, require_room, standing
 from endpoints.patterns import parse_definition
 from endpoints.policy import (
     checked_max_in_flight,
@@ -43,14 +44,23 @@ def _checked(check: Callable[[Any], Any], value: Any) -> Any:
     """Return `value` if `check` takes it; what it says against it becomes the form's error."""
     try:
         check(value)
-    except BadInput as refusal:
+    except (BadInput, Limited) as refusal:
         raise ValidationError(refusal.message) from None
     return value
 
 
 class NamedForm(forms.ModelForm):
+    quota: ClassVar[tuple[Quota, str] | None] = None  # that another one counts for, and what they are called
+
     def clean_name(self) -> Any:
         return _checked(checked_name, self.cleaned_data["name"])
+
+    def clean(self) -> dict[str, Any]:
+        super().clean()
+        workspace = self.cleaned_data.get("workspace")
+        if self.quota and workspace and self.instance._state.adding:
+            _checked(partial(require_room, workspace.pk, self.quota[0]), self.quota[1])
+        return self.cleaned_data
 
 
 class ConfigurationAdmin(admin.ModelAdmin):
@@ -75,11 +85,19 @@ class ConfigurationAdmin(admin.ModelAdmin):
 @admin.register(Workspace)
 class WorkspaceAdmin(ConfigurationAdmin):
     list_display = ("name", "id", "creation_date")
-    fields = ("name", "id", "unlisted_events", *DATES)
-    readonly_fields = ("id", "unlisted_events", *DATES)
+    fields = ("name", *Quota, "used", "id", "unlisted_events", *DATES)
+    readonly_fields = ("used", "id", "unlisted_events", *DATES)
     fixed = ()
     raw_id_fields = ()
     list_select_related = False
+
+    @admin.display(description="In use, and at most")
+    def used(self, workspace: Workspace) -> str:
+        found = {quota.removeprefix("max_"): standing(workspace, quota) for quota in Quota}
+        return "; ".join(
+            f"{name.replace('_', ' ')}: {found.used} of {'any number' if found.limit is None else found.limit}"
+            for name, found in found.items()
+        )
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # its traffic holds it
@@ -140,6 +158,7 @@ OF_WEBHOOKS = ("url", "method", "retry_policy", "max_in_flight", "rate_limit")
 
 
 class EndpointForm(NamedForm):
+    quota = (Quota.ENDPOINTS, "endpoints")
     retry_policy = forms.JSONField(
         decoder=StrictDecoder, required=False, help_text='Such as {"schedule": [5, 300]}; {} is the default.'
     )
@@ -284,6 +303,7 @@ class EndpointAdmin(ConfigurationAdmin):
 
 
 class EventFilterForm(NamedForm):
+    quota = (Quota.EVENT_FILTERS, "event filters")
     definition = forms.JSONField(decoder=StrictDecoder)
 
     def clean_definition(self) -> Any:

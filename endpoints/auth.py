@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from endpoints.errors import Forbidden, Unauthenticated
 from endpoints.keys import is_key
 from endpoints.models import ApiKey, key_digest
+from endpoints.models.quotas import Quota, limit_of
 
 _UNUSABLE = "This key is unknown, revoked or expired."
 _USED_EVERY = timedelta(minutes=1)  # how exact last_used_at is; every request would write otherwise
@@ -25,6 +26,7 @@ class Grant:
     workspace_id: UUID
     scopes: frozenset[str]
     name: str = field(default="", compare=False)
+    events_per_day: int | None = None  # that the workspace may publish
 
     def require(self, scope: str) -> None:
         """Raise Forbidden unless the key has `scope`."""
@@ -63,9 +65,15 @@ def authenticate(key: str) -> Grant:
     if not is_key(key):
         raise Unauthenticated(_UNUSABLE)
     digest = key_digest(key)
-    found = ApiKey.objects.usable().filter(digest=digest).first()
+    found = ApiKey.objects.usable().select_related("workspace").filter(digest=digest).first()
     if found is None or not hmac.compare_digest(bytes(found.digest), digest):
         raise Unauthenticated(_UNUSABLE)
     stale = Q(last_used_at=None) | Q(last_used_at__lt=Now() - _USED_EVERY)
     ApiKey.objects.filter(stale, pk=found.pk).update(last_used_at=Now())
-    return Grant(key_id=found.pk, workspace_id=found.workspace_id, scopes=frozenset(found.scopes), name=found.name)
+    return Grant(
+        key_id=found.pk,
+        workspace_id=found.workspace_id,
+        scopes=frozenset(found.scopes),
+        name=found.name,
+        events_per_day=limit_of(found.workspace, Quota.EVENTS),
+    )

@@ -31,8 +31,8 @@ NEEDS = {
     Scope.SUBSCRIBE: ("createSocketTicket", "eventReceived", "deliveryUpdated"),
 }
 SCOPES = {operation: scope for scope, operations in NEEDS.items() for operation in operations}
-# Opens its own transactions: none may be open while a request is on the wire.
-BY_ITSELF = ("testEndpoint",)
+# They open their own transactions: none may be open while a request is on the wire, or while events are charged for.
+BY_ITSELF = ("testEndpoint", "publishEvents")
 
 
 class OneWorkspace(ExecutionContext):

@@ -141,6 +141,14 @@ SOCKETS_PER_KEY = _whole("EVENT_SERVICE_SOCKETS_PER_KEY", "2000")
 SOCKETS_PER_WORKSPACE = _whole("EVENT_SERVICE_SOCKETS_PER_WORKSPACE", "5000")
 SOCKETS_PER_PROCESS = _whole("EVENT_SERVICE_SOCKETS_PER_PROCESS", "5000")
 
+# --- quotas of a workspace that has none of its own; 0 is no limit
+QUOTAS = {
+    "max_events_per_day": _whole("EVENT_SERVICE_EVENTS_PER_DAY", "0"),
+    "max_endpoints": _whole("EVENT_SERVICE_ENDPOINTS_PER_WORKSPACE", "20000"),
+    "max_event_filters": _whole("EVENT_SERVICE_FILTERS_PER_WORKSPACE", "20000"),
+    "max_sockets": SOCKETS_PER_WORKSPACE,
+}
+
 # --- rate limits: units in any period, for all doors and processes together. See endpoints/rates.py.
 RATE_PER_KEY = _rate("EVENT_SERVICE_RATE_PER_KEY", "1000000/60")
 RATE_PER_WORKSPACE = _rate("EVENT_SERVICE_RATE_PER_WORKSPACE", "2000000/60")

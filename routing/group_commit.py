@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
@@ -18,7 +19,7 @@ from endpoints.errors import ServiceError, Unavailable
 from endpoints.models import Scope
 from endpoints.tenancy import BE_ABOUT
 from routing import failpoints
-from routing.models import Answer, Event
+from routing.models import Answer, DayIsFull, Event, recording
 from routing.plans import Ask, Plan, Row, Statement, Tell
 from routing.rules import Judgement
 from routing.submissions import NewEvent
@@ -200,7 +201,7 @@ def _parameters() -> dict[str, Any]:
     return {**parameters, "autocommit": True, "prepare_threshold": 2}
 
 
-def _recording(requests: Sequence[_Request]) -> Plan[list[Answers]]:
+def _recording(requests: Sequence[_Request]) -> Plan[list[Answers | DayIsFull]]:
     versions = {(request.grant.workspace_id, request.judgement.version) for request in requests}
     if len({workspace_id for workspace_id, _ in versions}) < len(versions):
         raise _StaleError
@@ -208,17 +209,18 @@ def _recording(requests: Sequence[_Request]) -> Plan[list[Answers]]:
     yield Tell(BE_ABOUT, [",".join(str(workspace_id) for workspace_id, _ in versions)])
     yield Tell(_ALL_STANDS, [len(keys), list(keys), list({version for _, version in versions})])
     problems = {id_: problem for request in requests for id_, problem in request.judgement.problems.items()}
-    events = [event for request in requests for event in request.events]
-    recorded = iter((yield from Event.recording(events, problems)))
-    return [[next(recorded) for _ in request.events] for request in requests]
+    granted = [(request.grant, request.events) for request in requests]
+    return (yield from recording(granted, partial(Event.recording, problems=problems)))
 
 
-def _recording_with_care(request: _Request) -> Plan[Answers]:
+def _recording_with_care(request: _Request) -> Plan[Answers | DayIsFull]:
     """Take nothing for granted. Raises what is wrong with the key now."""
     yield Tell(BE_ABOUT, [str(request.grant.workspace_id)])
     rows = yield Ask(_SCOPES, [request.grant.key_id])
     request.grant.renewed(rows[0][0] if rows else None).require(Scope.PUBLISH)
-    return (yield from Event.publishing(request.grant.workspace_id, request.events))
+    workspace_id = request.grant.workspace_id
+    (answers,) = yield from recording([(request.grant, request.events)], partial(Event.publishing, workspace_id))
+    return answers
 
 
 def _resolve(requests: Sequence[_Request], answers: Sequence[Answers | ServiceError]) -> None:

@@ -21,7 +21,7 @@ from endpoints.errors import BadInput, Conflict, Forbidden, ServiceError, Unauth
 from endpoints.models import Scope, key_digest
 from routing import cloudevents, rules
 from routing.group_commit import GroupCommit
-from routing.models import Answer, Recorded
+from routing.models import Answer, DayIsFull, Recorded
 from routing.rules import Judgement, Rules
 from routing.submissions import NewEvent, Submission, check, json_problem
 
@@ -42,6 +42,7 @@ _STATUS: dict[type[ServiceError], int] = {
     Forbidden: 403,
     Conflict: 409,
     rates.TooMany: 429,
+    DayIsFull: 429,
     Unavailable: 503,
 }
 _HEADERS = {

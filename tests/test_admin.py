@@ -1,7 +1,7 @@
 """The admin, as an operator uses it: configuration is edited, traffic is looked at."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.apps import apps
@@ -20,11 +20,13 @@ from endpoints.models import (
     FilterLink,
     Scope,
     SigningKey,
+    Spending,
     Workspace,
 )
 from routing.models import (
     Attempt,
     Cursor,
+    DailyEvents,
     Delivery,
     DeliveryChange,
     Event,
@@ -45,6 +47,7 @@ NOW = datetime(2024, 5, 22, tzinfo=UTC)
 CONFIGURATION = [Workspace, ApiKey, Endpoint, SigningKey, EventFilter, EventType, FilterLink]
 TRAFFIC = [AuditEntry, Event, Delivery, Attempt, Replay, IdempotencyRecord, TypeTally, Cursor, Lane]
 TRAFFIC += [Socket, SocketNode, SocketTicket, ShareGroup, SharedDelivery, DeliveryChange]
+TRAFFIC += [Spending, DailyEvents]
 NO_LINKS = {"links-TOTAL_FORMS": "0", "links-INITIAL_FORMS": "0"}
 
 
@@ -90,6 +93,8 @@ def fill(workspace, count):
         group = ShareGroup.objects.create(endpoint=endpoint, name="g", scanned_to=0)
         SharedDelivery.objects.create(group=group, seq=1, delivery=delivery, socket=socket)
         DeliveryChange.objects.create(endpoint=endpoint, delivery=delivery, transaction_id=1)
+        Spending.objects.create(subject=f"key {number}")
+        DailyEvents.objects.create(workspace=workspace, day=NOW.date() + timedelta(days=number))
 
 
 @pytest.mark.parametrize("model", CONFIGURATION + TRAFFIC)

@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 
 from endpoints.checks import URL_LENGTH, checked_headers, checked_method, checked_name, checked_url
 from endpoints.errors import BadInput
+from endpoints.models.quotas import USED, Quota, require_room
 from endpoints.models.signing import SigningKey
 from endpoints.models.workspaces import Configuration, Workspace
 from endpoints.policy import Settings, as_columns, checked_payload_shape, published
@@ -102,6 +103,13 @@ class Endpoint(Configuration):
         ]
         # The list of a workspace, newest first.
         indexes = [models.Index(fields=["workspace", "-creation_date"], name="endpoint_newest")]
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save it. Raises OverQuota where it is new and its workspace has as many as it may."""
+        with transaction.atomic():
+            if self._state.adding:
+                require_room(self.workspace_id, Quota.ENDPOINTS, "endpoints")
+            super().save(*args, **kwargs)
 
     @property
     def meta(self) -> dict[str, str]:
@@ -211,6 +219,13 @@ class Endpoint(Configuration):
 
     def _current(self, scheme: SigningKey.Scheme) -> QuerySet[SigningKey]:
         return self.signing_keys.filter(scheme=scheme, expires_at=None)
+
+
+def _count(workspace_id: UUID) -> int:
+    return Endpoint.objects.live().filter(workspace_id=workspace_id).count()
+
+
+USED[Quota.ENDPOINTS] = _count
 
 
 def _sealed(headers: Mapping[str, str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from django.db.models import Q
 from endpoints.checks import checked_name
 from endpoints.constraints import SameWorkspace
 from endpoints.models.endpoints import Endpoint
+from endpoints.models.quotas import USED, Quota, require_room
 from endpoints.models.workspaces import Configuration, Workspace
 from endpoints.patterns import parse_definition
 
@@ -26,6 +27,13 @@ class EventFilter(Configuration):
         ]
         # The list of a workspace, newest first.
         indexes = [models.Index(fields=["workspace", "-creation_date"], name="event_filter_newest")]
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save it. Raises OverQuota where it is new and its workspace has as many as it may."""
+        with transaction.atomic():
+            if self._state.adding:
+                require_room(self.workspace_id, Quota.EVENT_FILTERS, "event filters")
+            super().save(*args, **kwargs)
 
     @classmethod
     def create(
@@ -51,6 +59,13 @@ class EventFilter(Configuration):
     def remove(cls, event_filters: Iterable["EventFilter"]) -> None:
         """Delete all of them with their links."""
         cls.objects.filter(pk__in=[event_filter.pk for event_filter in event_filters]).delete()
+
+
+def _count(workspace_id: UUID) -> int:
+    return EventFilter.objects.filter(workspace_id=workspace_id).count()
+
+
+USED[Quota.EVENT_FILTERS] = _count
 
 
 class FilterLink(models.Model):

@@ -47,6 +47,11 @@ class Workspace(Configuration):
     # Likewise of what its event types enforce, apart: publishing asks for it, and endpoints change often.
     types_version = models.BigIntegerField(default=1, editable=False)
     unlisted_events = models.BigIntegerField(default=0, editable=False)  # of types beyond event_types.MAX_TYPES
+    # What is empty is as the installation has it: see quotas.py.
+    max_events_per_day = models.PositiveIntegerField(null=True, blank=True)
+    max_endpoints = models.PositiveIntegerField(null=True, blank=True)
+    max_event_filters = models.PositiveIntegerField(null=True, blank=True)
+    max_sockets = models.PositiveIntegerField(null=True, blank=True)
 
     class Meta:
         constraints = [

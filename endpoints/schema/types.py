@@ -5,8 +5,9 @@ from typing import Any
 import graphene
 from graphene.utils.str_converters import to_camel_case
 
-from endpoints.models import AuditEntry, Endpoint, EventFilter
+from endpoints.models import AuditEntry, Endpoint, EventFilter, Workspace
 from endpoints.models.event_types import MAX_TYPES
+from endpoints.models.quotas import Quota, Standing, standing
 from endpoints.schema.pages import related
 from endpoints.schema.scalars import JSON, DateTime, EndpointState, EndpointType, Enforcement, KeyScope
 from endpoints.schema.settings import SettingsShown
@@ -27,12 +28,51 @@ class Configured:
     last_modified = graphene.Field(DateTime, required=True)
 
 
+class QuotaOutput(graphene.ObjectType):
+    """How much of something a workspace has, and may have."""
+
+    limit = graphene.Int(description="null: there is no limit.")
+    used = graphene.Int(required=True)
+
+
+class QuotasOutput(graphene.ObjectType):
+    """What a workspace may have, as the operator has set it."""
+
+    events_per_day = graphene.Field(
+        QuotaOutput, required=True, description="Since 00:00 UTC; they are counted only where there is a limit."
+    )
+    endpoints = graphene.Field(QuotaOutput, required=True)
+    event_filters = graphene.Field(QuotaOutput, required=True)
+    sockets = graphene.Field(QuotaOutput, required=True, description="Websockets that are open at once.")
+
+    @staticmethod
+    def resolve_events_per_day(workspace: Workspace, _info: Any) -> Standing:
+        return standing(workspace, Quota.EVENTS)
+
+    @staticmethod
+    def resolve_endpoints(workspace: Workspace, _info: Any) -> Standing:
+        return standing(workspace, Quota.ENDPOINTS)
+
+    @staticmethod
+    def resolve_event_filters(workspace: Workspace, _info: Any) -> Standing:
+        return standing(workspace, Quota.EVENT_FILTERS)
+
+    @staticmethod
+    def resolve_sockets(workspace: Workspace, _info: Any) -> Standing:
+        return standing(workspace, Quota.SOCKETS)
+
+
 class WorkspaceOutput(Configured, graphene.ObjectType):
     """Whose endpoints, filters, keys and events these are."""
 
     unlisted_events = graphene.BigInt(
         required=True, description=f"How many came of types that are not listed: the first {MAX_TYPES} types are."
     )
+    quotas = graphene.Field(QuotasOutput, required=True)
+
+    @staticmethod
+    def resolve_quotas(workspace: Workspace, _info: Any) -> Workspace:
+        return workspace
 
 
 class EndpointOutput(Configured, SettingsShown, graphene.ObjectType):

@@ -131,7 +131,7 @@ ALTER TABLE routing_lane SET (fillfactor = 20);
 ALTER TABLE routing_delivery SET (fillfactor = 70)
 """
 
-OF_A_WORKSPACE = ["event", "delivery", "attempt", "replay", "idempotencyrecord", "socket", "typetally"]
+OF_A_WORKSPACE = ["event", "delivery", "attempt", "replay", "idempotencyrecord", "socket", "typetally", "dailyevents"]
 OF_AN_ENDPOINT = ["cursor", "lane", "socketticket", "sharegroup", "deliverychange"]
 ENDPOINT = "EXISTS (SELECT FROM endpoints_endpoint AS owner WHERE owner.id = endpoint_id AND workspace_id = {workspace})"
 GROUP = "EXISTS (SELECT FROM routing_sharegroup AS owner WHERE owner.id = group_id)"

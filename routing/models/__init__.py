@@ -9,11 +9,14 @@ from routing.models.lanes import Cursor, Lane
 from routing.models.replays import Replay
 from routing.models.sockets import DeliveryChange, SharedDelivery, ShareGroup, Socket, SocketNode, SocketTicket
 from routing.models.tallies import TypeTally
+from routing.models.usage import DailyEvents, DayIsFull, recording
 
 __all__ = [
     "Answer",
     "Attempt",
     "Cursor",
+    "DailyEvents",
+    "DayIsFull",
     "Delivery",
     "DeliveryChange",
     "Event",
@@ -27,4 +30,5 @@ __all__ = [
     "SocketNode",
     "SocketTicket",
     "TypeTally",
+    "recording",
 ]

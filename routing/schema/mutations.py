@@ -1,6 +1,7 @@
 """Events in, and out once more, over GraphQL."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -9,10 +10,11 @@ import msgspec
 
 from endpoints.errors import BadInput, ServiceError
 from endpoints.models import Scope
+from endpoints.schema.access import Caller
 from endpoints.schema.scalars import JSON
 from routing import plans
 from routing.ingest import MAX_EVENTS
-from routing.models import Event, Recorded
+from routing.models import DayIsFull, Event, Recorded, recording
 from routing.schema.deliveries import CancelDeliveries, RetryDeliveries
 from routing.schema.replays import CancelReplay, CreateReplay
 from routing.schema.samples import TestEndpoint
@@ -59,13 +61,18 @@ class PublishEvents(graphene.Mutation):
 
     @staticmethod
     def mutate(_root: None, info: Any, events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        workspace_id = info.context.workspace_id(Scope.PUBLISH)
+        caller: Caller = info.context
+        workspace_id = caller.workspace_id(Scope.PUBLISH)
         if not 1 <= len(events) <= MAX_EVENTS:
             raise BadInput(f"events holds {len(events)} events; send 1 to {MAX_EVENTS} at once.", "events")
-        info.context.charge(len(events) - 1)  # the operation has been charged for one
+        caller.charge(len(events) - 1)  # the operation has been charged for one
         checked = [_checked(given, workspace_id) for given in events]
         new = [event for event in checked if isinstance(event, NewEvent)]
-        recorded = iter(plans.run(Event.publishing(workspace_id, new)))
+        with caller.transaction("publishEvents"):
+            (found,) = plans.run(recording([(caller.grant, new)], partial(Event.publishing, workspace_id)))
+        if isinstance(found, DayIsFull):
+            raise found
+        recorded = iter(found)
         answers = [next(recorded) if isinstance(event, NewEvent) else event for event in checked]
         return {"events": [_shown(answer) for answer in answers]}
 

@@ -7,7 +7,8 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection, transaction
 
-from endpoints.models import Endpoint
+from endpoints.models import Endpoint, Workspace
+from endpoints.models.quotas import Quota, limit_of
 from routing.models import Socket, SocketNode
 from routing.router import WEB_SOCKET_HINT
 from routing.sockets.refusals import NOT_ALLOWED, Refusal
@@ -54,11 +55,12 @@ def enter(visitor: Visitor, node_id: UUID) -> Place:
         cursor.execute(_LOCK, [str(workspace_id)])
         cursor.execute(_COUNT, [visitor.key_id, workspace_id])
         of_key, of_workspace = cursor.fetchone()
+    of_workspace_at_most = limit_of(Workspace.objects.get(pk=workspace_id), Quota.SOCKETS)
     for whose, count, most in (
         ("This key", of_key, settings.SOCKETS_PER_KEY),
-        ("This workspace", of_workspace, settings.SOCKETS_PER_WORKSPACE),
+        ("This workspace", of_workspace, of_workspace_at_most),
     ):
-        if count >= most:
+        if most is not None and count >= most:
             raise Refusal(NOT_ALLOWED, f"{whose} has {count} websockets open; at most {most} are.")
     socket = Socket.objects.create(
         node_id=node_id,
