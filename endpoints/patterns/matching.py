@@ -82,17 +82,20 @@ class Node:
             bits &= layer.on(scalars)
         return bits
 
-    def _in_one_of(self, objects: Iterable[dict[str, Any]]) -> int:
+    def _in_one_of(self, objects: Collection[dict[str, Any]]) -> int:
         """One element must do; where all that is wanted is absence, it must be absent from each."""
         some, each = 0, self._every
         absence = self._childless & ~self._silent
-        for names, alike in self._by_shape(objects).items():
-            for bits in self._on_alike(names, alike):
-                some |= bits
-                each &= bits
-                if some | absence == self._every and not each & absence:
-                    return some & ~absence
+        for bits in self._on_shapes(objects) if len(objects) > _MANY else map(self.in_object, objects):
+            some |= bits
+            each &= bits
+            if some | absence == self._every and not each & absence:
+                break
         return some & ~absence | each & absence
+
+    def _on_shapes(self, objects: Iterable[dict[str, Any]]) -> Iterator[int]:
+        for names, alike in self._by_shape(objects).items():
+            yield from self._on_alike(names, alike)
 
     def _by_shape(self, objects: Iterable[dict[str, Any]]) -> dict[frozenset[str], list[dict[str, Any]]]:
         """Return the objects by those of their members that the pattern names."""
