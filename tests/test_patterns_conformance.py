@@ -256,6 +256,37 @@ STRUCTURES = [
     ('{"x": [{"a": 1}, {"b": 1}]}', '{"$or": [{"x": {"a": [1], "b": [1]}}, {"x": {"b": [1], "c": [1]}}]}', False),
 ]
 
+# Big arrays, which are matched otherwise: so many elements more, which decide nothing.
+OTHERS = ", ".join(['{"q": 0}'] * 20)
+BIG_ARRAYS = [
+    (f'{{"a": [{{"x": 1}}, {{"x": 2}}, {OTHERS}]}}', '{"a": {"x": [1], "$or": [{"x": [2]}, {"z": [1]}]}}', False),
+    (f'{{"a": [{{"x": [1, 2]}}, {OTHERS}]}}', '{"a": {"x": [1], "$or": [{"x": [2]}, {"z": [1]}]}}', True),
+    (
+        f'{{"a": [{{"x": 1}}, {{"x": {{"y": 2}}}}, {OTHERS}]}}',
+        '{"a": {"x": [1], "$or": [{"x": {"y": [2]}}, {"z": [1]}]}}',
+        False,
+    ),
+    (
+        f'{{"a": [{{"x": [1, {{"y": 2}}]}}, {OTHERS}]}}',
+        '{"a": {"x": [1], "$or": [{"x": {"y": [2]}}, {"z": [1]}]}}',
+        True,
+    ),
+    (f'{{"a": [{{"x": 1}}, {{"y": 2}}, {OTHERS}]}}', '{"a": {"x": [1], "y": [2]}}', False),
+    (f'{{"a": [{{"x": 1, "y": 2}}, {OTHERS}]}}', '{"a": {"x": [1], "y": [2]}}', True),
+    (f'{{"a": [{{"x": {{"y": 1}}}}, {{"x": {{"z": 2}}}}, {OTHERS}]}}', '{"a": {"x": {"y": [1], "z": [2]}}}', False),
+    (f'{{"a": [{{"x": {{"y": 1, "z": 2}}}}, {OTHERS}]}}', '{"a": {"x": {"y": [1], "z": [2]}}}', True),
+    (f'{{"a": [{{"x": 1}}, {OTHERS}]}}', '{"a": {"x": [{"exists": false}]}}', False),
+    (f'{{"a": [{{"x": {{}}}}, {{"x": 1}}, {OTHERS}]}}', '{"a": {"x": [{"exists": false}]}}', False),
+    (f'{{"a": [{{"x": {{}}}}, {{"x": []}}, {OTHERS}]}}', '{"a": {"x": [{"exists": false}]}}', True),
+    (f'{{"a": [{{"x": 1}}, {{"x": 2, "y": 1}}, {OTHERS}]}}', '{"a": {"x": [1], "y": [{"exists": false}]}}', True),
+    (f'{{"a": [{{"x": 1, "y": 1}}, {OTHERS}]}}', '{"a": {"x": [1], "y": [{"exists": false}]}}', False),
+    ('{"a": [1, 2, 3, 4, 5, 6, 7, 8, 9, true]}', '{"a": [true]}', True),
+    ('{"a": [0, 2, 3, 4, 5, 6, 7, 8, 9, 1]}', '{"a": [true, false]}', False),
+    ('{"a": ["b", "c", "d", "e", "f", "g", "h", "i", "j", 1.0]}', '{"a": [1]}', True),
+    ('{"a": [null, "c", "d", "e", "f", "g", "h", "i", "j", 1]}', '{"a": [{"anything-but": ["c", "d"]}]}', True),
+    ('{"a": ["c", "d", "c", "d", "c", "d", "c", "d", "c"]}', '{"a": [{"anything-but": ["c", "d"]}]}', False),
+]
+
 # An event, a pattern of its own fields, and whether it matches.
 EVENTS = [
     ('{"type": "order.paid"}', "{}", True),
@@ -298,7 +329,7 @@ def test_a_list_matches_the_values_that_it_should(conditions, value, wanted):
     assert matches(f'{{"data": {{"field": {conditions}}}}}', f'{{"data": {data}}}') is wanted
 
 
-@pytest.mark.parametrize(("data", "pattern", "wanted"), STRUCTURES)
+@pytest.mark.parametrize(("data", "pattern", "wanted"), STRUCTURES + BIG_ARRAYS)
 def test_objects_arrays_and_alternatives_match_as_they_should(data, pattern, wanted):
     assert matches(f'{{"data": {pattern}}}', f'{{"data": {data}}}') is wanted
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from endpoints.patterns import Index, parse_pattern
+from endpoints.patterns import Index, matching, parse_pattern
 from tests import naive_patterns
 
 EVENTS_EACH = 5
@@ -97,6 +97,15 @@ OR_AT_THE_ROOT = with_or(
     st.fixed_dictionaries({}, optional={"data": LISTS | DEEP_PATTERNS, "type": LISTS}).filter(bool)
 )
 
+# A path both beside and within a $or, and arrays of objects that have one member in common.
+ONES = st.lists(st.dictionaries(NAMES, MEMBERS | FLAT, min_size=1, max_size=1), min_size=2, max_size=4)
+SAME_PATH = st.builds(
+    lambda beside, within, other: {"data": {"a": beside, "$or": [{"a": within}, {"b": other}]}},
+    LISTS | FLAT_PATTERNS,
+    LISTS | FLAT_PATTERNS,
+    LISTS,
+)
+
 
 def tries(examples):
     return settings(
@@ -106,19 +115,38 @@ def tries(examples):
 
 @tries(PAIRS // 50)
 @given(st.lists(CONDITIONS, min_size=10, max_size=10), st.lists(SCALARS, min_size=10, max_size=10))
-def test_a_condition_holds_on_the_values_that_it_says(conditions, values):
+def test_a_condition_holds_on_the_values_that_it_says(arrays, conditions, values):
     def held(holds):
         return [(condition, value) for condition in conditions for value in values if holds(condition, value)]
 
-    assert held(lambda condition, value: parse_pattern({"data": [condition]}).match({"data": value})) == held(
+    assert held(lambda condition, value: parse_pattern({"data": [condition]}).match({"data": [value]})) == held(
         lambda condition, value: condition != ABSENT and naive_patterns.holds(condition, value)
     )
 
 
+@pytest.fixture(params=[0, matching.MANY], ids=["as many", "as few"], scope="module")
+def arrays(request):
+    """Let arrays be matched as big ones are, and as small ones are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matching, "MANY", request.param)
+        yield
+
+
+@pytest.mark.usefixtures("arrays")
 @tries(PAIRS // EVENTS_EACH)
 @given(PATTERNS | OR_AT_THE_ROOT, st.lists(EVENTS, min_size=EVENTS_EACH, max_size=EVENTS_EACH))
 def test_a_compiled_pattern_matches_what_it_says(pattern, events):
     compiled = parse_pattern(pattern)
+
+    assert [compiled.match(event) for event in events] == [naive_patterns.matches(pattern, event) for event in events]
+
+
+@pytest.mark.usefixtures("arrays")
+@tries(PAIRS // EVENTS_EACH)
+@given(SAME_PATH, st.lists(ONES, min_size=EVENTS_EACH, max_size=EVENTS_EACH))
+def test_one_element_must_do_for_a_path_beside_and_within_an_or(pattern, arrays_of_objects):
+    compiled = parse_pattern(pattern)
+    events = [{"data": array} for array in arrays_of_objects]
 
     assert [compiled.match(event) for event in events] == [naive_patterns.matches(pattern, event) for event in events]
 

@@ -17,7 +17,7 @@ from endpoints.patterns.conditions import ABSENT
 from endpoints.patterns.parse import Alternative, Field, Path
 from endpoints.patterns.verdicts import Verdicts, join_bits
 
-_MANY = 8  # elements of an array, from which on it pays to look at all of them first
+MANY = 8  # elements of an array, from which on it pays to look at all of them first
 _KNOWN_SHAPES = 100  # of objects in arrays, which a node remembers
 
 
@@ -51,6 +51,8 @@ class Node:
         self._silent = _meet(every, (child.silent for child in children.values()))
         self.silent: int = _meet(self._silent, (layer.silent for layer in layers))
         self._shapes: dict[frozenset[str], int] = {}
+        # One value must do for all that is said here: then any of several values is as good as an array of them.
+        self.says_one_thing = len(layers) + bool(children) <= 1
 
     def on(self, value: Any) -> int:
         kind = type(value)
@@ -86,7 +88,7 @@ class Node:
         """One element must do; where all that is wanted is absence, it must be absent from each."""
         some, each = 0, self._every
         absence = self._childless & ~self._silent
-        for bits in self._on_shapes(objects) if len(objects) > _MANY else map(self.in_object, objects):
+        for bits in self._on_shapes(objects) if len(objects) > MANY else map(self.in_object, objects):
             some |= bits
             each &= bits
             if some | absence == self._every and not each & absence:
@@ -109,12 +111,14 @@ class Node:
         return shapes
 
     def _on_alike(self, names: frozenset[str], objects: Sequence[dict[str, Any]]) -> Iterator[int]:
-        """Return what may hold on each of the objects, or on one of them where they have no two members together."""
+        """Return what may hold on each of the objects, or on one of them, where that is known at once."""
         bits = self._with_only(names)
-        if len(names) > 1 and bits:
-            yield from (self._on_members(bits, names, element) for element in objects)
+        if not bits or not names:
+            yield bits
+        elif len(names) == 1 and all(self.children[name].says_one_thing for name in names):
+            yield from (bits & self.children[name].on([element[name] for element in objects]) for name in names)
         else:
-            yield _meet(bits, (self.children[name].on([element[name] for element in objects]) for name in names))
+            yield from (self._on_members(bits, names, element) for element in objects)
 
     def _with_only(self, names: frozenset[str]) -> int:
         """Return what may hold where the other members are absent."""
@@ -149,7 +153,7 @@ class _Layer:
     def on(self, scalars: Collection[Any]) -> int:
         """Return the alternatives that this says nothing of, or that one of `scalars` will do for."""
         bits = self.silent
-        if len(scalars) > _MANY:
+        if len(scalars) > MANY:
             return bits | self.verdicts.on_one_of(scalars)
         for scalar in scalars:
             bits |= self.verdicts.on(scalar)
