@@ -95,7 +95,8 @@ def guarded(
             rights=rights,
             one=condition.format(workspace=f"nullif(current_setting('{WORKSPACE}', true), '')::uuid"),
             any=condition.format(
-                workspace=f"ANY (string_to_array(current_setting('{WORKSPACES}', true), ',')::uuid[])"
+                # A query of its own, so that the list is taken apart once for a statement and not for each row.
+                workspace=f"ANY ((SELECT string_to_array(current_setting('{WORKSPACES}', true), ',')::uuid[])::uuid[])"
             ),
         ),
         f"DROP POLICY one_workspace ON {table}; DROP POLICY any_workspace ON {table}; "

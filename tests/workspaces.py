@@ -51,6 +51,6 @@ def fill(workspace: Workspace) -> Everything:
         "socket": socket,
         "replay": create(Selection(webhook)),
         "type": EventType.named(workspace_id=workspace.pk, name="a"),
-        "audit entry": AuditEntry.objects.filter(workspace=workspace).earliest("at"),
+        "entry": AuditEntry.objects.filter(workspace=workspace).earliest("at"),
     }
     return Everything(key, rows)
