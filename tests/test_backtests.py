@@ -145,5 +145,5 @@ def test_what_can_not_be_tried_is_refused_by_name(graphql, given, field):
 
 
 def test_samples_cost_no_query_each(graphql, stored, django_assert_max_num_queries):
-    with django_assert_max_num_queries(6):
+    with django_assert_max_num_queries(10):
         assert len(graphql(BACKTEST, pattern={})["data"]["backtestEventFilter"]["samples"]) == 5

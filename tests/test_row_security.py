@@ -79,7 +79,9 @@ def test_a_row_of_another_workspace_can_not_be_written(workspace, foreign_worksp
     with pytest.raises(ProgrammingError, match="row-level security"), within(workspace.pk):
         Workspace.objects.filter(pk=workspace.pk).update(id=foreign_workspace.pk)
     with pytest.raises(ProgrammingError, match="row-level security"), within(workspace.pk):
-        EventFilter.objects.bulk_create([EventFilter(workspace=foreign_workspace, name="n", definition={"pattern": {}})])
+        EventFilter.objects.bulk_create(
+            [EventFilter(workspace=foreign_workspace, name="n", definition={"pattern": {}})]
+        )
 
     with within(workspace.pk):
         assert Workspace.objects.filter(pk=foreign_workspace.pk).update(name="taken") == 0
