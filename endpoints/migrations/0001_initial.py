@@ -39,6 +39,9 @@ class Migration(migrations.Migration):
                 ('state_reason', models.CharField(blank=True, max_length=200)),
                 ('deleted_at', models.DateTimeField(blank=True, editable=False, null=True)),
             ],
+            options={
+                'permissions': [('pause_endpoint', 'Can pause endpoints'), ('resume_endpoint', 'Can resume endpoints'), ('rotate_endpoint_secret', "Can rotate endpoints' secrets"), ('reveal_endpoint_secret', "Can see endpoints' secrets")],
+            },
         ),
         migrations.CreateModel(
             name='EventFilter',
@@ -166,6 +169,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': 'API key',
+                'permissions': [('revoke_apikey', 'Can revoke API keys')],
             },
         ),
         migrations.CreateModel(

@@ -80,6 +80,12 @@ class Endpoint(Configuration):
     objects = EndpointQuerySet.as_manager()
 
     class Meta:
+        permissions = [
+            ("pause_endpoint", "Can pause endpoints"),
+            ("resume_endpoint", "Can resume endpoints"),
+            ("rotate_endpoint_secret", "Can rotate endpoints' secrets"),
+            ("reveal_endpoint_secret", "Can see endpoints' secrets"),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["workspace", "id"], name="endpoint_in_workspace"),
             models.CheckConstraint(condition=~Q(name=""), name="endpoint_has_name"),

@@ -86,6 +86,7 @@ class ApiKey(Configuration):
 
     class Meta:
         verbose_name = "API key"
+        permissions = [("revoke_apikey", "Can revoke API keys")]
         constraints = [
             models.CheckConstraint(condition=~Q(name=""), name="api_key_has_name"),
             models.CheckConstraint(

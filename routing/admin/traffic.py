@@ -10,6 +10,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
+from endpoints.admin.configuration import needs
 from endpoints.errors import Conflict
 from routing.admin.whys import MOST, NEEDED, destinations
 from routing.cancelling import cancel
@@ -47,10 +48,6 @@ class TrafficAdmin(admin.ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
-
-    def has_operate_permission(self, request: HttpRequest) -> bool:
-        """Tell who may use a list's actions: who has the permission to change what nobody changes by a form."""
-        return bool(super().has_change_permission(request))
 
     def _log(self, request: HttpRequest, rows: Sequence[Any], what: str) -> None:
         for row in rows:
@@ -114,8 +111,10 @@ class DeliveryAdmin(TrafficAdmin):
         "settled_at",
     )
     actions = ("retry", "cancel")
+    has_retry_permission = needs("routing.retry_delivery")
+    has_cancel_permission = needs("routing.cancel_delivery")
 
-    @admin.action(description=f"Deliver the selected deliveries again (up to {AT_ONCE})", permissions=["operate"])
+    @admin.action(description=f"Deliver the selected deliveries again (up to {AT_ONCE})", permissions=["retry"])
     def retry(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
         chosen = list(deliveries[:AT_ONCE])
         try:
@@ -126,7 +125,7 @@ class DeliveryAdmin(TrafficAdmin):
         self._log(request, chosen, "Retried.")
         messages.success(request, f"{len(newer)} new deliveries repeat those that were selected.")
 
-    @admin.action(description=f"Cancel the selected deliveries (up to {AT_ONCE})", permissions=["operate"])
+    @admin.action(description=f"Cancel the selected deliveries (up to {AT_ONCE})", permissions=["cancel"])
     def cancel(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
         chosen = list(deliveries[:AT_ONCE])
         outcome = cancel(chosen)
@@ -182,8 +181,9 @@ class ReplayAdmin(TrafficAdmin):
         "ended_at",
     )
     actions = ("cancel",)
+    has_cancel_permission = needs("routing.cancel_replay")
 
-    @admin.action(description=f"Cancel the selected replays (up to {AT_ONCE})", permissions=["operate"])
+    @admin.action(description=f"Cancel the selected replays (up to {AT_ONCE})", permissions=["cancel"])
     def cancel(self, request: HttpRequest, replays: QuerySet[Replay]) -> None:
         chosen = list(replays[:AT_ONCE])
         for replay in chosen:

@@ -68,6 +68,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name_plural': 'deliveries',
+                'permissions': [('retry_delivery', 'Can deliver again'), ('cancel_delivery', 'Can cancel deliveries')],
             },
         ),
         migrations.CreateModel(
@@ -127,6 +128,9 @@ class Migration(migrations.Migration):
                 ('to_endpoint', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='endpoints.endpoint')),
                 ('workspace', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='endpoints.workspace')),
             ],
+            options={
+                'permissions': [('cancel_replay', 'Can cancel replays')],
+            },
         ),
         migrations.CreateModel(
             name='ShareGroup',

@@ -48,6 +48,7 @@ class Delivery(models.Model):
 
     class Meta:
         verbose_name_plural = "deliveries"
+        permissions = [("retry_delivery", "Can deliver again"), ("cancel_delivery", "Can cancel deliveries")]
         constraints = [
             # Also the list of a workspace, newest first.
             models.UniqueConstraint(fields=["workspace", "id"], name="delivery_in_workspace"),

@@ -43,6 +43,7 @@ class Replay(models.Model):
     ended_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        permissions = [("cancel_replay", "Can cancel replays")]
         constraints = [
             # Also the list of a workspace, newest first.
             models.UniqueConstraint(fields=["workspace", "id"], name="replay_in_workspace"),

@@ -1,0 +1,69 @@
+"""Workspaces, and the keys that open them."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from endpoints.admin.configuration import DATES, ConfigurationAdmin, NamedForm, checked, needs
+from endpoints.checks import checked_expiry
+from endpoints.models import ApiKey, Scope, Workspace
+from endpoints.models.quotas import Quota, standing
+
+
+@admin.register(Workspace)
+class WorkspaceAdmin(ConfigurationAdmin):
+    list_display = ("name", "id", "creation_date")
+    fields = ("name", *Quota, "used", "id", "unlisted_events", *DATES)
+    readonly_fields = ("used", "id", "unlisted_events", *DATES)
+    fixed = ()
+    raw_id_fields = ()
+    list_select_related = False
+
+    @admin.display(description="In use, and at most")
+    def used(self, workspace: Workspace) -> str:
+        found = {quota.removeprefix("max_"): standing(workspace, quota) for quota in Quota}
+        return "; ".join(
+            f"{name.replace('_', ' ')}: {found.used} of {'any number' if found.limit is None else found.limit}"
+            for name, found in found.items()
+        )
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # its traffic holds it
+
+
+class ApiKeyForm(NamedForm):
+    scopes = forms.MultipleChoiceField(choices=Scope.choices, widget=forms.CheckboxSelectMultiple)
+
+    def clean_expires_at(self) -> Any:
+        return checked(checked_expiry, self.cleaned_data["expires_at"])
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(ConfigurationAdmin):
+    form = ApiKeyForm
+    list_display = ("name", "prefix", "workspace", "scopes", "expires_at", "revoked_at", "last_used_at")
+    fields = ("workspace", "name", "scopes", "expires_at", "id", "prefix", "revoked_at", "last_used_at", *DATES)
+    readonly_fields = ("id", "prefix", "revoked_at", "last_used_at", *DATES)
+    fixed = ("workspace", "scopes", "expires_at")
+    actions = ("revoke",)
+    has_revoke_permission = needs("endpoints.revoke_apikey")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # it is revoked instead, and stays to be seen
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        key, text = ApiKey.issue(workspace=obj.workspace, name=obj.name, scopes=obj.scopes, expires_at=obj.expires_at)
+        obj.pk = key.pk
+        messages.success(request, f"The key is {text} - it is shown this once.")
+
+    @admin.action(description="Revoke the selected keys", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
+        for key in keys:
+            key.revoke()
+            self.log_change(request, key, "Revoked.")

@@ -1,0 +1,39 @@
+"""Groups for the admin, each of which may do what the one before may, and more."""
+
+from typing import Any
+
+from django.contrib.auth.models import Group, Permission
+from django.db import transaction
+
+from endpoints.audit import AuditedCommand
+
+VIEW = (
+    *("view_workspace", "view_apikey", "view_endpoint", "view_signingkey", "view_eventfilter", "view_eventtype"),
+    *("view_filterlink", "view_auditentry", "view_event", "view_delivery", "view_attempt", "view_replay"),
+    *("view_idempotencyrecord", "view_typetally", "view_cursor", "view_lane", "view_socket", "view_socketticket"),
+    *("view_sharegroup", "view_shareddelivery", "view_deliverychange"),
+)
+OPERATE = ("pause_endpoint", "resume_endpoint", "retry_delivery", "cancel_delivery", "cancel_replay")
+EDIT = tuple(
+    f"{verb}_{noun}"
+    for noun in ("endpoint", "eventfilter", "eventtype", "filterlink")
+    for verb in ("add", "change", "delete")
+)
+SECRETS = ("rotate_endpoint_secret", "reveal_endpoint_secret", "add_apikey", "change_apikey", "revoke_apikey")
+GROUPS = {
+    "viewer": VIEW,
+    "operator": (*VIEW, *OPERATE),
+    "manager": (*VIEW, *OPERATE, *EDIT, *SECRETS),
+}
+
+
+class Command(AuditedCommand):
+    help = "Make the groups viewer, operator and manager, or set their permissions back to what they are made with."
+
+    @transaction.atomic
+    def handle(self, *args: Any, **options: Any) -> None:
+        ours = Permission.objects.filter(content_type__app_label__in=("endpoints", "routing"))
+        for name, codenames in GROUPS.items():
+            group, _ = Group.objects.get_or_create(name=name)
+            group.permissions.set(ours.filter(codename__in=codenames))
+            self.stdout.write(f"{name}: {len(codenames)} permissions")
