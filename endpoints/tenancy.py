@@ -2,11 +2,12 @@
 
 What is done for somebody's key runs as a role that owns nothing and for which every table has a policy. The role and
 the workspace are set until the transaction ends (SET LOCAL), so nothing of them is left on a connection. Nothing set:
-no rows. Everything else (workers, the supervisor, commands, migrations, the admin, looking keys up) is about everybody,
-and runs as who is connected, the tables' owner, whom policies do not concern.
+no rows. So does the admin, for staff who are bound to workspaces. Everything else (workers, the supervisor, commands,
+migrations, the admin of who sees every workspace, looking keys up) is about everybody, and runs as who is connected,
+the tables' owner, whom policies do not concern.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -23,6 +24,7 @@ T = TypeVar("T")
 TENANT = "event_service_tenant"  # one workspace; its policies compare with a value, which the planner knows well
 TENANTS = "event_service_tenants"  # several at once: those of a group commit
 WORKSPACE, WORKSPACES = "event_service.workspace", "event_service.workspaces"
+OPERATOR = "event_service.operator"  # a member of staff who is bound to these workspaces
 
 # For plans (see routing/plans.py): be about these workspaces, separated by commas ...
 BE_ABOUT = f"SELECT set_config('role', '{TENANTS}', true), set_config('{WORKSPACES}', %s, true)"
@@ -41,6 +43,11 @@ def within(workspace_id: UUID, settings: Mapping[str, str] | None = None) -> Abs
     Other settings of PostgreSQL go with it.
     """
     return transaction_with({**(settings or {}), WORKSPACE: str(workspace_id), "role": TENANT})
+
+
+def staff(user_id: int, workspace_ids: Iterable[UUID]) -> dict[str, str]:
+    """Return the settings of a transaction in which a member of staff sees these workspaces, and of people oneself."""
+    return {OPERATOR: str(user_id), WORKSPACES: ",".join(map(str, workspace_ids)), "role": TENANTS}
 
 
 def inside(workspace_id: UUID, work: Callable[P, T]) -> Callable[P, T]:
@@ -101,6 +108,22 @@ def guarded(
         ),
         f"DROP POLICY one_workspace ON {table}; DROP POLICY any_workspace ON {table}; "
         f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY; REVOKE ALL ON {table} FROM {TENANT}, {TENANTS}",
+    )
+
+
+def shared(table: str) -> RunSQL:
+    """Return the migration that lets staff who are bound to workspaces read all of `table`."""
+    return RunSQL(f"GRANT SELECT ON {table} TO {TENANTS}", f"REVOKE ALL ON {table} FROM {TENANTS}")
+
+
+def ones_own(table: str, column: str, *, rights: str = "SELECT") -> RunSQL:
+    """Return the migration that lets staff who are bound to workspaces reach their own rows, by the user's id."""
+    return RunSQL(
+        f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY; GRANT {rights} ON {table} TO {TENANTS}; "
+        f"CREATE POLICY ones_own ON {table} TO {TENANTS} "
+        f"USING ({column} = nullif(current_setting('{OPERATOR}', true), '')::int)",
+        f"DROP POLICY ones_own ON {table}; ALTER TABLE {table} DISABLE ROW LEVEL SECURITY; "
+        f"REVOKE ALL ON {table} FROM {TENANTS}",
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 
 from endpoints.auth import authenticate
@@ -21,6 +21,7 @@ from endpoints.models import (
     Scope,
     SigningKey,
     Spending,
+    StaffBinding,
     Workspace,
 )
 from routing.models import (
@@ -44,7 +45,7 @@ from routing.replays import Selection, create
 from tests.traffic import end, of, record
 
 NOW = datetime(2024, 5, 22, tzinfo=UTC)
-CONFIGURATION = [Workspace, ApiKey, Endpoint, SigningKey, EventFilter, EventType, FilterLink]
+CONFIGURATION = [Workspace, ApiKey, Endpoint, SigningKey, EventFilter, EventType, FilterLink, StaffBinding]
 TRAFFIC = [AuditEntry, Event, Delivery, Attempt, Replay, IdempotencyRecord, TypeTally, Cursor, Lane]
 TRAFFIC += [Socket, SocketNode, SocketTicket, ShareGroup, SharedDelivery, DeliveryChange]
 TRAFFIC += [Spending, DailyEvents]
@@ -75,7 +76,9 @@ def fill(workspace, count):
     definition = {"pattern": {}}
     first = Endpoint.objects.count()
     for number in range(first, first + count):
-        Workspace.objects.create(name=f"w{number}")
+        StaffBinding.objects.create(
+            user=User.objects.create(username=f"u{number}"), workspace=Workspace.objects.create(name=f"w{number}")
+        )
         key, _ = ApiKey.issue(workspace=workspace, name=f"k{number}", scopes=["read"])
         endpoint = Endpoint.create_webhook(workspace_id=workspace.pk, name=f"e{number}", url="https://example.com/")
         EventFilter.create(workspace_id=workspace.pk, name="f", definition=definition, endpoints=[endpoint])
@@ -521,6 +524,7 @@ def test_the_admin_is_for_staff(client, workspace):
 def test_who_may_only_look_changes_nothing(client, django_user_model, workspace, webhook):
     viewer = django_user_model.objects.create_user("viewer", is_staff=True)
     viewer.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    StaffBinding.objects.create(user=viewer, workspace=workspace)
     client.force_login(viewer)
     assert client.get(page(Endpoint, "changelist")).status_code == 200
     assert client.post(page(Endpoint, "add"), webhook_form(workspace)).status_code == 403

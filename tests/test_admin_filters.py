@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import Permission
 from playwright.sync_api import expect
 
-from endpoints.models import Endpoint, EventFilter
+from endpoints.models import Endpoint, EventFilter, StaffBinding
 from tests.browser import window
 from tests.service import DEADLINE_S, Service
 from tests.traffic import record
@@ -149,6 +149,7 @@ def test_why_needs_the_permission_to_see_all_that_it_shows(client, django_user_m
     (event,) = record(workspace)
     user = django_user_model.objects.create_user("u", is_staff=True)
     user.user_permissions.add(*Permission.objects.filter(codename__in=["view_event", "view_delivery", "view_endpoint"]))
+    StaffBinding.objects.create(user=user, workspace=workspace)
     client.force_login(user)
     assert client.get(f"/admin/why/?event={event}&endpoint={webhook.pk}").status_code == 403
     assert "Why" not in client.get(f"/admin/routing/event/{event}/change/").content.decode()

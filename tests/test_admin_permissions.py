@@ -25,7 +25,7 @@ def sign_in(client, db):
 
     def sign_in(*permissions):
         user = User.objects.create_user(f"staff {User.objects.count()}", password=PASSWORD, is_staff=True)
-        user.user_permissions.set(map(permission, permissions))
+        user.user_permissions.set(map(permission, ["endpoints.see_all_workspaces", *permissions]))
         client.force_login(user)
         return client
 

@@ -34,7 +34,7 @@ CURSORS = "rows => rows.map(row => Number(row.dataset.cursor.split('-')[1])).rev
 @pytest.fixture
 def operator(db: None) -> User:
     operator = User.objects.create_user("looker", is_staff=True)
-    operator.user_permissions.add(Permission.objects.get(codename="view_event", content_type__app_label="routing"))
+    operator.user_permissions.set(Permission.objects.filter(codename__in=["view_event", "see_all_workspaces"]))
     return operator
 
 

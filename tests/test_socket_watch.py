@@ -7,10 +7,10 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import IntegrityError, transaction
 
-from endpoints.models import Endpoint
+from endpoints.models import Endpoint, StaffBinding
 from routing.models import Attempt, SocketTicket
 from routing.sockets import tickets
-from routing.sockets.operators import operators_that_may_look
+from routing.sockets.operators import looks_that_are_allowed
 from tests.service import wait_until
 from tests.web import DEADLINE_S, closed, cursor, cursors, record, states
 
@@ -23,9 +23,10 @@ def publish(workspace):
 
 
 @pytest.fixture
-def operator(db):
+def operator(workspace):
     operator = User.objects.create_user("looker", is_staff=True)
     operator.user_permissions.add(Permission.objects.get(codename="view_event", content_type__app_label="routing"))
+    StaffBinding.objects.create(user=operator, workspace=workspace)
     return operator
 
 
@@ -144,26 +145,31 @@ def test_who_is_no_active_staff_any_more_sees_no_more(web, web_socket, operator,
         User.objects.filter(pk=operator.pk).update(**lost)
         assert closed(websocket) == (
             1008,
-            "The operator is no member of staff any more, or has lost routing.view_event.",
+            "The operator is no member of staff any more, has lost routing.view_event, or does not see the workspace.",
         )
     with web.listen(web_socket, asking={"access": unused, "watch": "1"}) as websocket:
         assert closed(websocket)[0] == 1008
 
 
-def test_who_loses_the_permission_sees_no_more(web, web_socket, operator):
+@pytest.mark.parametrize("lost", ["permission", "workspace"])
+def test_who_may_not_any_more_sees_no_more(web, web_socket, operator, lost):
     access, _ = tickets.issue(endpoint=web_socket, user_id=operator.pk)
     with web.listen(web_socket, asking={"access": access, "watch": "1"}) as websocket:
         ready(websocket)
-        operator.user_permissions.clear()
+        if lost == "permission":
+            operator.user_permissions.clear()
+        else:
+            operator.staff_bindings.all().delete()
         assert closed(websocket)[0] == 1008
 
 
-def test_superusers_may_look_and_others_need_the_permission(operator):
+def test_superusers_may_look_and_others_need_the_permission_and_the_workspace(operator, web_socket, foreign):
     superuser = User.objects.create_superuser("super")
     without = User.objects.create_user("without", is_staff=True)
     visitor = User.objects.create_user("visitor")
-    asked = {user.pk for user in (operator, superuser, without, visitor)}
-    assert operators_that_may_look(asked) == {operator.pk, superuser.pk}
+    asked = {(user.pk, each.pk) for user in (operator, superuser, without, visitor) for each in (web_socket, foreign)}
+    allowed = {(operator.pk, web_socket.pk), (superuser.pk, web_socket.pk), (superuser.pk, foreign.pk)}
+    assert looks_that_are_allowed(asked) == allowed
 
 
 def test_a_ticket_is_of_a_key_or_of_an_operator(web_socket, operator):

@@ -5,6 +5,7 @@ import django.db.models.deletion
 import django.db.models.functions.datetime
 import endpoints.constraints
 import uuid
+from django.conf import settings
 from django.db import migrations, models
 
 
@@ -13,6 +14,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
+        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
@@ -93,6 +95,7 @@ class Migration(migrations.Migration):
                 ('max_sockets', models.PositiveIntegerField(blank=True, null=True)),
             ],
             options={
+                'permissions': [('see_all_workspaces', 'Can see every workspace')],
                 'constraints': [models.UniqueConstraint(fields=('name',), name='workspace_name_once'), models.CheckConstraint(condition=models.Q(('name', ''), _negated=True), name='workspace_has_name')],
             },
         ),
@@ -170,6 +173,17 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'API key',
                 'permissions': [('revoke_apikey', 'Can revoke API keys')],
+            },
+        ),
+        migrations.CreateModel(
+            name='StaffBinding',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('user', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='staff_bindings', to=settings.AUTH_USER_MODEL)),
+                ('workspace', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='staff_bindings', to='endpoints.workspace')),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('user', 'workspace'), name='staff_bound_once')],
             },
         ),
         migrations.CreateModel(

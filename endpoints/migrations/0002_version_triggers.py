@@ -11,7 +11,7 @@ endpoints/audit.py. Policies of row-level security: see endpoints/tenancy.py.
 from django.conf import settings
 from django.db import migrations
 
-from endpoints.tenancy import guarded, roles
+from endpoints.tenancy import guarded, ones_own, roles, shared
 
 SEQUENCE = "CREATE SEQUENCE endpoints_workspace_version MINVALUE 2"
 FUNCTION = """
@@ -79,6 +79,7 @@ AUDITED = {
     "endpoints_eventfilter": "EventFilter",
     "endpoints_filterlink": "FilterLink",
     "endpoints_signingkey": "SigningKey",
+    "endpoints_staffbinding": "StaffBinding",
     "auth_user": "User",
     "auth_user_groups": "UserGroup",
     "auth_user_user_permissions": "UserPermission",
@@ -146,7 +147,12 @@ def audited(table, type, changes="INSERT OR DELETE OR UPDATE"):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("endpoints", "0001_initial"), migrations.swappable_dependency(settings.AUTH_USER_MODEL)]
+    dependencies = [
+        ("endpoints", "0001_initial"),
+        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
+        ("admin", "0001_initial"),
+        ("contenttypes", "0001_initial"),
+    ]
     operations = [
         migrations.RunSQL(SEQUENCE, "DROP SEQUENCE endpoints_workspace_version"),
         migrations.RunSQL(FUNCTION, "DROP FUNCTION raise_workspace_version()"),
@@ -163,4 +169,9 @@ class Migration(migrations.Migration):
         guarded("endpoints_workspace", "id = {workspace}"),
         *(guarded(f"endpoints_{table}") for table in OF_A_WORKSPACE),
         guarded("endpoints_auditentry", rights="SELECT, INSERT"),
+        guarded("endpoints_staffbinding", rights="SELECT"),
+        # What the admin's own pages need for staff who are bound to workspaces.
+        ones_own("auth_user", "id"),
+        ones_own("django_admin_log", "user_id", rights="SELECT, INSERT"),
+        shared("django_content_type"),
     ]

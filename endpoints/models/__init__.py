@@ -6,6 +6,7 @@ from endpoints.models.event_types import EventType
 from endpoints.models.filters import EventFilter, FilterLink
 from endpoints.models.signing import SigningKey
 from endpoints.models.spending import Spending
+from endpoints.models.staff import StaffBinding
 from endpoints.models.workspaces import ApiKey, Scope, Workspace, key_digest
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Scope",
     "SigningKey",
     "Spending",
+    "StaffBinding",
     "Workspace",
     "key_digest",
 ]

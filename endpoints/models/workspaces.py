@@ -54,6 +54,7 @@ class Workspace(Configuration):
     max_sockets = models.PositiveIntegerField(null=True, blank=True)
 
     class Meta:
+        permissions = [("see_all_workspaces", "Can see every workspace")]
         constraints = [
             models.UniqueConstraint(fields=["name"], name="workspace_name_once"),
             models.CheckConstraint(condition=~Q(name=""), name="workspace_has_name"),

@@ -23,7 +23,7 @@ class SocketNodeAdmin(TrafficAdmin):
 class SocketTicketAdmin(TrafficAdmin):
     list_display = ("id", "endpoint", "address", "expires_at")
     list_select_related = ("endpoint",)
-    fields = ("id", "endpoint", "key", "user", "address", "expires_at")
+    fields = ("id", "endpoint", "key", "user_id", "address", "expires_at")
 
 
 @admin.register(ShareGroup)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from endpoints.tenancy import inside
 from routing.sockets.admission import Standing, key_lost
-from routing.sockets.operators import operator_lost
+from routing.sockets.operators import Look, operator_lost
 from routing.sockets.reading import Row, is_full, read_on
 from routing.sockets.refusals import RENUMBERED, Refusal, endpoint_gone
 from routing.sockets.threads import insist
@@ -52,10 +52,13 @@ class Feed:
         for reader in self.readers:
             reader.wake()
 
-    def check(self, standing: Standing | None, lost_keys: Set[UUID], lost_users: Set[int]) -> None:
+    def looks(self) -> set[Look]:
+        return {(reader.user_id, self.endpoint_id) for reader in self.readers if reader.user_id}
+
+    def check(self, standing: Standing | None, lost_keys: Set[UUID], lost_looks: Set[Look]) -> None:
         """End the readers that must not go on, and wake the others if one of them is behind."""
         for reader in list(self.readers):
-            if problem := self._problem(reader, standing, lost_keys, lost_users):
+            if problem := self._problem(reader, standing, lost_keys, lost_looks):
                 reader.end(problem)
         if standing:
             resumed = standing.active and not self.active
@@ -64,13 +67,13 @@ class Feed:
                 self.announce()
 
     def _problem(
-        self, reader: Listener, standing: Standing | None, lost_keys: Set[UUID], lost_users: Set[int]
+        self, reader: Listener, standing: Standing | None, lost_keys: Set[UUID], lost_looks: Set[Look]
     ) -> Refusal | None:
         if standing is None:
             return endpoint_gone(self.endpoint_id)
         if reader.key_id in lost_keys:
             return key_lost()
-        if reader.user_id in lost_users:
+        if (reader.user_id, self.endpoint_id) in lost_looks:
             return operator_lost()
         if standing.epoch != self.epoch:
             return RENUMBERED

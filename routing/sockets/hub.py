@@ -20,7 +20,7 @@ from routing.router import WEB_SOCKET_HINT
 from routing.sockets import registry
 from routing.sockets.admission import Admission, keys_that_may_read, standings
 from routing.sockets.feed import Feed
-from routing.sockets.operators import operators_that_may_look
+from routing.sockets.operators import looks_that_are_allowed
 from routing.sockets.reader import Reader
 from routing.sockets.refusals import FAILURE, NO_DATABASE, SWEPT, TRY_AGAIN, Refusal
 from routing.sockets.settling import Settler, adopt
@@ -193,12 +193,12 @@ class Hub:
             if not feeds and not watchers:
                 continue
             keys = {served.key_id for served in self._served() if served.key_id}
-            users = {reader.user_id for reader in self._readers if reader.user_id}
+            looks = {look for feed in feeds.values() for look in feed.looks()}
             found = await insist(standings, feeds.keys())
             lost_keys = keys - await insist(keys_that_may_read, keys)
-            lost_users = users - await insist(operators_that_may_look, users) if users else users
+            lost_looks = looks - await insist(looks_that_are_allowed, looks) if looks else looks
             for endpoint_id, feed in feeds.items():
-                feed.check(found.get(endpoint_id), lost_keys, lost_users)
+                feed.check(found.get(endpoint_id), lost_keys, lost_looks)
             live = await insist(live_endpoints, {watcher.endpoint_id for watcher in watchers})
             for watcher in watchers:
                 watcher.check(live, lost_keys)

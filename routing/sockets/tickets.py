@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 
 from endpoints.models import Endpoint
 from routing.models import SocketTicket
-from routing.sockets.operators import operators_that_may_look
+from routing.sockets.operators import looks_that_are_allowed
 from routing.sockets.refusals import NOT_ALLOWED, Refusal
 
 LIFE = timedelta(seconds=30)
@@ -57,7 +57,7 @@ def take(text: str, *, endpoint_id: str, address: str) -> Opener:
     *opener, of_endpoint, of_address, usable = row
     found = Opener(*opener)
     if found.user_id:
-        usable &= bool(operators_that_may_look({found.user_id}))
+        usable &= bool(looks_that_are_allowed({(found.user_id, of_endpoint)}))
     if not usable or str(of_endpoint) != endpoint_id.lower() or of_address not in ("", address):
         raise _UNUSABLE
     return found

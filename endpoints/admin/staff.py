@@ -1,0 +1,14 @@
+"""Who of the staff sees which workspaces. Those who are bound themselves have no access to it: see tenancy.py."""
+
+from django.contrib import admin
+
+from endpoints.models import StaffBinding
+
+
+@admin.register(StaffBinding)
+class StaffBindingAdmin(admin.ModelAdmin):
+    list_display = fields = ("user", "workspace")
+    list_select_related = ("user", "workspace")
+    raw_id_fields = ("user", "workspace")
+    search_fields = ("user__username", "workspace__name")
+    ordering = ("-pk",)
