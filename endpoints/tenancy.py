@@ -50,6 +50,11 @@ def staff(user_id: int, workspace_ids: Iterable[UUID]) -> dict[str, str]:
     return {OPERATOR: str(user_id), WORKSPACES: ",".join(map(str, workspace_ids)), "role": TENANTS}
 
 
+def beyond() -> AbstractContextManager[None]:
+    """Run a part of a transaction about everybody, whatever the rest of it is about."""
+    return transaction_with({"role": "none"})
+
+
 def inside(workspace_id: UUID, work: Callable[P, T]) -> Callable[P, T]:
     """Return `work` as something that is done within the workspace."""
 

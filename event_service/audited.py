@@ -78,5 +78,9 @@ def _actor(request: HttpRequest) -> Actor:
     match = request.resolver_match
     assert match is not None
     operation = ".".join(filter(None, [match.app_name, match.url_name, request.POST.get("action", "")]))
-    address = request.META.get("REMOTE_ADDR", "")
-    return Actor("USER", str(request.user.pk), request.user.get_username(), operation, address)
+    return Actor("USER", str(request.user.pk), request.user.get_username(), operation, address(request))
+
+
+def address(request: HttpRequest) -> str:
+    """Return whom the server takes the request to be from: of headers only a trusted proxy's count."""
+    return str(request.META.get("REMOTE_ADDR", ""))
