@@ -162,7 +162,7 @@ CLIENT_SECRET = os.environ.get("EVENT_SERVICE_SECRET", "")
 
 # --- Django
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "event_service.apps.SiteConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -170,6 +170,9 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.postgres",
     "axes",
+    "django_otp",
+    "django_otp.plugins.otp_static",
+    "django_otp.plugins.otp_totp",
     "django_filters",
     "graphene_django",
     "graphene_django_graphiql_static",
@@ -183,6 +186,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "event_service.audited.OperatorsActs",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -206,6 +210,9 @@ AXES_CLIENT_IP_CALLABLE = "event_service.audited.address"
 AXES_RESET_ON_SUCCESS = AXES_DISABLE_ACCESS_LOG = True
 AXES_LOCKOUT_TEMPLATE = "endpoints/locked.html"
 AXES_ENABLE_ADMIN = AXES_VERBOSE = False
+# Nobody is in the admin without a second factor; manage.py two_factor gives one.
+TWO_FACTOR = os.environ.get("EVENT_SERVICE_TWO_FACTOR", "") == "1"
+OTP_TOTP_ISSUER = "Event Service"
 SESSION_COOKIE_AGE = 12 * 3600  # after which one signs in again
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"

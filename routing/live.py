@@ -1,7 +1,6 @@
 """A page for operators: a websocket endpoint's events as they come. It looks on, and delivers nothing."""
 
-from typing import Any
-
+from django.contrib import admin
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
@@ -24,7 +23,7 @@ _REFUSED = f"Only members of staff with the permission {PERMISSION} may look at 
 def live(request: HttpRequest) -> HttpResponse:
     if not request.user.is_authenticated:
         return redirect_to_login(request.get_full_path(), reverse("admin:login"))
-    if not _may_look(request.user):
+    if not _may_look(request):
         return HttpResponseForbidden(_REFUSED, content_type="text/plain")
     chosen = _endpoint(request.GET.get("endpoint", ""))
     return page(request, "routing/live.html", {"endpoints": _endpoints(chosen), "chosen": chosen, "most": AT_ONCE})
@@ -34,7 +33,7 @@ def live(request: HttpRequest) -> HttpResponse:
 @require_POST
 def live_ticket(request: HttpRequest) -> HttpResponse:
     """Make a ticket, which the page opens a websocket with."""
-    if not _may_look(request.user):
+    if not _may_look(request):
         return JsonResponse({"error": {"code": "FORBIDDEN", "message": _REFUSED}}, status=403)
     given = request.POST.get("endpoint", "")
     endpoint = _endpoint(given)
@@ -45,8 +44,8 @@ def live_ticket(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"ticket": ticket, "expiresAt": expires_at})
 
 
-def _may_look(user: Any) -> bool:
-    return bool(user.is_active and user.is_staff and user.has_perm(PERMISSION))
+def _may_look(request: HttpRequest) -> bool:
+    return admin.site.has_permission(request) and request.user.has_perm(PERMISSION)
 
 
 def _endpoint(id_: str) -> Endpoint | None:

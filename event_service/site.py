@@ -1,0 +1,63 @@
+"""The admin's site and how one signs in to it: where two factors are asked for, with both."""
+
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.auth.signals import user_login_failed
+from django.http import HttpRequest
+from django_otp.forms import OTPAuthenticationFormMixin
+from django_otp.plugins.otp_static.models import StaticDevice
+from django_otp.plugins.otp_totp.models import TOTPDevice
+
+_WRONG = "This is no code of yours, or it was used."
+
+
+class SignInForm(AdminAuthenticationForm, OTPAuthenticationFormMixin):
+    otp_token = forms.CharField(label="Code", required=False, widget=forms.TextInput({"autocomplete": "one-time-code"}))
+    otp_error_messages = {
+        **OTPAuthenticationFormMixin.otp_error_messages,
+        "token_required": "Give a code of your app, or a recovery code.",
+        "device_required": _WRONG,
+        "invalid_token": _WRONG,
+    }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not settings.TWO_FACTOR:
+            del self.fields["otp_token"]
+
+    def clean(self) -> Any:
+        super().clean()
+        if settings.TWO_FACTOR and self.get_user():
+            self._clean_second_factor()
+        return self.cleaned_data
+
+    def _clean_second_factor(self) -> None:
+        user = self.get_user()
+        kind = TOTPDevice if self.cleaned_data["otp_token"].isdecimal() else StaticDevice  # whose codes have letters
+        device = kind.objects.devices_for_user(user, confirmed=True).first()
+        self.cleaned_data["otp_device"] = device and device.persistent_id
+        try:
+            self.clean_otp(user)
+        except forms.ValidationError:  # counts as a failure to sign in: see AXES_FAILURE_LIMIT
+            name = {"username": user.get_username()}
+            user_login_failed.send(sender=__name__, credentials=name, request=self.request)
+            raise
+        finally:
+            self.fields["password"].widget.render_value = False  # what django-otp would have the page repeat
+
+
+class Site(admin.AdminSite):
+    login_form = SignInForm
+    login_template = "endpoints/sign_in.html"
+
+    def register(self, model_or_iterable: Any, *args: Any, **kwargs: Any) -> None:
+        if model_or_iterable not in (StaticDevice, TOTPDevice):  # whose secrets are for nobody to look at
+            super().register(model_or_iterable, *args, **kwargs)
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        user: Any = request.user
+        return super().has_permission(request) and (user.is_verified() or not settings.TWO_FACTOR)
