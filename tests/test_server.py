@@ -13,6 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 
+import psutil
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
@@ -333,6 +334,23 @@ def test_a_message_may_have_a_mebibyte_and_no_more(shared):
         assert websocket.recv(timeout=DEADLINE_S) == "got 1048576"
         websocket.send("a" * ((1 << 20) + 1))
         assert closed(websocket)[0] == 1009
+
+
+def test_what_a_client_began_to_say_goes_with_it(own):
+    def memory_mib():
+        return psutil.Process(own.process.pid).memory_info().rss >> 20
+
+    def begin():
+        client = own.raw_websocket("/echo")
+        client.sendall(b"\x01\xff" + (1 << 20).to_bytes(8) + bytes(4) + bytes(1 << 20) + b"\x89\x80\0\0\0\0")
+        assert next(frames(client)) == (10, b"")
+        client.close()
+
+    begin()
+    before = memory_mib()
+    for _ in range(100):
+        begin()
+    assert memory_mib() - before < 20
 
 
 def test_a_client_that_sends_faster_than_it_is_heard_is_read_no_further(shared):

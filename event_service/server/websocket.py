@@ -48,6 +48,8 @@ class WebSocket(WebSocketProtocol):
 
     def onClose(self, clean: bool, code: int | None, reason: str | None) -> None:
         self.drained.set()
+        # What came of a message without an end: a connection is in circles, which the collector seldom looks at.
+        self.data, self.message_data = b"", list[bytes]()
         if self.server is not None:
             super().onClose(clean, code, reason)
 
