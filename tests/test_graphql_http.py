@@ -96,3 +96,31 @@ def test_a_rule_of_the_specification_is_active(client, rule, monkeypatch):
     monkeypatch.setattr(execution, "get_operation_ast", lambda *_: pytest.fail("It was valid without this rule."))
     with pytest.raises(pytest.fail.Exception):
         post(client, {"query": REFUSED_BY[rule]})
+
+
+# --- the MUST rules of graphql-http's audit of servers, by its ids
+
+JSON_BODY = "application/json"
+VARIABLE = {"query": "query ($name: String!) { __type(name: $name) { name } }"}
+MUST = {
+    "4655: application/json is accepted": ({}, JSON_BODY),
+    "82A3: the answer is in UTF-8": ({}, JSON_BODY),
+    "BF61: a request may say that it is in UTF-8": ({}, f"{JSON_BODY}; charset=utf-8"),
+    "78D5: a request that does not say is in UTF-8": ({}, JSON_BODY),
+    "2C94: POST is accepted": ({}, JSON_BODY),
+    "03D4: POST of application/json is accepted": ({}, JSON_BODY),
+    "13EE: query is a string": ({}, JSON_BODY),
+    "B8B3: operationName is a string": ({"query": "query A { __typename }", "operationName": "A"}, JSON_BODY),
+    "0220: variables may be null": ({"variables": None}, JSON_BODY),
+    "0221: operationName may be null": ({"operationName": None}, JSON_BODY),
+    "0222: extensions may be null": ({"extensions": None}, JSON_BODY),
+    "28B9: variables are a map": ({**VARIABLE, "variables": {"name": "Query"}}, JSON_BODY),
+    "1B7A: extensions are a map": ({"extensions": {"some": "value"}}, JSON_BODY),
+}
+
+
+@pytest.mark.parametrize(("members", "content_type"), MUST.values(), ids=MUST)
+def test_a_must_of_the_audit_is_kept(client, members, content_type):
+    answer = post(client, {"query": "{ __typename }", **members}, content_type, Accept="application/json")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, JSON)
+    assert "errors" not in answer.json()
