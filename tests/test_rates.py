@@ -73,12 +73,14 @@ def test_no_period_has_more_than_the_limit_whenever_it_begins(processes, clock, 
     assert len(times) > 0.8 * POLICY.units * 200 / POLICY.seconds
 
 
-def test_what_a_process_took_and_did_not_spend_comes_back(processes, clock):
-    first, second = processes
-    for _ in range(5):
-        assert all(spends(first) for _ in range(3))
-        clock.passes(POLICY.slot_s)
-    assert sum(spends(second) for _ in range(200)) >= 100 - 15 - 1
+def test_what_a_process_took_and_did_not_spend_comes_back(db, clock):
+    policy = Policy("key", 10_000, 40)
+    first, second = (Allowance(policy, "key x") for _ in range(2))
+    for _ in range(30):
+        assert all(spends(first) for _ in range(100))  # for which it takes 127
+        clock.passes(policy.slot_s)
+    held_now = 27
+    assert sum(spends(second, 10) for _ in range(1_000)) >= (10_000 - 30 * 100 - held_now) // 10
 
 
 def test_a_process_that_is_quick_seldom_asks(db, clock, monkeypatch):

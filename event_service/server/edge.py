@@ -16,8 +16,9 @@ _ALWAYS = {
     b"referrer-policy": b"same-origin",
     b"cross-origin-opener-policy": b"same-origin",
 }
-# What is no page runs nothing and shows nothing. Of pages this is the least: most have a policy of their own.
-_POLICY = b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+# What is no page runs nothing and shows nothing; what a person or a browser's tool does in it may talk to us. Of pages
+# this is the least: most have a policy of their own.
+_POLICY = b"default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _POLICY_OF_PAGES = b"object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 
 
