@@ -49,8 +49,9 @@ class Bounds:
 @contextmanager
 def here(folder: Path) -> Iterator[Here]:
     """A service from which nothing leaves the machine: what webhooks send goes to a proxy that is not there."""
-    proxy = {"EVENT_SERVICE_EGRESS_PROXY": "http://127.0.0.1:9", "EVENT_SERVICE_EGRESS_ALLOW": ""}
-    service = Service(folder / "data", web=1, workers=1, environment=proxy)
+    environment = {"EVENT_SERVICE_EGRESS_PROXY": "http://127.0.0.1:9", "EVENT_SERVICE_EGRESS_ALLOW": ""}
+    environment |= {f"EVENT_SERVICE_RATE_PER_{whose}": "0" for whose in ("KEY", "WORKSPACE", "ADDRESS")}
+    service = Service(folder / "data", web=1, workers=1, environment=environment)
     try:
         service.run("manage.py", "migrate", "--verbosity", "0")
         world = World.parse(service.run("-m", "fuzz.world"))
