@@ -3,6 +3,7 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
+from django.conf import settings as django_settings
 from django.test import Client
 
 from endpoints.models import ApiKey, Endpoint, Scope, Workspace
@@ -12,9 +13,10 @@ from tests.web import Web, running, wait_for_ends
 
 
 @pytest.fixture(autouse=True)
-def _no_rates(settings: Any) -> None:
+def _no_rates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests count queries, and charge the one address that they all have: those of the rates say what they want."""
-    settings.RATE_PER_KEY = settings.RATE_PER_WORKSPACE = settings.RATE_PER_ADDRESS = None
+    for whose in ("KEY", "WORKSPACE", "ADDRESS"):
+        monkeypatch.setattr(django_settings, f"RATE_PER_{whose}", None)
 
 
 @pytest.fixture

@@ -40,6 +40,8 @@ class Service:
             "PATH": os.environ["PATH"],
             "DATA_DIR": str(data_dir),
             "EVENT_SERVICE_EGRESS_ALLOW": "127.0.0.0/8",
+            # Tests ask again and again until something has happened.
+            **{f"EVENT_SERVICE_RATE_PER_{whose}": "0" for whose in ("KEY", "WORKSPACE", "ADDRESS")},
             **environment,
         }
         self.log = data_dir / "serve.log"
