@@ -1,7 +1,7 @@
 """How much a key, a workspace and an address may ask for, at all doors and of all processes together.
 
-A unit is an event that is published, or a row that a GraphQL operation may bring. Each process takes units out of
-PostgreSQL ahead, more the faster they go, and spends them without asking anybody.
+A unit is an event that is published, a field at the root of a GraphQL operation, or a row that a query has brought.
+Each process takes units out of PostgreSQL ahead, more the faster they go, and spends them without asking anybody.
 """
 
 import threading
@@ -154,6 +154,15 @@ class Rates:
         self._charged += bool(allowances)
         if allowances and self._charged % _FORGET_EVERY == 0:
             Spending.forget(2 * max(allowance.policy.seconds for allowance in [*self._known.values(), *allowances]))
+
+    def charge_afterwards(self, allowances: Sequence[Allowance], units: int) -> None:
+        """Spend, of each, as many as there are: who has run out is refused the next time."""
+        for allowance in allowances:
+            try:
+                self.charge([allowance], units)
+            except TooMany:
+                with suppress(TooMany):
+                    self.charge([allowance], allowance.left)
 
     def charge_wrong_key(self, address: str) -> None:
         """Make whoever tries keys pay for it; once there is nothing left, the next request is refused."""

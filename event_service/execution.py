@@ -25,7 +25,7 @@ from graphql import (
 
 from endpoints.errors import BadInput, ServiceError, Unauthenticated
 from endpoints.schema.access import Caller
-from event_service.limits import MAX_COMMENTS, MAX_QUERY, MAX_TOKENS, Limits, cost_of
+from event_service.limits import MAX_COMMENTS, MAX_QUERY, MAX_TOKENS, Limits, roots_of
 from event_service.operations import OneWorkspace
 from event_service.schema import schema
 from event_service.time_limit import time_limit
@@ -60,14 +60,18 @@ class Operation:
 
     document: DocumentNode
     call: Call
-    subscribes: bool
-    cost: int
+    type: OperationType
+    roots: int  # fields at its root
+
+    @property
+    def subscribes(self) -> bool:
+        return self.type == OperationType.SUBSCRIPTION
 
     def run(self, caller: Caller, payload: Any = None) -> ExecutionResult:
         """Return what it gives; of a subscription, what it makes of one payload. Raises TooMany."""
         with time_limit():
             if payload is None:
-                caller.charge(self.cost)
+                caller.charge(self.roots)
             result = execute(
                 schema.graphql_schema,
                 self.document,
@@ -75,7 +79,9 @@ class Operation:
                 execution_context_class=OneWorkspace,
                 **self._context(caller),
             )
-        assert isinstance(result, ExecutionResult)  # no resolver is async
+            assert isinstance(result, ExecutionResult)  # no resolver is async
+            if self.type == OperationType.QUERY:
+                caller.charge_afterwards(_rows(result.data))
         return result
 
     async def follow(self, caller: Caller) -> AsyncGenerator[Any, None]:
@@ -106,8 +112,16 @@ def checked(call: Call, caller: Caller) -> Operation:
     chosen = get_operation_ast(document, call.operationName)
     if chosen is None:
         raise Invalid([GraphQLError("operationName is to name one of the operations in query, if there are several.")])
-    subscribes = chosen.operation == OperationType.SUBSCRIPTION
-    return Operation(document, call, subscribes, cost_of(graph, document, chosen))
+    return Operation(document, call, chosen.operation, roots_of(document, chosen))
+
+
+def _rows(data: Any) -> int:
+    """Return how many objects an answer holds, itself not counted."""
+    if isinstance(data, list):
+        return sum(isinstance(each, dict) + _rows(each) for each in data)
+    if isinstance(data, dict):
+        return sum(isinstance(each, dict) + _rows(each) for each in data.values())
+    return 0
 
 
 def _parsed(query: str) -> DocumentNode:

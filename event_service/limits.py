@@ -1,7 +1,7 @@
 """What one GraphQL document may ask for, judged before anything runs."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,12 +159,18 @@ class Scale:
         return Weight(beneath.depth + 1, beneath.aliases + aliases, cost, beneath.fields + 1)
 
 
-def cost_of(schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode) -> int:
-    """Return in rows what `operation` is taken to cost; never 0."""
-    fragments: Mapping[str, FragmentDefinitionNode] = {
-        node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
-    }
-    return 1 + Scale(schema, fragments.get).weigh(operation).cost
+def roots_of(document: DocumentNode, operation: OperationDefinitionNode) -> int:
+    """Return how many fields a valid operation has at its root, fragments written out: each is one to run."""
+    fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
+
+    def count(node: SelectionNode) -> int:
+        if isinstance(node, FragmentSpreadNode):
+            return sum(map(count, fragments[node.name.value].selection_set.selections))
+        if isinstance(node, InlineFragmentNode):
+            return sum(map(count, node.selection_set.selections))
+        return 1
+
+    return sum(map(count, operation.selection_set.selections))
 
 
 def _cost(field: GraphQLField, node: FieldNode, beneath: int) -> int:

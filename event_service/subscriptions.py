@@ -209,7 +209,7 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
         if not operation.subscribes:
             await self._say("next", id, _answer(await in_query_thread(operation.run, caller), caller))
             return
-        await in_query_thread(caller.charge, operation.cost)
+        await in_query_thread(caller.charge, operation.roots)
         async with aclosing(await operation.follow(caller)) as payloads:
             async for payload in payloads:
                 result = await in_query_thread(operation.run, caller, payload)

@@ -10,7 +10,7 @@ from django.db import OperationalError, connection
 
 from endpoints import rates
 from endpoints.errors import Unavailable
-from endpoints.models import Spending
+from endpoints.models import Endpoint, Spending
 from endpoints.models import spending as spending_module
 from endpoints.models.spending import COUNTED, Policy
 from endpoints.rates import HANDSHAKE, WRONG_KEY, Allowance, Rates, TooMany
@@ -266,18 +266,30 @@ def test_events_of_a_request_are_counted_each_and_what_is_left_is_told(two, key)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_operations_inside_one_request_are_counted_by_what_they_may_cost(two, key):
-    here, there = two(EVENT_SERVICE_RATE_PER_KEY="200/600")
-    aliases = " ".join(f"a{i}: endpoints(pagination: {{limit: 10}}) {{ collectionItems {{ id }} }}" for i in range(15))
-    assert post(here, key, GRAPHQL, {"query": f"{{ {aliases} }}"}).headers["RateLimit"] == '"key";r=49;t=600'
-    answer = post(there, key, GRAPHQL, {"query": f"{{ {aliases} }}"})
-    assert limited(answer) == ('"key";q=200;w=600', '"key";r=0')
+def test_operations_inside_one_request_are_counted_each_and_so_are_the_rows_they_brought(two, key):
+    here, there = two(EVENT_SERVICE_RATE_PER_KEY="40/600")
+    aliases = " ".join(f"a{i}: workspace {{ id }}" for i in range(15))
+    query = f"{{ ... {{ ...A }} }} fragment A on Query {{ {aliases} }}"
+    first = post(here, key, GRAPHQL, {"query": query})
+    assert (first.status_code, first.headers["RateLimit"]) == (200, '"key";r=10;t=600')  # 15 fields, and 15 rows
+    answer = post(there, key, GRAPHQL, {"query": query})
+    assert limited(answer) == ('"key";q=40;w=600', '"key";r=0')
     assert [error["extensions"]["code"] for error in answer.json()["errors"]] == ["LIMITED"]
 
 
 @pytest.mark.django_db(transaction=True)
+def test_who_was_brought_more_than_was_left_is_refused_the_next_time(two, workspace, key):
+    here, there = two(EVENT_SERVICE_RATE_PER_KEY="60/600")
+    for _ in range(40):
+        Endpoint.create_web_socket(workspace_id=workspace.pk, name="n")
+    body = {"query": "{ endpoints { collectionItems { id } } }"}
+    statuses = [post(web, key, GRAPHQL, body).status_code for web in (here, there, here, there)]
+    assert statuses == [200, 200, 429, 429]
+
+
+@pytest.mark.django_db(transaction=True)
 def test_events_published_by_graphql_are_counted_each(two, key):
-    here, _ = two(EVENT_SERVICE_RATE_PER_KEY="200/600")
+    here, _ = two(EVENT_SERVICE_RATE_PER_KEY="100/600")
     query = "mutation($e: [EventInput!]!) { publishEvents(events: $e) { events { id } } }"
     body = {"query": query, "variables": {"e": [{"type": "a"}] * 80}}
     assert "errors" not in post(here, key, GRAPHQL, body).json()

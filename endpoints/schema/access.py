@@ -59,6 +59,10 @@ class Caller:
             self.allowances = rates.of_key(grant.key_id, grant.workspace_id)
             rates.charge(self.allowances, units)
 
+    def charge_afterwards(self, units: int) -> None:
+        """Charge the key and its workspace for what was done, with what they have left at most."""
+        rates.charge_afterwards(self.allowances, units)
+
     def workspace_id(self, scope: str) -> UUID:
         """Return the workspace of the key. Raises Forbidden unless the key has `scope`."""
         self.grant.require(scope)
