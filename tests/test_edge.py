@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing, suppress
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import pytest
 
 from event_service.server import Edge
 from tests import test_server
+from tests.service import wait_until
 from tests.test_server import DEADLINE_S, status, upgrade
 from tests.web import running
 
@@ -48,6 +50,13 @@ def answered(web, request):
         with closing(http.client.HTTPResponse(client)) as answer:
             answer.begin()
             return answer.status, {name.lower(): value for name, value in answer.getheaders()}
+
+
+def lets_in(web):
+    try:
+        return answered(web, get("/healthz"))[0] == 200
+    except (http.client.RemoteDisconnected, ConnectionResetError):
+        return False
 
 
 def get(path, *headers, host="Host: localhost"):
@@ -181,10 +190,9 @@ def drip(client):
     end = time.monotonic() + DEADLINE_S
     while time.monotonic() < end:
         try:
-            if not client.recv(100):
-                return
-            client.sendall(b"a")
-        except TimeoutError:
+            with suppress(TimeoutError):
+                if not client.recv(100):
+                    return
             client.sendall(b"a")
         except (ConnectionResetError, BrokenPipeError):
             return
@@ -270,6 +278,7 @@ def test_an_address_has_so_many_connections_at_once_and_websockets_are_others(we
             answered(web, get("/healthz"))
         for connection in held:
             connection.close()
+        wait_until(partial(lets_in, web), bool)
         with web.listen(web_socket, key):
             pass
 
