@@ -15,7 +15,7 @@ from uuid import UUID
 from routing.queue import Job
 
 PATIENCE_S = 0.1  # for an attempt, before its endpoint is slow and its thread is replaced
-HURRY_S = 0.02  # the same where others wait and no thread has come free for as long
+HURRY_S = 0.01  # the same where others wait and no thread has come free for as long
 HANGS_S = 1.0  # and before what waits behind it is given back
 SLOW_THREADS = 128  # for the slow endpoints, of which half as many may hang at once before newcomers wait
 FIRST_WIDTH = 2  # of these for one of them, at first and once it hangs

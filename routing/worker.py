@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 1.0  # how long a delivery waits for its claim where no hint came
 TICK_S = 0.02  # how long results wait for others to be settled with
+LOOK_S = 0.01  # between looks at the threads, while anything is being sent
 AGAIN_S = 0.1  # until the next claim where another worker held what this one could have taken
 SETTLE_AT = 200  # results that don't wait
 SETTLED_WITHIN_S = 15  # after its deadline, so that an attempt counts; of the lease
@@ -86,7 +87,7 @@ class Worker:
     def _idle_s(self) -> float:
         until_claim = self._claim_at - time.monotonic()
         if self._outstanding:
-            return TICK_S if until_claim <= 0 else min(TICK_S, until_claim)
+            return LOOK_S if until_claim <= 0 else min(LOOK_S, until_claim)
         return max(0.0, min(POLL_S, until_claim))
 
     def _turn(self) -> None:
