@@ -4,10 +4,12 @@ import asyncio
 import json
 import socket
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from twisted.internet.interfaces import IAddress
 from twisted.web.http import HTTPChannel
+from twisted.web.http_headers import Headers
 
 from event_service.server.edge import Edge
 
@@ -16,15 +18,18 @@ HEADERS_S = 10  # from the first byte of a request, or from the connection's sta
 BODY_S = 30  # from there to the end of its body
 STALL_S = 10  # for the client to take some 64 KiB of an answer, of which no more is made meanwhile
 IDLE_S = 60  # from an answer to the next request, or to the client's having taken the rest of it
+SWEEP_S = 0.1  # between two looks at whose time is over
 SEND_BUFFER = 1 << 17  # bytes that the kernel keeps for a client: left alone, it grows to megabytes for who takes none
 _CODES = {503: "UNAVAILABLE", 500: "INTERNAL"}
 
 
 class Channel(HTTPChannel):
-    """HTTP/1.1 by Twisted, whose own time-out begins anew with every byte."""
+    """HTTP/1.1 by Twisted, whose own time-out begins anew with every byte, and whose writes wait for the reactor."""
 
     transport: Any
     resting = False
+    due_at: float | None = None  # the end of this stage, by the event loop's clock
+    held = b""  # the head of an answer, until there is a piece of its body to go with it
 
     def connectionMade(self) -> None:
         self.timeOut = HEADERS_S
@@ -34,7 +39,7 @@ class Channel(HTTPChannel):
         super().connectionMade()
         self.crowd: Crowd = self.factory.crowd
         self.address = str(getattr(self.transport.getPeer(), "host", ""))
-        self.crowd.enter(self.address)
+        self.crowd.enter(self)
 
     def connectionLost(self, reason: Any = None) -> None:
         super().connectionLost(reason)
@@ -43,9 +48,14 @@ class Channel(HTTPChannel):
 
     def leave(self) -> None:
         """Count no longer: the connection is closed, or is a websocket."""
+        self.due_at = None
         if self.address:
-            self.crowd.leave(self.address)
+            self.crowd.leave(self)
             self.address = ""
+
+    def setTimeout(self, seconds: float | None) -> None:
+        """Give the stage its end. The crowd looks at it: with timers, Twisted searches all it has for each request's."""
+        self.due_at = None if seconds is None else asyncio.get_running_loop().time() + seconds
 
     def resetTimeout(self) -> None:
         """Leave the stage its end."""
@@ -65,7 +75,28 @@ class Channel(HTTPChannel):
         self.resting = True
         self._savedTimeOut = None  # Twisted's, which it would set now
         self.setTimeout(IDLE_S)
+        self._send(b"")
         super().requestDone(request)
+
+    # What is written goes out at once, head and body together, as far as the kernel takes it.
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
+        lines = [b"%b: %b\r\n" % (name, value) for name, values in headers.getAllRawHeaders() for value in values]
+        self.held = b"%b %b %b\r\n%b\r\n" % (version, code, reason, b"".join(lines))
+
+    def write(self, data: bytes) -> None:
+        self._send(data)
+
+    def writeSequence(self, pieces: Iterable[bytes]) -> None:
+        self._send(b"".join(pieces))
+
+    def _send(self, data: bytes) -> None:
+        data, self.held = self.held + data, b""
+        if data and not self.transport.dataBuffer and not self.transport._tempDataBuffer:
+            sent = self.transport.writeSomeData(data)
+            data = data[sent:] if isinstance(sent, int) else data  # an error: it comes again, and ends the connection
+        if data:
+            self.transport.write(data)
 
     # Twisted calls these as its send buffer fills and empties.
 
@@ -102,24 +133,38 @@ class Crowd:
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
         self._by_address: Counter[str] = Counter()
-        self._all = 0
+        self._channels: set[Channel] = set()
 
     def has_room(self, address: IAddress) -> bool:
         host = str(getattr(address, "host", ""))
         most = self._edge.connections_per_address
-        return self._all < self._edge.connections and (
+        return len(self._channels) < self._edge.connections and (
             not most or self._by_address[host] < most or self._edge.trusts(host)
         )
 
-    def enter(self, address: str) -> None:
-        self._all += 1
-        self._by_address[address] += 1
+    def enter(self, channel: Channel) -> None:
+        if not self._channels:
+            self._look_soon()
+        self._channels.add(channel)
+        self._by_address[channel.address] += 1
 
-    def leave(self, address: str) -> None:
-        self._all -= 1
-        self._by_address[address] -= 1
-        if not self._by_address[address]:
-            del self._by_address[address]
+    def leave(self, channel: Channel) -> None:
+        self._channels.discard(channel)
+        self._by_address[channel.address] -= 1
+        if not self._by_address[channel.address]:
+            del self._by_address[channel.address]
+
+    def _look_soon(self) -> None:
+        asyncio.get_running_loop().call_later(SWEEP_S, self._look)
+
+    def _look(self) -> None:
+        """Hang up on whoever has had its time."""
+        now = asyncio.get_running_loop().time()
+        for channel in [each for each in self._channels if each.due_at is not None and each.due_at <= now]:
+            channel.due_at = None
+            channel.timeoutConnection()
+        if self._channels:
+            self._look_soon()
 
 
 def refusal(status: int, message: str) -> bytes:

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from daphne.http_protocol import HTTPFactory, WebRequest
-from twisted.web.http import HTTPChannel, _GenericHTTPChannelProtocol
+from twisted.web.http import HTTPChannel
 
 from event_service.server.channel import Channel, Crowd, answer, refusal
 from event_service.server.websocket import ClientGone
@@ -104,12 +104,14 @@ class Request(WebRequest):
 
 
 class RequestFactory(HTTPFactory):
+    protocol = Channel
+
     def __init__(self, server: Any) -> None:
         super().__init__(server)
         self.crowd = Crowd(server.edge)
 
-    def protocol(self) -> object:
-        return _GenericHTTPChannelProtocol(Channel())
+    def startFactory(self) -> None:
+        """Twisted would write a line for each request, to nowhere."""
 
     def buildProtocol(self, address: Any) -> object:
         """Return None, and so have the connection closed, where there are too many."""
