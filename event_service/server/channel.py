@@ -81,8 +81,10 @@ class Channel(HTTPChannel):
     # What is written goes out at once, head and body together, as far as the kernel takes it.
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
-        lines = [b"%b: %b\r\n" % (name, value) for name, values in headers.getAllRawHeaders() for value in values]
-        self.held = b"%b %b %b\r\n%b\r\n" % (version, code, reason, b"".join(lines))
+        said = [(name, value) for name, values in headers.getAllRawHeaders() for value in values]
+        said += self.factory.server.edge.missing(said)
+        lines = [b"%b: %b" % header for header in said]
+        self.held = b"%b %b %b\r\n%b\r\n\r\n" % (version, code, reason, b"\r\n".join(lines))
 
     def write(self, data: bytes) -> None:
         self._send(data)

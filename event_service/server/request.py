@@ -74,12 +74,6 @@ class Request(WebRequest):
             return 503, b"Service Unavailable", "Restarting; connect again"
         return None
 
-    def handle_reply(self, message: dict[str, Any]) -> None:
-        if message["type"] == "http.response.start":
-            headers = message.get("headers", [])
-            message = {**message, "headers": [*headers, *self.server.edge.missing(headers)]}
-        super().handle_reply(message)
-
     async def drain(self) -> None:
         """Wait until the client has taken what was sent. Raises ClientGone when it has gone, or takes too long."""
         if self.channel is not None:
