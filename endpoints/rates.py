@@ -46,7 +46,7 @@ class Allowance:
         self.policy = policy
         self._subject = subject
         self._lock = threading.Lock()
-        self._left = self._slice = self._slot = self._left_to_others = 0
+        self._left = self._slice = self._slot = self._spent = self._left_to_others = 0
         self._ends_at = self._refused_until = 0.0
         self._refused = 0  # units for which there was no room
 
@@ -81,11 +81,11 @@ class Allowance:
         if now >= self._ends_at or units > self._left:
             return False
         self._left -= units
+        self._spent += units
         return True
 
     def _ask(self, units: int) -> None:
-        used_up = time.monotonic() < self._ends_at
-        self._slice = min(2 * self._slice, self.policy.units // _AHEAD) if used_up else 0
+        self._slice = min(self._next_slice(time.monotonic()), self.policy.units // _AHEAD)
         unused = self._slot, self._left
         self._left = 0
         taken = Spending.take(self._subject, self.policy, units, max(units, self._slice), unused)
@@ -94,6 +94,13 @@ class Allowance:
             self._have(taken)
         else:
             self._refused, self._refused_until = units, time.monotonic() + taken.wait_s
+
+    def _next_slice(self, now: float) -> int:
+        """Twice as much as was too little, or as much as the slot that has just ended took."""
+        if now < self._ends_at:
+            return 2 * self._slice
+        spent, self._spent = self._spent, 0
+        return spent if now < self._ends_at + self.policy.slot_s else 0
 
     def _have(self, taken: Taken) -> None:
         self._left, self._slot = taken.units, taken.slot
