@@ -23,7 +23,7 @@ from routing.router import WEBHOOK_HINT
 from routing.submissions import NewEvent
 
 MANAGE = str(settings.BASE_DIR / "manage.py")
-EMPTY = ["-m", "benchmarks.empty"]
+EMPTY = ["-m", "benchmarks.empty"]  # under daphne as it comes
 DATA = {"orderId": 1001, "total": "24.90", "note": "abcdefghij" * 64}
 EVENT = json.dumps({"type": "order.paid", "source": "/orders", "data": DATA})  # about 750 bytes
 
