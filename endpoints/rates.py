@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Hashable, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from uuid import UUID
 
@@ -198,6 +199,7 @@ def _give_back(allowances: Sequence[Allowance], units: int) -> None:
         allowance.give_back(units)
 
 
+@lru_cache(10_000)
 def _network(address: str) -> str:
     """Return the address, or of IPv6 the /64 that one customer has."""
     try:

@@ -93,6 +93,19 @@ def test_a_process_that_is_quick_seldom_asks(db, clock, monkeypatch):
     assert len(asked) < 35
 
 
+def test_a_process_whose_pace_is_steady_asks_once_a_slot(db, clock, monkeypatch):
+    policy, asked = Policy("key", 100_000, 40), []
+    take = Spending.take
+    monkeypatch.setattr(Spending, "take", lambda *what: asked.append(clock.now) or take(*what))
+    allowance = Allowance(policy, "key x")
+    for _ in range(5):
+        clock.passes(1)
+        assert spent([allowance], 500) == 500
+    begins, *later = (asked.count(slot) for slot in dict.fromkeys(asked))
+    assert begins > 1, "It grows into its pace."
+    assert later == [1, 1, 1, 1]
+
+
 def test_who_was_refused_is_refused_without_asking_until_there_is_room(processes, clock, monkeypatch):
     first, _ = processes
     assert spends(first, 100)
