@@ -27,6 +27,7 @@ class Condition:
 
 
 ABSENT = Condition("absent")
+PRESENT = Condition("exists")
 # What is not looked up by value.
 RANGES = frozenset({"prefix", "suffix", "folded prefix", "folded suffix", "numeric", "cidr", "anything-but"})
 

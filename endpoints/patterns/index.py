@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
-from endpoints.patterns.conditions import ABSENT, Condition
+from endpoints.patterns.conditions import ABSENT, PRESENT, Condition
 from endpoints.patterns.matching import Node, Pattern, parted, plan
 from endpoints.patterns.parse import Alternative, Field, Path
 from endpoints.patterns.verdicts import Verdicts
@@ -20,7 +20,6 @@ Numbers = frozenset[int]
 
 TOGETHER = 32  # candidates of a group, from which on all of it is matched at once
 _GROUP = 1_000  # alternatives
-_PRESENT = Condition("exists")
 
 
 class Index(Generic[Owner]):
@@ -161,8 +160,8 @@ def _filed_as(condition: Condition) -> Condition:
     """Return what holds wherever `condition` does, and can be looked up."""
     if condition.kind == "wildcard":
         first, *_, last = condition.operand.parts
-        return Condition("prefix", first) if first else Condition("suffix", last) if last else _PRESENT
-    return _PRESENT if condition.kind == "anything-but" else condition
+        return Condition("prefix", first) if first else Condition("suffix", last) if last else PRESENT
+    return PRESENT if condition.kind == "anything-but" else condition
 
 
 def _join_numbers(sets: Iterable[Numbers]) -> Numbers:

@@ -5,7 +5,7 @@ For one alternative the arrays are independent of each other, so that whether it
 own: both sides of an object must agree (and), one element of an array must do (or). As bits, that is `&` and `|`.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
@@ -13,7 +13,7 @@ from itertools import chain
 from operator import and_
 from typing import Any
 
-from endpoints.patterns.conditions import ABSENT
+from endpoints.patterns.conditions import ABSENT, PRESENT
 from endpoints.patterns.parse import Alternative, Field, Path
 from endpoints.patterns.verdicts import Verdicts, join_bits
 
@@ -49,6 +49,7 @@ class Node:
         self._childless = _meet(every, (child.absent for child in children.values()))
         self.absent: int = self._unnamed & self._childless
         self._silent = _meet(every, (child.silent for child in children.values()))
+        self._absence = self._childless & ~self._silent
         self.silent: int = _meet(self._silent, (layer.silent for layer in layers))
         self._shapes: dict[frozenset[str], int] = {}
         # One value must do for all that is said here: then any of several values is as good as an array of them.
@@ -59,22 +60,25 @@ class Node:
         if kind is dict:
             return self._unnamed and self._unnamed & self.in_object(value)
         if kind is list:
-            return self._in_array(value)
+            return self._in_array(value) if value else self.absent
         bits = self._childless
         for layer in self._layers:
-            bits &= layer.silent | layer.verdicts.on(value)
+            bits &= layer.verdicts.on(value)
         return bits
 
     def in_object(self, value: Mapping[str, Any]) -> int:
         bits = self._every
         for name, child in self.children.items():
-            bits &= child.on(value[name]) if name in value else child.absent
+            if name in value:
+                bits &= child.on(value[name])
+            else:
+                bits &= child.absent
             if not bits:
                 break
         return bits
 
     def _in_array(self, array: list[Any]) -> int:
-        scalars, objects = parted(array)
+        scalars, objects = ([], array) if len(array) <= MANY and _are_objects(array) else parted(array)
         bits = self._on_scalars(scalars) if scalars else self._unnamed
         return bits and bits & (self._in_one_of(objects) if objects and self.children else self._childless)
 
@@ -86,28 +90,26 @@ class Node:
 
     def _in_one_of(self, objects: Collection[dict[str, Any]]) -> int:
         """One element must do; where all that is wanted is absence, it must be absent from each."""
-        some, each = 0, self._every
-        absence = self._childless & ~self._silent
+        some, each, absence = 0, self._absence, self._absence
         for bits in self._on_shapes(objects) if len(objects) > MANY else map(self.in_object, objects):
             some |= bits
             each &= bits
-            if some | absence == self._every and not each & absence:
+            if not each and some | absence == self._every:
                 break
-        return some & ~absence | each & absence
+        return some & ~absence | each
 
-    def _on_shapes(self, objects: Iterable[dict[str, Any]]) -> Iterator[int]:
+    def _on_shapes(self, objects: Collection[dict[str, Any]]) -> Iterator[int]:
         for names, alike in self._by_shape(objects).items():
             yield from self._on_alike(names, alike)
 
-    def _by_shape(self, objects: Iterable[dict[str, Any]]) -> dict[frozenset[str], list[dict[str, Any]]]:
+    def _by_shape(self, objects: Collection[dict[str, Any]]) -> dict[frozenset[str], list[dict[str, Any]]]:
         """Return the objects by those of their members that the pattern names."""
-        shapes: dict[frozenset[str], list[dict[str, Any]]] = {}
-        by_keys: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-        for element in objects:
-            keys = tuple(element)
-            if keys not in by_keys:
-                by_keys[keys] = shapes.setdefault(self._names.intersection(keys), [])
-            by_keys[keys].append(element)
+        by_keys: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+        for element in filter(None, objects):
+            by_keys[tuple(element)].append(element)
+        shapes: dict[frozenset[str], list[dict[str, Any]]] = {} if all(objects) else {frozenset(): [{}]}
+        for keys, alike in by_keys.items():
+            shapes.setdefault(self._names.intersection(keys), []).extend(alike)
         return shapes
 
     def _on_alike(self, names: frozenset[str], objects: Sequence[dict[str, Any]]) -> Iterator[int]:
@@ -146,18 +148,14 @@ class _Layer:
         wanted = join_bits(bits for _, bits in fields)
         self.silent = every & ~wanted
         self.absent = self.silent | join_bits(bits for field, bits in fields if ABSENT in field.conditions)
-        self.verdicts = Verdicts(
-            ((condition, bits) for field, bits in fields for condition in field.conditions), join_bits
-        )
+        conditions = [(condition, bits) for field, bits in fields for condition in field.conditions]
+        self.verdicts = Verdicts([*conditions, (PRESENT, self.silent)], join_bits)
 
     def on(self, scalars: Collection[Any]) -> int:
         """Return the alternatives that this says nothing of, or that one of `scalars` will do for."""
-        bits = self.silent
         if len(scalars) > MANY:
-            return bits | self.verdicts.on_one_of(scalars)
-        for scalar in scalars:
-            bits |= self.verdicts.on(scalar)
-        return bits
+            return self.verdicts.on_one_of(scalars)
+        return join_bits(map(self.verdicts.on, scalars))
 
 
 def plan(alternatives: Sequence[Alternative]) -> Node:
@@ -184,6 +182,13 @@ def plan(alternatives: Sequence[Alternative]) -> Node:
         )
 
     return node(())
+
+
+def _are_objects(array: list[Any]) -> bool:
+    for element in array:  # noqa: SIM110 - of a few elements, a generator costs as much as to part them
+        if type(element) is not dict:
+            return False
+    return True
 
 
 def parted(array: list[Any]) -> tuple[list[Any], list[dict[str, Any]]]:

@@ -8,6 +8,7 @@ import re
 import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import reduce
+from itertools import chain
 from operator import and_, or_
 from types import NoneType
 from typing import Any, Generic
@@ -42,12 +43,19 @@ class Verdicts(Generic[Set]):
         self._on_text = _Texts(found, join) if found.keys() - _LOOKED_UP else None
         self._ranges = _intervals(found, "numeric", join)
         self._excluding = [held for _, held in found.get("anything-but", ())]
+        self._only_texts: dict[str, Set] | None = (
+            {text: held | self._any for text, held in self._texts.items()}
+            if self._on_text is None and not self._excluding
+            else None
+        )
         self._excluded = Verdicts(_numbered(found["anything-but"]), join_bits) if self._excluding else None
 
     def on(self, value: Any) -> Set:
         """Return what stands for the conditions that hold on `value`, which is neither an array nor an object."""
         kind = type(value)
         if kind is str:
+            if self._only_texts is not None:
+                return self._only_texts.get(value, self._any)
             held = self._texts.get(value, self._none)
             if self._on_text is not None:
                 held |= self._on_text.on(value)
@@ -65,8 +73,8 @@ class Verdicts(Generic[Set]):
     def on_one_of(self, values: Collection[Any]) -> Set:
         """Return what stands for the conditions that hold on one of `values`, which are many."""
         parts = _by_type(values)
-        texts, literals = parts.pop(str, set()), parts.pop(bool, set()) | parts.pop(NoneType, set())
-        numbers = set().union(*parts.values()) if len(parts) > 1 else next(iter(parts.values()), set())
+        texts, literals = parts.pop(str, ()), [*parts.pop(bool, ()), *parts.pop(NoneType, ())]
+        numbers = list(chain(*parts.values())) if len(parts) > 1 else next(iter(parts.values()), ())
         held = [self._any, *_looked_up(self._texts, texts), *_looked_up(self._literals, literals)]
         held += _looked_up(self._numbers, numbers)
         if self._on_text is not None and texts:
@@ -74,7 +82,9 @@ class Verdicts(Generic[Set]):
         if self._ranges is not None and numbers:
             held.append(self._ranges.at_one_of(numbers))
         if self._excluded is not None:
-            held.append(self._not_excluded(reduce(and_, map(self._excluded.on, (*texts, *numbers, *literals)))))
+            held.append(
+                self._not_excluded(reduce(and_, map(self._excluded.on, (*{*texts}, *{*numbers}, *{*literals}))))
+            )
         return self._join(held)
 
     def _not_excluded(self, excluded: int) -> Set:
@@ -118,25 +128,25 @@ class _Texts(Generic[Set]):
             held |= self._folded_suffixes.at(text[::-1])
         return held
 
-    def on_one_of(self, texts: set[str]) -> Iterable[Set]:
+    def on_one_of(self, texts: Collection[str]) -> Iterable[Set]:
         if self._prefixes is not None:
             yield self._prefixes.at_one_of(texts)
         if self._suffixes is not None:
-            yield self._suffixes.at_one_of({text[::-1] for text in texts})
+            yield self._suffixes.at_one_of([text[::-1] for text in texts])
         if self._folds:
-            yield from self._on_one_folded({text.casefold() for text in texts})
+            yield from self._on_one_folded([text.casefold() for text in texts])
         if self._networks is not None:
-            yield self._networks.at_one_of(set(map(_address_key, texts)))
+            yield self._networks.at_one_of(_address_keys(texts))
         for wildcard, held in self._wildcards:
             if wildcard.holds_on_one_of(texts):
                 yield held
 
-    def _on_one_folded(self, texts: set[str]) -> Iterable[Set]:
+    def _on_one_folded(self, texts: Collection[str]) -> Iterable[Set]:
         yield from _looked_up(self._folded, texts)
         if self._folded_prefixes is not None:
             yield self._folded_prefixes.at_one_of(texts)
         if self._folded_suffixes is not None:
-            yield self._folded_suffixes.at_one_of({text[::-1] for text in texts})
+            yield self._folded_suffixes.at_one_of([text[::-1] for text in texts])
 
 
 def _table(found: Found[Set], kind: str, join: Join[Set]) -> dict[Any, Set]:
@@ -146,11 +156,11 @@ def _table(found: Found[Set], kind: str, join: Join[Set]) -> dict[Any, Set]:
     return {value: join(sets) for value, sets in table.items()}
 
 
-def _by_type(values: Collection[Any]) -> dict[type, set[Any]]:
+def _by_type(values: Collection[Any]) -> dict[type, Collection[Any]]:
     kinds = set(map(type, values))
     if len(kinds) == 1:
-        return {kinds.pop(): set(values)}
-    return {kind: {value for value in values if type(value) is kind} for kind in kinds}
+        return {kinds.pop(): values}
+    return {kind: [value for value in values if type(value) is kind] for kind in kinds}
 
 
 def _looked_up(table: Mapping[Any, Set], values: Collection[Any]) -> list[Set]:
@@ -167,6 +177,12 @@ def _numbered(exclusions: Iterable[tuple[Iterable[Condition], Any]]) -> Iterable
     for number, (excluded, _) in enumerate(exclusions):
         for condition in excluded:
             yield condition, 1 << number
+
+
+def _address_keys(texts: Collection[str]) -> list[bytes]:
+    """Return the keys of those texts that may be addresses. Many texts are none, and told apart without a call each."""
+    dotted = [text for text, is_dotted in zip(texts, map(_DOTTED, texts), strict=True) if is_dotted]
+    return [_address_key(text) for text in (*dotted, *(text for text in texts if ":" in text))]
 
 
 def _address_key(text: str) -> bytes:

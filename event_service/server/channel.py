@@ -54,7 +54,7 @@ class Channel(HTTPChannel):
             self.address = ""
 
     def setTimeout(self, seconds: float | None) -> None:
-        """Give the stage its end. The crowd looks at it: with timers, Twisted searches all it has for each request's."""
+        """Give the stage its end. The crowd watches it: Twisted searches all of its timers to set one."""
         self.due_at = None if seconds is None else asyncio.get_running_loop().time() + seconds
 
     def resetTimeout(self) -> None:

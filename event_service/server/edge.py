@@ -50,7 +50,9 @@ class Edge:
         return {**scope, **told}
 
     def trusts(self, address: str) -> bool:
-        return bool(self.proxies) and _is_address(address) and any(ip_address(address) in proxy for proxy in self.proxies)
+        return (
+            bool(self.proxies) and _is_address(address) and any(ip_address(address) in proxy for proxy in self.proxies)
+        )
 
     def _client(self, peer: str, hops: list[str]) -> str:
         """Return the last address that no proxy of ours has: what stands before it, anybody may have written."""
