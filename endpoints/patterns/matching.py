@@ -51,9 +51,18 @@ class Node:
         self._silent = _meet(every, (child.silent for child in children.values()))
         self._absence = self._childless & ~self._silent
         self.silent: int = _meet(self._silent, (layer.silent for layer in layers))
+        self._by_text, self._other_text = self._texts()
         self._shapes: dict[frozenset[str], int] = {}
         # One value must do for all that is said here: then any of several values is as good as an array of them.
         self.says_one_thing = len(layers) + bool(children) <= 1
+
+    def _texts(self) -> tuple[dict[str, int] | None, int]:
+        """Return what may hold on each text that is known, and on all others, where that is all that decides."""
+        verdicts = self._layers[0].verdicts if len(self._layers) == 1 else None
+        known = verdicts.by_text() if verdicts else None
+        if verdicts is None or known is None:
+            return None, 0
+        return {text: bits & self._childless for text, bits in known.items()}, verdicts.on_any & self._childless
 
     def on(self, value: Any) -> int:
         kind = type(value)
@@ -61,6 +70,8 @@ class Node:
             return self._unnamed and self._unnamed & self.in_object(value)
         if kind is list:
             return self._in_array(value) if value else self.absent
+        if kind is str and self._by_text is not None:
+            return self._by_text.get(value, self._other_text)
         bits = self._childless
         for layer in self._layers:
             bits &= layer.verdicts.on(value)

@@ -36,26 +36,19 @@ class Verdicts(Generic[Set]):
         for condition, held in conditions:
             found.setdefault(condition.kind, []).append((condition.operand, held))
         self._join, self._none = join, join(())
-        self._any = join(held for _, held in found.get("exists", ()))
+        self.on_any = join(held for _, held in found.get("exists", ()))
         self._texts = _table(found, "text", join)
         self._numbers = _table(found, "number", join)
         self._literals = _table(found, "literal", join)
         self._on_text = _Texts(found, join) if found.keys() - _LOOKED_UP else None
         self._ranges = _intervals(found, "numeric", join)
         self._excluding = [held for _, held in found.get("anything-but", ())]
-        self._only_texts: dict[str, Set] | None = (
-            {text: held | self._any for text, held in self._texts.items()}
-            if self._on_text is None and not self._excluding
-            else None
-        )
         self._excluded = Verdicts(_numbered(found["anything-but"]), join_bits) if self._excluding else None
 
     def on(self, value: Any) -> Set:
         """Return what stands for the conditions that hold on `value`, which is neither an array nor an object."""
         kind = type(value)
         if kind is str:
-            if self._only_texts is not None:
-                return self._only_texts.get(value, self._any)
             held = self._texts.get(value, self._none)
             if self._on_text is not None:
                 held |= self._on_text.on(value)
@@ -67,15 +60,21 @@ class Verdicts(Generic[Set]):
             held = self._literals.get(value, self._none)
         if self._excluded is not None:
             held |= self._not_excluded(self._excluded.on(value))
-        held |= self._any
+        held |= self.on_any
         return held
+
+    def by_text(self) -> dict[str, Set] | None:
+        """Return `on` of texts, for all others being `on_any`; None where a text takes more than a look-up."""
+        if self._on_text is not None or self._excluded is not None:
+            return None
+        return {text: held | self.on_any for text, held in self._texts.items()}
 
     def on_one_of(self, values: Collection[Any]) -> Set:
         """Return what stands for the conditions that hold on one of `values`, which are many."""
         parts = _by_type(values)
         texts, literals = parts.pop(str, ()), [*parts.pop(bool, ()), *parts.pop(NoneType, ())]
         numbers = list(chain(*parts.values())) if len(parts) > 1 else next(iter(parts.values()), ())
-        held = [self._any, *_looked_up(self._texts, texts), *_looked_up(self._literals, literals)]
+        held = [self.on_any, *_looked_up(self._texts, texts), *_looked_up(self._literals, literals)]
         held += _looked_up(self._numbers, numbers)
         if self._on_text is not None and texts:
             held += self._on_text.on_one_of(texts)
