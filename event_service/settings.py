@@ -182,6 +182,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "endpoints.pages.Policies",
+    "event_service.charged.Charged",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -200,12 +201,12 @@ AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
-# After so many failures of a name from an address, which the database counts for all processes, it is locked there for
-# so long. By the address of the server, not by what a header says: see event_service/server.
+# After so many failures of a name, from an address or, in browsers that it has not signed in with before, from all, it
+# is locked there for so long; the database counts, for all processes. By the address of the server, not of a header.
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # who goes on trying does not keep it locked
-AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_LOCKOUT_PARAMETERS = "event_service.known_browsers.lockout_parameters"
 AXES_CLIENT_IP_CALLABLE = "event_service.audited.address"
 AXES_RESET_ON_SUCCESS = AXES_DISABLE_ACCESS_LOG = True
 AXES_LOCKOUT_TEMPLATE = "endpoints/locked.html"

@@ -7,10 +7,12 @@ from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.signals import user_login_failed
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django_otp.forms import OTPAuthenticationFormMixin
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
+
+from event_service.known_browsers import remember
 
 _WRONG = "This is no code of yours, or it was used."
 
@@ -53,6 +55,12 @@ class SignInForm(AdminAuthenticationForm, OTPAuthenticationFormMixin):
 class Site(admin.AdminSite):
     login_form = SignInForm
     login_template = "endpoints/sign_in.html"
+
+    def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        answer = super().login(request, extra_context)
+        if request.method == "POST" and answer.status_code == 302:
+            remember(answer, request.user.get_username())
+        return answer
 
     def register(self, model_or_iterable: Any, *args: Any, **kwargs: Any) -> None:
         if model_or_iterable not in (StaticDevice, TOTPDevice):  # whose secrets are for nobody to look at

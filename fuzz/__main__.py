@@ -1,6 +1,7 @@
 """Try the doors that are named, or all of them. Start it with script/fuzz."""
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -11,6 +12,7 @@ from fuzz.running import MAKERS, Bounds, here, run
 
 def main() -> None:
     asked = _asked()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of all that cleans up
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="fuzz-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o711)  # started by root, PostgreSQL runs as another user

@@ -1,6 +1,9 @@
 """What each member of staff may do: every action has a permission of its own, and groups come ready made."""
 
+from uuid import UUID
+
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import Group, Permission, User
 from django.core.management import call_command
 from django.urls import reverse
@@ -144,3 +147,34 @@ def test_groups_come_ready_made_and_are_set_back(db):
 def test_every_permission_of_an_action_is_in_a_group(db):
     given = {f"{app}.{name}" for name in GROUPS["manager"] for app in ("endpoints", "routing")}
     assert {*OTHERS, "endpoints.reveal_endpoint_secret"} - given == set()
+
+
+MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
+
+
+def pages(model):
+    """Every page of a model, and what is posted to the list."""
+    name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+    forged = {"form-TOTAL_FORMS": 1, "form-INITIAL_FORMS": 1, "form-0-id": 1, "form-0-name": "forged", "_save": "Save"}
+    yield from ((reverse(f"{name}_{page}"), forged) for page in ("changelist", "add"))
+    yield reverse(f"{name}_changelist"), {"action": "delete_selected", "_selected_action": "1", "post": "yes"}
+    for page in ("change", "delete", "history"):
+        yield reverse(f"{name}_{page}", args=[UUID(int=1) if is_uuid(model) else 1]), {"post": "yes", **forged}
+
+
+def is_uuid(model):
+    return model._meta.pk.get_internal_type() == "UUIDField"
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)
+def test_without_a_permission_no_page_of_a_model_opens_and_nothing_that_is_posted_counts(sign_in, model):
+    client, before = sign_in(), model.objects.count()
+    for address, form in pages(model):
+        answers = {client.get(address).status_code, client.post(address, form).status_code}
+        # A row that is not there is said to be, where it can be told apart: never is anything shown.
+        assert answers <= {403, 302}, address
+        if 302 in answers:
+            assert client.get(address).headers["location"] == reverse("admin:index")
+    completion = {"app_label": model._meta.app_label, "model_name": model._meta.model_name, "field_name": "workspace"}
+    assert client.get(reverse("admin:autocomplete"), completion).status_code == 403
+    assert model.objects.count() == before

@@ -327,6 +327,18 @@ def test_wrong_keys_soon_cost_an_address_its_turn_whatever_it_says_of_itself(two
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("path", ["/admin/login/", "/event-service/live", "/event-service/live/ticket"])
+def test_operators_pages_cost_their_address_like_any_other_door(two, path):
+    here, there = two(EVENT_SERVICE_RATE_PER_ADDRESS="20/600")
+    answers = [
+        requests.get(f"http://127.0.0.1:{web.port}{path}", timeout=20, allow_redirects=False)
+        for web in (here, there) * 15
+    ]
+    assert [answer.status_code for answer in answers].count(429) == 10
+    assert limited(answers[-1])[1].endswith("r=0")
+
+
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("sockets_left")
 def test_handshakes_of_websockets_are_counted(two, key, web_socket):
     here, there = two(EVENT_SERVICE_RATE_PER_KEY=f"{5 * HANDSHAKE}/600")

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 
 import psutil
 import pytest
@@ -427,6 +429,25 @@ def test_a_chunked_body_is_refused_when_it_grows_too_large(own):
     drain(own)
     assert own.process.wait(DEADLINE_S) == 0
     assert own.stderr() == ""
+
+
+def test_bodies_over_the_limit_take_no_memory(own):
+    """What Linux says was its most, so that nothing is missed between two looks."""
+    process, size = psutil.Process(own.process.pid), 12 * MAX
+
+    def most():
+        return int(re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())[1]) << 10
+
+    assert own.ask("/size", method="POST", body=b"a" * MAX)[0] == 200
+    before = most()
+    for _ in range(3):
+        assert own.ask("/size", method="POST", body=(b"a" * 65536 for _ in range(size // 65536)))[0] == 413
+        with socket.create_connection(("127.0.0.1", own.port), timeout=DEADLINE_S) as connection:
+            connection.sendall(b"POST /size HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\na" % size)
+            assert connection.recv(1000).startswith(b"HTTP/1.1 413 ")
+            while connection.recv(1000):  # until it is closed
+                pass
+    assert most() - before <= 20 << 20
 
 
 def test_a_client_cannot_set_what_only_a_proxy_knows(shared):

@@ -39,10 +39,35 @@ def test_who_guesses_is_locked_out_and_told_so_even_with_the_right_password(staf
     assert not answer.client.session.get("_auth_user_id")
 
 
-def test_others_and_other_addresses_are_not_locked_out_with_them(staff):
+def test_others_are_not_locked_out_with_them(staff):
     lock()
     assert sign_in(username="other").status_code == 302
-    assert sign_in(REMOTE_ADDR="192.0.2.1").status_code == 302
+
+
+def test_who_guesses_from_many_addresses_is_locked_out_of_all_of_them(staff):
+    answers = [sign_in("wrong", REMOTE_ADDR=f"192.0.2.{number}").status_code for number in range(LIMIT)]
+    assert answers[-1] == sign_in(REMOTE_ADDR="192.0.2.99").status_code == 429
+
+
+def test_a_browser_that_a_name_has_signed_in_with_is_not_locked_with_its_name(staff):
+    known, others = Client(), Client()
+    assert sign_in(client=known).status_code == sign_in(client=others, username="other").status_code == 302
+    for client in (known, others):
+        client.post(reverse("admin:logout"))
+    lock(REMOTE_ADDR="192.0.2.1")
+
+    assert sign_in(client=others, REMOTE_ADDR="192.0.2.2").status_code == 429
+    forged = Client()
+    forged.cookies["known_browser"] = "ops"
+    assert sign_in(client=forged, REMOTE_ADDR="192.0.2.3").status_code == 429
+    assert sign_in(client=known).status_code == 302
+
+
+def test_a_known_browser_that_guesses_is_locked_too(staff):
+    known = Client()
+    sign_in(client=known)
+    known.post(reverse("admin:logout"))
+    assert lock(client=known)[-1] == 429
 
 
 def test_what_headers_say_of_the_address_counts_for_nothing(staff):
