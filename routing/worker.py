@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from django.db import InterfaceError, InternalError, OperationalError, connection
 
 from endpoints.policy import RetryPolicy
-from routing import failpoints, folding, health, order, replays, webhooks
+from routing import failpoints, folding, health, order, replays, rollups, webhooks
 from routing.egress import Door
 from routing.hints import Hints
 from routing.models import Delivery
@@ -113,7 +113,9 @@ class Worker:
         health.watch()
         replays.run_some()
         folding.fold()
+        rollups.roll_up()
         if now - self._forgotten_at >= FORGOTTEN_S:
+            rollups.forget()
             self._forgotten_at = 0.0 if order.let_forgotten_go() >= order.MOST_FORGOTTEN else now
 
     def _claim(self, now: float) -> None:

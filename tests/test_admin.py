@@ -26,6 +26,7 @@ from endpoints.models import (
 )
 from routing.models import (
     Attempt,
+    Count,
     Cursor,
     DailyEvents,
     Delivery,
@@ -34,6 +35,7 @@ from routing.models import (
     IdempotencyRecord,
     Lane,
     Replay,
+    Rollup,
     SharedDelivery,
     ShareGroup,
     Socket,
@@ -48,7 +50,7 @@ NOW = datetime(2024, 5, 22, tzinfo=UTC)
 CONFIGURATION = [Workspace, ApiKey, Endpoint, SigningKey, EventFilter, EventType, FilterLink, StaffBinding]
 TRAFFIC = [AuditEntry, Event, Delivery, Attempt, Replay, IdempotencyRecord, TypeTally, Cursor, Lane]
 TRAFFIC += [Socket, SocketNode, SocketTicket, ShareGroup, SharedDelivery, DeliveryChange]
-TRAFFIC += [Spending, DailyEvents]
+TRAFFIC += [Spending, DailyEvents, Count, Rollup]
 NO_LINKS = {"links-TOTAL_FORMS": "0", "links-INITIAL_FORMS": "0"}
 
 
@@ -97,6 +99,8 @@ def fill(workspace, count):
         SharedDelivery.objects.create(group=group, seq=1, delivery=delivery, socket=socket)
         DeliveryChange.objects.create(endpoint=endpoint, delivery=delivery, transaction_id=1)
         Spending.objects.create(subject=f"key {number}")
+        Count.objects.create(workspace=workspace, endpoint=endpoint, name="OWED", count=1)
+        Rollup.objects.create(workspace=workspace, endpoint=endpoint, period="DAY", at=NOW, name="OWED", count=1)
         DailyEvents.objects.create(workspace=workspace, day=NOW.date() + timedelta(days=number))
 
 

@@ -14,7 +14,18 @@ from endpoints.admin.configuration import needs
 from endpoints.errors import Conflict
 from routing.admin.whys import MOST, NEEDED, destinations
 from routing.cancelling import cancel
-from routing.models import Attempt, Cursor, Delivery, Event, IdempotencyRecord, Lane, Replay, TypeTally
+from routing.models import (
+    Attempt,
+    Count,
+    Cursor,
+    Delivery,
+    Event,
+    IdempotencyRecord,
+    Lane,
+    Replay,
+    Rollup,
+    TypeTally,
+)
 from routing.repeats import retry
 
 AT_ONCE = 1_000  # rows that an action takes: "all" may be millions
@@ -205,6 +216,23 @@ class TypeTallyAdmin(TrafficAdmin):
     list_display = ("type", "workspace", "accepted", "warned", "rejected", "seen_at")
     list_select_related = ("workspace",)
     fields = ("workspace", "type", "accepted", "warned", "rejected", "problem", "event_id", "seen_at")
+
+
+@admin.register(Count)
+class CountAdmin(TrafficAdmin):
+    list_display = ("name", "count", "workspace", "endpoint", "at")
+    list_select_related = ("workspace", "endpoint")
+    fields = ("workspace", "endpoint", "name", "count", "at")
+    ids = ("endpoint_id",)
+
+
+@admin.register(Rollup)
+class RollupAdmin(TrafficAdmin):
+    list_display = ("name", "count", "period", "at", "workspace", "endpoint")
+    list_filter = ("period",)
+    list_select_related = ("workspace", "endpoint")
+    fields = ("workspace", "endpoint", "period", "at", "name", "count")
+    ids = ("endpoint_id",)
 
 
 @admin.register(Cursor)

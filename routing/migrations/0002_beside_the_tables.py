@@ -124,6 +124,69 @@ CREATE TRIGGER audit_end AFTER UPDATE ON routing_replay FOR EACH ROW WHEN (NEW.s
 EXECUTE FUNCTION endpoints_audit('Replay', '{}', '{ended_at}')
 """
 OVERLOOK = "DROP TRIGGER audit ON routing_replay; DROP TRIGGER audit_end ON routing_replay"
+# What happens is counted in the statement that makes it happen, whichever that is: see models/rollups.py. A final state
+# is never left, so that it is counted once. What is no end costs one look at the changed rows.
+COUNT = """
+CREATE FUNCTION routing_bucket(ms float8) RETURNS int LANGUAGE sql IMMUTABLE AS $$
+    SELECT least(greatest(floor(2 * ln(greatest(ms, 1)) / ln(2)), 0), 60)::int
+$$;
+CREATE FUNCTION routing_count_events() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    INSERT INTO routing_count (workspace_id, name, count)
+    SELECT workspace_id, 'EVENTS', count(*) FROM changed GROUP BY workspace_id;
+    RETURN NULL;
+END $$;
+CREATE FUNCTION routing_count_owed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    INSERT INTO routing_count (workspace_id, endpoint_id, name, count)
+    SELECT workspace_id, endpoint_id, name, count(*)
+    FROM changed CROSS JOIN LATERAL (VALUES ('OWED'), (CASE WHEN settled_at IS NOT NULL THEN state END)) AS counted(name)
+    WHERE name IS NOT NULL GROUP BY workspace_id, endpoint_id, name;
+    RETURN NULL;
+END $$;
+CREATE FUNCTION routing_count_ended() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    IF EXISTS (SELECT FROM changed WHERE settled_at IS NOT NULL) THEN
+        INSERT INTO routing_count (workspace_id, endpoint_id, name, count)
+        SELECT changed.workspace_id, changed.endpoint_id, name, count(*)
+        FROM changed JOIN before USING (id) CROSS JOIN LATERAL (VALUES
+            (changed.state),
+            (CASE changed.state WHEN 'DELIVERED' THEN 'LATENCY ' || routing_bucket(
+                extract(epoch FROM changed.settled_at - changed.creation_date) * 1000) END)) AS counted(name)
+        WHERE changed.settled_at IS NOT NULL AND before.settled_at IS NULL AND name IS NOT NULL
+        GROUP BY changed.workspace_id, changed.endpoint_id, name;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE FUNCTION routing_count_attempts() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    INSERT INTO routing_count (workspace_id, endpoint_id, name, count)
+    SELECT changed.workspace_id, delivery.endpoint_id, name, count(*)
+    FROM changed JOIN routing_delivery AS delivery ON delivery.id = changed.delivery_id
+    CROSS JOIN LATERAL (VALUES
+        ('ATTEMPTS'),
+        ('FAILED ' || nullif(changed.error, '')),
+        ('DURATION ' || routing_bucket(changed.duration_ms))) AS counted(name)
+    WHERE name IS NOT NULL GROUP BY changed.workspace_id, delivery.endpoint_id, name;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER count_events AFTER INSERT ON routing_event REFERENCING NEW TABLE AS changed
+FOR EACH STATEMENT EXECUTE FUNCTION routing_count_events();
+CREATE TRIGGER count_owed AFTER INSERT ON routing_delivery REFERENCING NEW TABLE AS changed
+FOR EACH STATEMENT EXECUTE FUNCTION routing_count_owed();
+CREATE TRIGGER count_ended AFTER UPDATE ON routing_delivery REFERENCING OLD TABLE AS before NEW TABLE AS changed
+FOR EACH STATEMENT EXECUTE FUNCTION routing_count_ended();
+CREATE TRIGGER count_attempts AFTER INSERT ON routing_attempt REFERENCING NEW TABLE AS changed
+FOR EACH STATEMENT EXECUTE FUNCTION routing_count_attempts()
+"""
+COUNT_NOTHING = """
+DROP FUNCTION routing_count_events, routing_count_owed, routing_count_ended, routing_count_attempts CASCADE;
+DROP FUNCTION routing_bucket
+"""
 # Rows that change often leave room on their page, so that a change needs no new index entries.
 STORAGE = """
 ALTER TABLE routing_cursor SET (fillfactor = 20);
@@ -132,6 +195,7 @@ ALTER TABLE routing_delivery SET (fillfactor = 70)
 """
 
 OF_A_WORKSPACE = ["event", "delivery", "attempt", "replay", "idempotencyrecord", "socket", "typetally", "dailyevents"]
+OF_A_WORKSPACE += ["count", "rollup"]
 OF_AN_ENDPOINT = ["cursor", "lane", "socketticket", "sharegroup", "deliverychange"]
 ENDPOINT = "EXISTS (SELECT FROM endpoints_endpoint AS owner WHERE owner.id = endpoint_id AND workspace_id = {workspace})"
 GROUP = "EXISTS (SELECT FROM routing_sharegroup AS owner WHERE owner.id = group_id)"
@@ -145,6 +209,7 @@ class Migration(migrations.Migration):
         migrations.RunSQL(LANES, CLOSE_LANES),
         migrations.RunSQL(RESUME, STAY),
         migrations.RunSQL(WATCH, LOOK_AWAY),
+        migrations.RunSQL(COUNT, COUNT_NOTHING),
         migrations.RunSQL(STORAGE, migrations.RunSQL.noop),
         migrations.RunSQL(AUDIT, OVERLOOK),
         *(guarded(f"routing_{table}") for table in OF_A_WORKSPACE),

@@ -7,6 +7,7 @@ from routing.models.deliveries import Attempt, Delivery
 from routing.models.events import Answer, Event, IdempotencyRecord, Recorded
 from routing.models.lanes import Cursor, Lane
 from routing.models.replays import Replay
+from routing.models.rollups import Count, Rollup
 from routing.models.sockets import DeliveryChange, SharedDelivery, ShareGroup, Socket, SocketNode, SocketTicket
 from routing.models.tallies import TypeTally
 from routing.models.usage import DailyEvents, DayIsFull, recording
@@ -14,6 +15,7 @@ from routing.models.usage import DailyEvents, DayIsFull, recording
 __all__ = [
     "Answer",
     "Attempt",
+    "Count",
     "Cursor",
     "DailyEvents",
     "DayIsFull",
@@ -24,6 +26,7 @@ __all__ = [
     "Lane",
     "Recorded",
     "Replay",
+    "Rollup",
     "ShareGroup",
     "SharedDelivery",
     "Socket",
