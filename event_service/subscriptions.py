@@ -130,7 +130,8 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
         if self._closed:
             return
         if self._grant:
-            await budgets.spend(self._grant.workspace_id, self._grant.key_id, len(text_data or bytes_data or ""))
+            size = len(text_data or bytes_data or "")
+            await budgets.spend(self._grant.workspace_id, self._grant.key_id, size, self.scope)
         try:
             await self._obey(_parsed(text_data))
         except Refusal as refusal:

@@ -113,7 +113,7 @@ class EventsConsumer(AsyncWebsocketConsumer):
             return
         said = bytes_data if text_data is None else text_data
         workspace_id = self._admission.standing.endpoint.workspace_id
-        await budgets.spend(workspace_id, self._admission.key_id, len(said or ""))
+        await budgets.spend(workspace_id, self._admission.key_id, len(said or ""), self.scope)
         if self._reader:
             try:
                 self._obey(frames.parse(said or ""), self._reader)

@@ -126,6 +126,11 @@ def test_a_row_opens(admin_client, workspace, model):
     assert admin_client.get(page(model, "change", row.pk)).status_code == 200
 
 
+@pytest.mark.parametrize("query", ["_to_field=", "_to_field=nope", "_popup=1&_to_field="])
+def test_a_field_that_cannot_be_referred_to_is_a_bad_request(admin_client, webhook, query):
+    assert admin_client.get(f"{page(Endpoint, 'change', webhook.pk)}?{query}").status_code == 400
+
+
 @pytest.mark.parametrize("model", TRAFFIC)
 def test_traffic_is_looked_at_and_not_changed(admin_client, workspace, model):
     fill(workspace, 1)

@@ -94,6 +94,7 @@ def test_the_url_is_not_looked_at(client, key, workspace):
         {"query": "{...F} fragment F on Query {...F}"},
         {"query": "subscription { events }"},
         {"query": 'subscription { deliveryUpdated(endpointId: "x") { id } }'},
+        {"query": 'subscription { deliveryUpdated(endpointId: "x") @skip { id } }'},
         {"query": "query A {__typename} query B {__typename}"},
         {"query": "{__typename}", "operationName": "Absent"},
         {

@@ -1,6 +1,8 @@
 """Who gets in: tickets, origins, and how many at once."""
 
+import asyncio
 from functools import partial
+from uuid import UUID
 
 import pytest
 from django.utils import timezone
@@ -8,7 +10,7 @@ from django.utils import timezone
 from endpoints.models import ApiKey, Endpoint
 from routing.models import Socket, SocketTicket
 from routing.sockets.admission import admit
-from routing.sockets.budget import Budget
+from routing.sockets.budget import Budget, Budgets
 from routing.sockets.refusals import Refusal
 from tests.service import wait_until
 from tests.web import asked, closed, cursors, record, running
@@ -211,6 +213,20 @@ def test_who_says_too_much_is_late_by_what_was_too_much():
     assert budget.spend(1, now) == pytest.approx(0.1)
     assert budget.spend(1, now + 1) == 0
     assert Budget(frames=10, size=1_000).spend(15_000, now) == pytest.approx(5, abs=0.1)
+
+
+def test_who_has_said_too_much_and_gone_is_waited_for_no_longer():
+    """Nor is what was said kept, up to a megabyte of it, until it is paid for."""
+
+    async def says_too_much():
+        gone = asyncio.Event()
+        spent = asyncio.create_task(Budgets().spend(UUID(int=1), UUID(int=2), 1 << 30, {"client_gone": gone}))
+        await asyncio.sleep(0)
+        assert not spent.done()
+        gone.set()
+        await asyncio.wait_for(spent, 20)
+
+    asyncio.run(says_too_much())
 
 
 def test_open_sockets_are_listed(web, web_socket, key, graphql):

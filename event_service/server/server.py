@@ -131,6 +131,9 @@ class Server(DaphneServer):
     # --- what daphne calls for each connection
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        """Beyond ASGI, a websocket's scope has an event that is set when the client has gone: "client_gone"."""
+        if isinstance(protocol, WebSocket):
+            scope["client_gone"] = protocol.gone
         return super().create_application(protocol, self.edge.seen(scope))
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:

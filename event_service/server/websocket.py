@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autobahn.util import encode_truncate
@@ -12,7 +12,7 @@ from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 POLICY_VIOLATION, SERVICE_RESTART, TRY_AGAIN_LATER = 1008, 1012, 1013  # close codes
 STALL_S = 10  # how long a client may take nothing while there is something for it
 MAX_UNSENT = 4 << 20  # bytes, for senders that do not wait; those that do stay near Twisted's 64 KiB
-MAX_UNREAD = 64  # messages that the application has not asked for yet
+MAX_UNREAD, MAX_UNREAD_SIZE = 64, 1 << 20  # messages that the application has not asked for yet, and their length
 UNREAD_CHECK_S = 0.05
 SMALL_FRAMES_PER_S, SMALL_FRAMES_AT_ONCE = 100, 1_000  # pings, pongs and fragments, from one client
 MAX_REASON = 123  # bytes: a control frame has room for no more
@@ -34,6 +34,7 @@ class WebSocket(WebSocketProtocol):
         super().__init__()
         self.drained = asyncio.Event()
         self.drained.set()
+        self.gone = asyncio.Event()
         self.unsent = 0  # bytes given to Twisted since it asked to pause
         self.small_frames_left, self.counted_at = float(SMALL_FRAMES_AT_ONCE), time.monotonic()
 
@@ -48,6 +49,7 @@ class WebSocket(WebSocketProtocol):
 
     def onClose(self, clean: bool, code: int | None, reason: str | None) -> None:
         self.drained.set()
+        self.gone.set()
         # What came of a message without an end: a connection is in circles, which the collector seldom looks at.
         self.data, self.message_data = b"", list[bytes]()
         if self.server is not None:
@@ -95,11 +97,15 @@ class WebSocket(WebSocketProtocol):
         self._read_when_heard()
 
     def _read_when_heard(self) -> None:
-        if self.application_queue.qsize() < MAX_UNREAD:
+        if self._has_room():
             self.transport.resumeProducing()
-        else:
+        elif not self.gone.is_set():
             self.transport.pauseProducing()
             asyncio.get_running_loop().call_later(UNREAD_CHECK_S, self._read_when_heard)
+
+    def _has_room(self) -> bool:
+        unread = self.application_queue._queue
+        return len(unread) < MAX_UNREAD and sum(map(_size, unread)) < MAX_UNREAD_SIZE
 
     def handle_reply(self, message: dict[str, Any]) -> None:
         if message["type"] == "websocket.send" and "texts" in message:
@@ -145,6 +151,10 @@ class WebSocket(WebSocketProtocol):
             del self.handshake_deferred
         elif self.state == self.STATE_OPEN:
             self.serverClose(SERVICE_RESTART, "Restarting; connect again")
+
+
+def _size(message: Mapping[str, Any]) -> int:
+    return len(message.get("text") or message.get("bytes") or "")
 
 
 def _head(size: int) -> bytes:

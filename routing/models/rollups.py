@@ -1,8 +1,8 @@
 """How much happened, counted as it is written: questions about months cost what questions about an hour do.
 
 Names of what is counted: EVENTS; OWED, DELIVERED, EXHAUSTED, SKIPPED and CANCELLED deliveries; ATTEMPTS; and, each
-followed by a space and which, FAILED attempts by their class of error, LATENCY of deliveries that were made and DURATION
-of attempts, both by bucket: number n holds from 2^(n/2) ms up to 2^((n+1)/2) ms.
+followed by a space and which, FAILED attempts by class of error, LATENCY of deliveries that were made and DURATION of
+attempts, both by bucket: number n holds from 2^(n/2) ms up to 2^((n+1)/2) ms.
 """
 
 from typing import ClassVar

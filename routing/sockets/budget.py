@@ -2,7 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
+from contextlib import suppress
+from typing import Any
 from uuid import UUID
 
 # Frames and bytes a second; ten seconds' worth may come at once.
@@ -37,8 +39,8 @@ class Budgets:
     def __init__(self) -> None:
         self._known: dict[Hashable, Budget] = {}
 
-    async def spend(self, workspace_id: UUID, key_id: UUID | None, size: int) -> None:
-        """Return when the client, its workspace and the process have that much left."""
+    async def spend(self, workspace_id: UUID, key_id: UUID | None, size: int, scope: Mapping[str, Any]) -> None:
+        """Return when the client, its workspace and the process have that much left, or the client has gone."""
         now = time.monotonic()
         late_s = max(
             self._of((workspace_id, key_id), PER_KEY).spend(size, now),
@@ -46,7 +48,8 @@ class Budgets:
             self._of("process", PER_PROCESS).spend(size, now),
         )
         if late_s > 0:
-            await asyncio.sleep(late_s)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(scope["client_gone"].wait(), late_s)
 
     def _of(self, whose: Hashable, rates: tuple[float, float]) -> Budget:
         if len(self._known) > _MOST_KNOWN:
