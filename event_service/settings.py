@@ -162,6 +162,8 @@ CLIENT_SECRET = os.environ.get("EVENT_SERVICE_SECRET", "")
 
 # --- Django
 INSTALLED_APPS = [
+    "endpoints",  # before Django's admin, whose templates these two have their own versions of
+    "routing",
     "event_service.apps.SiteConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -176,8 +178,6 @@ INSTALLED_APPS = [
     "django_filters",
     "graphene_django",
     "graphene_django_graphiql_static",
-    "endpoints",
-    "routing",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

@@ -11,11 +11,14 @@ from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.admin.options import TO_FIELD_VAR
 from django.contrib.auth.signals import user_login_failed
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django_otp.forms import OTPAuthenticationFormMixin
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from event_service.known_browsers import remember
+from routing.console.navigation import links
+from routing.console.overview import overview
 
 _WRONG = "This is no code of yours, or it was used."
 
@@ -56,6 +59,8 @@ class SignInForm(AdminAuthenticationForm, OTPAuthenticationFormMixin):
 
 
 class Site(admin.AdminSite):
+    site_title = site_header = "Event Service"
+    index_title, index_template, site_url = "", "routing/overview.html", None
     login_form = SignInForm
     login_template = "endpoints/sign_in.html"
 
@@ -64,6 +69,12 @@ class Site(admin.AdminSite):
         if request.method == "POST" and answer.status_code == 302:
             remember(answer, request.user.get_username())
         return answer
+
+    def index(self, request: HttpRequest, extra_context: Any = None) -> TemplateResponse:
+        return super().index(request, {**overview(request), **(extra_context or {})})
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        return {**super().each_context(request), "console_links": links(request)}
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
         """Answer 400 to an empty `_to_field`: Django's own check lets it pass, and its pages end in a traceback."""

@@ -226,6 +226,7 @@ class Migration(migrations.Migration):
                 ('workspace', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='endpoints.workspace')),
             ],
             options={
+                'verbose_name_plural': 'daily events',
                 'constraints': [models.UniqueConstraint(fields=('workspace', 'day'), name='events_of_a_day_once')],
             },
         ),

@@ -36,6 +36,7 @@ class DailyEvents(models.Model):
     events = models.BigIntegerField(default=0)
 
     class Meta:
+        verbose_name_plural = "daily events"
         constraints = [models.UniqueConstraint(fields=["workspace", "day"], name="events_of_a_day_once")]
 
     def __str__(self) -> str:

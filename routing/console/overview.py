@@ -1,0 +1,98 @@
+"""The admin's first page: what is wrong now, and how much happens."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from endpoints.models import Endpoint, StaffBinding, Workspace
+from routing import stats
+from routing.console import charts
+from routing.stats import Traffic, Whose
+
+NEEDED = ("routing.view_delivery", "endpoints.view_endpoint")
+UNWELL = 8  # endpoints that are shown
+CHOICES = 200  # workspaces to choose from; another one is opened by its id: ?workspace=ID
+ENDS = (("ok", "delivered"), ("bad", "exhausted"), ("quiet", "skipped or cancelled"))
+
+
+def overview(request: HttpRequest) -> Mapping[str, Any]:
+    """Return what is shown of ?workspace=ID in the last ?window=1h, 24h, 7d or 30d; nothing to who may not look."""
+    if not request.user.has_perms(NEEDED):
+        return {}
+    bound = StaffBinding.workspaces_of(request.user)
+    choices = _workspaces(bound)
+    chosen = next((each for each in choices if str(each.pk) == request.GET.get("workspace")), None)
+    whose = Whose([chosen.pk] if chosen else bound)
+    window = request.GET.get("window", "24h")
+    window = window if window in stats.WINDOWS else "24h"
+    found = stats.traffic(whose, stats.WINDOWS[window], timezone.now())
+    open_, processes = stats.sockets(whose)
+    return {
+        "chosen": chosen,
+        "workspaces": choices,
+        "window": window,
+        "windows": list(stats.WINDOWS),
+        "traffic": found,
+        "success": found.success,
+        "latencies": [(name, found.percentile_ms("LATENCY", part)) for name, part in _PARTS],
+        "chart": _chart(found, window),
+        "failures": found.failures()[:6],
+        "unwell": [(endpoint, complaint(endpoint)) for endpoint in stats.unwell(whose, UNWELL)],
+        "backlog": stats.backlog(whose),
+        "oldest_due": stats.oldest_due(whose),
+        "sockets": open_,
+        "socket_processes": processes,
+        "workers": stats.workers() if bound is None else None,
+        "has_endpoints": bool(choices) and _has_endpoints(whose),
+        "console": True,
+    }
+
+
+_PARTS = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+
+
+def _workspaces(bound: Any) -> list[Workspace]:
+    rows = Workspace.objects.order_by("name", "pk")
+    return list((rows if bound is None else rows.filter(pk__in=bound))[:CHOICES])
+
+
+def _has_endpoints(whose: Whose) -> bool:
+    rows = Endpoint.objects.live()
+    ids: Any = whose.workspace_ids
+    return (rows if ids is None else rows.filter(workspace__in=ids)).exists()
+
+
+def complaint(endpoint: Endpoint) -> str:
+    """Say in a line what is wrong with an endpoint."""
+    if endpoint.state == Endpoint.State.DISABLED:
+        return _("Disabled: %(reason)s") % {"reason": endpoint.state_reason}
+    if endpoint.lane.opened_at:
+        return _("Its breaker is open: it is tried by single requests, after each failure more seldom")
+    return _("Nothing but failures")
+
+
+def label(at: datetime, window: str) -> str:
+    return at.strftime("%d %b" if window == "30d" else "%d %b %H:%M" if window == "7d" else "%H:%M") + " UTC"
+
+
+def _chart(found: Traffic, window: str) -> charts.Chart:
+    values = [
+        (counts["DELIVERED"], counts["EXHAUSTED"], counts["SKIPPED"] + counts["CANCELLED"]) for counts in found.periods
+    ]
+    kinds = [(kind, _(name)) for kind, name in ENDS]
+    return charts.stacked(_("Deliveries that ended"), [label(at, window) for at in found.starts], kinds, values)
+
+
+def age(duration: timedelta | None) -> str:
+    """Return a duration as people say it: 12 s, 5 min, 3 h, 2 d."""
+    if duration is None:
+        return "–"
+    seconds = duration.total_seconds()
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

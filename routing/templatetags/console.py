@@ -1,0 +1,90 @@
+"""What pages of the console are made of."""
+
+from datetime import timedelta
+from typing import Any
+
+from django import template
+from django.utils import timezone
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _
+
+from endpoints.models import Endpoint
+from routing import stats
+from routing.console import charts
+from routing.console.overview import age, complaint, label
+from routing.stats import Whose, success_of
+
+register = template.Library()
+
+register.filter("age", age)
+
+
+@register.filter
+def ms(value: float | None) -> str:
+    """Return milliseconds as people say them."""
+    if value is None:
+        return "–"
+    return (
+        f"{value:.0f} ms"
+        if value < 1_000
+        else age(timedelta(milliseconds=value))
+        if value > 120_000
+        else (f"{value / 1_000:.1f} s")
+    )
+
+
+@register.filter
+def percent(part: float | None) -> str:
+    """Return a part as percent; never 100 where something is missing."""
+    if part is None:
+        return "–"
+    return "100 %" if part == 1 else f"{min(part * 100, 99.99):.2f} %"
+
+
+@register.filter
+def count(value: int) -> str:
+    return number_format(value, force_grouping=True, use_l10n=True)
+
+
+@register.inclusion_tag("routing/chart.html")
+def chart(drawn: charts.Chart) -> dict[str, Any]:
+    return {"chart": drawn}
+
+
+@register.inclusion_tag("routing/endpoint_health.html", takes_context=True)
+def endpoint_health(context: template.Context, endpoint: Endpoint) -> dict[str, Any]:
+    """Show how an endpoint does: the last 15 hours in 90 cells, and what it was asked for and answered."""
+    found = stats.cells(endpoint, timezone.now())
+    lane = getattr(endpoint, "lane", None)
+    failing = lane is not None and bool(lane.opened_at or lane.failing_since)
+    return {
+        "endpoint": endpoint,
+        "perms": context["perms"],
+        "complaint": complaint(endpoint) if failing or endpoint.state == Endpoint.State.DISABLED else "",
+        "tracker": charts.tracker(
+            _("The last 15 hours, ten minutes each"),
+            [label(at, "24h") for at in found.starts],
+            [_health(counts) for counts in found.periods],
+            [_said(counts) for counts in found.periods],
+        ),
+        "traffic": found,
+        "success": found.success,
+        "latencies": [(name, found.percentile_ms("LATENCY", part)) for name, part in (("p50", 0.5), ("p95", 0.95))],
+        "failures": found.failures()[:4],
+        "backlog": stats.backlog(Whose(endpoint=endpoint)),
+        "lane": lane,
+    }
+
+
+def _health(counts: dict[str, int]) -> str:
+    part = success_of(counts)
+    if part is None:
+        return "none" if not any(name.startswith("FAILED") for name in counts) else "bad"
+    return "ok" if part == 1 and not any(name.startswith("FAILED") for name in counts) else "warn" if part else "bad"
+
+
+def _said(counts: dict[str, int]) -> str:
+    failed = sum(count for name, count in counts.items() if name.startswith("FAILED"))
+    said = [(counts.get("DELIVERED", 0), _("delivered")), (failed, _("failed attempts"))]
+    said.append((counts.get("EXHAUSTED", 0), _("exhausted")))
+    return ", ".join(f"{number:,} {what}" for number, what in said if number) or _("nothing")

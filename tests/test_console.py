@@ -1,0 +1,227 @@
+"""The operators' console in a real browser, and what its pages cost."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.db.models.functions import Now
+from django.utils import timezone
+from playwright.sync_api import expect
+
+from endpoints.models import Endpoint, StaffBinding
+from routing.console.charts import HEIGHT, WIDTH, stacked
+from routing.models import Lane, Rollup
+from routing.rollups import roll_up
+from routing.stats import WINDOWS, Traffic, Whose, backlog, oldest_due, traffic, unwell
+from tests.browser import window
+from tests.screenshots import take
+from tests.service import DEADLINE_S, Service
+from tests.test_rollups import send
+from tests.traffic import of, record
+
+INDEX = "/admin/"
+
+
+@pytest.fixture
+def failing(workspace, webhook):
+    """A webhook that took two deliveries, failed at one for good, and fails still."""
+    record(workspace, 4)
+    send([("DELIVERED", ""), ("DELIVERED", ""), ("EXHAUSTED", "STATUS"), ("PENDING", "TIMEOUT")])
+    roll_up()
+    Lane.objects.filter(pk=webhook.pk).update(failing_since=Now() - timedelta(hours=3), opened_at=Now())
+    return webhook
+
+
+# --- the questions
+
+
+def test_a_window_is_so_many_periods_up_to_the_one_that_runs():
+    now = timezone.now().replace(minute=7, second=30)
+    starts = WINDOWS["24h"].starts(now)
+    assert (len(starts), starts[-1].minute, starts[-1].second) == (144, 0, 0)
+    assert starts[-1] - starts[0] == timedelta(minutes=10) * 143
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_traffic_is_the_same_in_every_window_that_holds_it(failing, window):
+    found = traffic(Whose(endpoint=failing), WINDOWS[window], timezone.now())
+    assert [found.total[name] for name in ("OWED", "DELIVERED", "EXHAUSTED", "ATTEMPTS")] == [4, 2, 1, 4]
+    assert found.success == pytest.approx(2 / 3)
+    assert found.failures() == [("STATUS", 1), ("TIMEOUT", 1)]
+
+
+def test_of_other_workspaces_nothing_is_counted(failing, foreign_workspace):
+    found = traffic(Whose([foreign_workspace.pk]), WINDOWS["1h"], timezone.now())
+    assert found.total == {}
+    assert backlog(Whose([foreign_workspace.pk])) == 0
+
+
+def test_what_is_open_is_what_was_owed_and_has_not_ended(failing):
+    assert backlog(Whose(endpoint=failing)) == of(failing, state="PENDING").count() == 1
+
+
+def test_the_oldest_due_is_told_of_endpoints_that_may_be_sent_to(workspace, webhook):
+    assert oldest_due(Whose()) is None
+    record(workspace)
+    of(webhook).update(due_at=Now() - timedelta(minutes=5))
+    assert timedelta(minutes=5) <= oldest_due(Whose([workspace.pk])) < timedelta(minutes=6)
+    Endpoint.change_state([webhook], Endpoint.State.PAUSED)
+    assert oldest_due(Whose()) is None
+
+
+def test_percentiles_are_those_of_the_buckets(workspace):
+    now = timezone.now()
+    rows = [("LATENCY 4", 50), ("LATENCY 10", 45), ("LATENCY 20", 5)]  # 4 to 5.7, 32 to 45, 1024 to 1448 ms
+    for name, count in rows:
+        at = WINDOWS["1h"].starts(now)[-1]
+        Rollup.objects.create(period="MINUTE", at=at, name=name, count=count)
+    found = traffic(Whose(), WINDOWS["1h"], now)
+    assert found.percentile_ms("LATENCY", 0.5) == pytest.approx(2**2.5)
+    assert found.percentile_ms("LATENCY", 0.95) == pytest.approx(2**5.5)
+    assert 1024 < found.percentile_ms("LATENCY", 0.99) < 1448
+    assert Traffic([], {}).percentile_ms("LATENCY", 0.5) is None
+
+
+def test_the_unwell_are_the_disabled_and_those_that_fail(workspace, failing, web_socket):
+    disabled = Endpoint.create_webhook(workspace_id=workspace.pk, name="d", url="https://example.com/")
+    Endpoint.change_state([disabled], Endpoint.State.DISABLED, reason="gone")
+    assert unwell(Whose(), 10) == [disabled, failing]
+    assert unwell(Whose([workspace.pk]), 1) == [disabled]
+
+
+# --- charts
+
+
+def test_bars_stand_on_each_other_and_fill_the_height():
+    drawn = stacked("t", ["a", "b"], [("ok", "good"), ("bad", "bad")], [(3, 1), (0, 0)])
+    first, second = drawn.marks
+    assert (first.y + first.height, second.y + second.height) == (HEIGHT, first.y)
+    assert first.height + second.height == HEIGHT
+    assert first.width < WIDTH / 2
+    assert drawn.rows == [("", "good", "bad"), ("a", 3, 1)]
+
+
+# --- the pages
+
+
+@pytest.mark.parametrize("query", ["", "?window=1h", "?window=30d", "?window=nope&workspace=nope"])
+def test_the_overview_takes_few_queries_however_much_there_is(
+    admin_client, failing, query, django_assert_max_num_queries
+):
+    with django_assert_max_num_queries(10):
+        assert admin_client.get(INDEX + query).status_code == 200
+
+
+def test_the_overview_shows_who_is_bound_their_own(client, django_user_model, failing, foreign_workspace):
+    member = django_user_model.objects.create_user("m", password="p", is_staff=True)
+    member.user_permissions.set(Permission.objects.filter(codename__in=["view_delivery", "view_endpoint"]))
+    client.force_login(member)
+    StaffBinding.objects.create(user=member, workspace=foreign_workspace)
+    page = client.get(INDEX)
+    assert failing.name not in page.content.decode()
+    assert page.context["traffic"].total == {}
+    StaffBinding.objects.filter(user=member).update(workspace=failing.workspace)
+    page = client.get(INDEX)
+    assert (page.context["traffic"].total["OWED"], [each for each, _ in page.context["unwell"]]) == (4, [failing])
+
+
+def test_who_may_see_no_deliveries_is_shown_none(client, django_user_model, failing):
+    client.force_login(django_user_model.objects.create_user("m", password="p", is_staff=True))
+    assert "traffic" not in client.get(INDEX).context
+
+
+# --- in a browser
+
+
+PLANT = """
+from datetime import timedelta
+from django.contrib.auth.models import User
+from django.utils import timezone
+from endpoints.models import Endpoint, Workspace
+from routing.models import Lane, Rollup
+from routing.stats import WINDOWS
+import random
+User.objects.create_superuser("ops", password="ops")
+shop = Workspace.objects.create(name="Shop of the North")
+names = ["orders to the warehouse", "invoices", "a name so long that it has to be broken somewhere " * 4]
+hooks = [Endpoint.create_webhook(workspace_id=shop.pk, name=name[:200], url="https://example.com/") for name in names]
+draw, now = random.Random(1), timezone.now()
+for endpoint in (None, hooks[0]):
+    for whose in ({"workspace": None}, {"workspace": shop}) if endpoint is None else ({"workspace": shop},):
+        for period, window in {w.period: w for w in WINDOWS.values()}.items():
+            for place, at in enumerate(window.starts(now)):
+                ok, bad = draw.randrange(200, 400), draw.randrange(0, 30) if place % 9 == 0 else 0
+                counts = {"EVENTS": ok, "OWED": ok + bad, "DELIVERED": ok, "EXHAUSTED": bad, "ATTEMPTS": ok + bad}
+                counts |= {"FAILED STATUS": bad, "LATENCY 6": ok // 2, "LATENCY 9": ok // 3, "LATENCY 16": 3}
+                Rollup.objects.bulk_create(
+                    Rollup(endpoint=endpoint, period=period, at=at, name=name, count=count, **whose)
+                    for name, count in counts.items() if count)
+Lane.objects.filter(pk=hooks[1].pk).update(failing_since=now - timedelta(hours=3), opened_at=now)
+Endpoint.change_state([hooks[2]], Endpoint.State.DISABLED, reason="The receiver answered 410 Gone.")
+print(hooks[0].pk)
+"""
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    with Service(tmp_path_factory.mktemp("service")) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def endpoint_id(service):
+    return service.manage("shell", "--no-imports", "-c", PLANT).strip()
+
+
+@pytest.fixture(scope="module")
+def page(service, endpoint_id):
+    with window() as page:
+        page.set_default_timeout(DEADLINE_S * 1000)
+        page.said = []
+        page.on("console", lambda message: page.said.append(message.text) if message.type == "error" else None)
+        page.goto(f"{service.url}/admin/")
+        take(page, "sign-in")
+        page.get_by_label("Username").fill("ops")
+        page.get_by_label("Password").fill("ops")
+        page.get_by_role("button", name="Log in").click()
+        expect(page).to_have_url(f"{service.url}/admin/")
+        yield page
+
+
+def test_an_operator_sees_what_is_wrong_and_opens_it(page, service, endpoint_id):
+    failing = page.get_by_role("region", name="Failing now")
+    expect(failing.get_by_role("listitem")).to_have_count(2)
+    expect(failing).to_contain_text("The receiver answered 410 Gone.")
+    tiles = page.locator("dl.tiles > div").all_inner_texts()
+    assert re.search(r"^Events\s+\d\d,\d{3}$", tiles[0])
+    take(page, "overview")
+    page.get_by_role("navigation", name="Time").get_by_role("link", name="7d").click()
+    expect(page.get_by_role("navigation", name="Time").locator("[aria-current]")).to_have_text("7d")
+    page.get_by_label("Workspace").select_option(label="Shop of the North")
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Shop of the North")
+    page.get_by_role("region", name="Failing now").get_by_role("link", name="invoices").click()
+    expect(page.get_by_role("region", name="Health")).to_contain_text("breaker is open")
+    take(page, "endpoint-failing")
+    page.goto(f"{service.url}/admin/endpoints/endpoint/{endpoint_id}/change/")
+    expect(page.get_by_role("region", name="Health").locator("rect")).to_have_count(90)
+    take(page, "endpoint")
+    assert page.said == []
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("endpoints", "/admin/endpoints/endpoint/"),
+        ("deliveries", "/admin/routing/delivery/"),
+        ("workspace", "/admin/endpoints/workspace/add/"),
+    ],
+)
+def test_other_pages_are_of_one_piece(page, service, name, path):
+    page.goto(service.url + path)
+    expect(page.get_by_role("navigation", name="Console").locator("[aria-current]")).to_have_count(1)
+    take(page, name)
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390 + 1, "It scrolls sideways on a phone."
+    page.set_viewport_size({"width": 1280, "height": 900})
