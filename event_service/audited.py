@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -40,6 +41,9 @@ class OperatorsActs:
         settings = _bounds(request)
         if request.method not in READING:
             settings |= _actor(request).setting()
+        if getattr(view, "acts_by_itself", False):  # it waits for others, and begins its transactions itself
+            request.acting = partial(transaction_with, settings)  # type: ignore[attr-defined]
+            return None
         if not settings:
             return None
         with _refusing(), transaction_with(settings):

@@ -12,6 +12,7 @@ from django.contrib.admin.options import TO_FIELD_VAR
 from django.contrib.auth.signals import user_login_failed
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.translation import gettext_lazy as _
 from django_otp.forms import OTPAuthenticationFormMixin
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
@@ -60,7 +61,7 @@ class SignInForm(AdminAuthenticationForm, OTPAuthenticationFormMixin):
 
 class Site(admin.AdminSite):
     site_title = site_header = "Event Service"
-    index_title, index_template, site_url = "", "routing/overview.html", None
+    index_title, index_template, site_url = _("Overview"), "routing/overview.html", None
     login_form = SignInForm
     login_template = "endpoints/sign_in.html"
 

@@ -1,15 +1,21 @@
 """Which path answers what. The event door and the websockets come before these: see asgi.py."""
 
 from django.contrib import admin
-from django.urls import path, reverse_lazy
+from django.urls import include, path, reverse_lazy
 from django.views.generic import RedirectView
 
 from event_service.graphql import graphql
 from event_service.health import healthz, readyz
+from routing.admin.acting import change_state, replay, test_endpoint
 from routing.admin.trying import try_filter
 from routing.admin.whys import why_page
 from routing.live import live, live_ticket
 
+of_an_endpoint = [
+    path("<uuid:endpoint_id>/test/", admin.site.admin_view(test_endpoint), name="endpoint-test"),
+    path("<uuid:endpoint_id>/replay/", admin.site.admin_view(replay), name="endpoint-replay"),
+    path("<uuid:endpoint_id>/<str:state>/", admin.site.admin_view(change_state), name="endpoint-state"),
+]
 urlpatterns = [
     path("", RedirectView.as_view(url=reverse_lazy("graphql"))),
     path("event-service/graphql", graphql, name="graphql"),
@@ -18,6 +24,7 @@ urlpatterns = [
     path("healthz", healthz),
     path("readyz", readyz),
     path("admin/try-filter/", admin.site.admin_view(try_filter), name="try-filter"),
+    path("admin/endpoint/", include(of_an_endpoint)),
     path("admin/why/", admin.site.admin_view(why_page), name="why"),
     path("admin/", admin.site.urls),
 ]

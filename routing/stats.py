@@ -129,24 +129,17 @@ def oldest_due(whose: Whose) -> timedelta | None:
     return found if isinstance(found, timedelta) else None
 
 
-def workers() -> int:
-    """Return how many delivery workers are there: each listens on a connection of its own."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query = %s",
-            [f"LISTEN {WEBHOOK_HINT}"],
-        )
-        (found,) = cursor.fetchone()
-    return int(found)
+class Alive(NamedTuple):
+    workers: int  # each listens on a connection of its own; 0 to who may not see the connections of others
+    sockets: int
+    processes: int  # that serve these
 
 
-def sockets(whose: Whose) -> tuple[int, int]:
-    """Return how many websockets are open, and in how many processes that serve them."""
+def alive(whose: Whose) -> Alive:
     with connection.cursor() as cursor:
         ids = None if whose.workspace_ids is None else list(whose.workspace_ids)
-        cursor.execute(_SOCKETS, {"all": ids is None, "workspaces": ids or []})
-        open_, processes = cursor.fetchone()
-        return int(open_), int(processes)
+        cursor.execute(_ALIVE, {"listen": f"LISTEN {WEBHOOK_HINT}", "all": ids is None, "workspaces": ids or []})
+        return Alive(*cursor.fetchone())
 
 
 def cells(endpoint: Endpoint, now: datetime) -> Traffic:
@@ -170,7 +163,8 @@ CROSS JOIN LATERAL (
 WHERE endpoint.state = 'ACTIVE' AND endpoint.deleted_at IS NULL AND first.due_at < clock_timestamp()
   AND (%(all)s OR endpoint.workspace_id = ANY(%(workspaces)s::uuid[]))
 """
-_SOCKETS = """
-SELECT count(*), count(DISTINCT node_id) FROM routing_socket
-WHERE %(all)s OR workspace_id = ANY(%(workspaces)s::uuid[])
+_ALIVE = """
+SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query = %(listen)s),
+       count(*), count(DISTINCT node_id)
+FROM routing_socket WHERE %(all)s OR workspace_id = ANY(%(workspaces)s::uuid[])
 """

@@ -11,12 +11,13 @@ from playwright.sync_api import expect
 
 from endpoints.models import Endpoint, StaffBinding
 from routing.console.charts import HEIGHT, WIDTH, stacked
-from routing.models import Lane, Rollup
+from routing.models import Lane, Replay, Rollup
 from routing.rollups import roll_up
 from routing.stats import WINDOWS, Traffic, Whose, backlog, oldest_due, traffic, unwell
 from tests.browser import window
+from tests.receiver import Receiver, answer
 from tests.screenshots import take
-from tests.service import DEADLINE_S, Service
+from tests.service import DEADLINE_S, Service, wait_until
 from tests.test_rollups import send
 from tests.traffic import of, record
 
@@ -131,6 +132,43 @@ def test_who_may_see_no_deliveries_is_shown_none(client, django_user_model, fail
     assert "traffic" not in client.get(INDEX).context
 
 
+ACTS = {
+    "test": "endpoints.test_endpoint",
+    "replay": "routing.add_replay",
+    "PAUSED": "endpoints.pause_endpoint",
+    "ACTIVE": "endpoints.resume_endpoint",
+}
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_what_an_operator_does_needs_its_own_permission_and_a_post(client, django_user_model, failing, act):
+    member = django_user_model.objects.create_user("m", password="p", is_staff=True)
+    given = [*ACTS.values(), "endpoints.view_endpoint", "endpoints.see_all_workspaces"]
+    member.user_permissions.set(
+        Permission.objects.filter(codename__in=[name.partition(".")[2] for name in given if name != ACTS[act]])
+    )
+    client.force_login(member)
+    address = f"/admin/endpoint/{failing.pk}/{act}/"
+    assert (client.post(address).status_code, client.get(address).status_code) == (403, 405)
+
+
+@pytest.mark.parametrize("state", ["nope", "DISABLED"])
+def test_an_endpoint_is_brought_into_no_other_state(admin_client, failing, state):
+    assert admin_client.post(f"/admin/endpoint/{failing.pk}/{state}/").status_code == 404
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_of_foreign_workspaces_nothing_is_acted_on(client, django_user_model, failing, foreign_workspace, act):
+    member = django_user_model.objects.create_user("m", password="p", is_staff=True)
+    names = [name.partition(".")[2] for name in (*ACTS.values(), "endpoints.view_endpoint")]
+    member.user_permissions.set(Permission.objects.filter(codename__in=names))
+    StaffBinding.objects.create(user=member, workspace=foreign_workspace)
+    client.force_login(member)
+    assert client.post(f"/admin/endpoint/{failing.pk}/{act}/", {"start": "1"}).status_code == 404
+    failing.refresh_from_db()
+    assert (failing.state, Replay.objects.count()) == ("ACTIVE", 0)
+
+
 # --- in a browser
 
 
@@ -139,7 +177,7 @@ from datetime import timedelta
 from django.contrib.auth.models import User
 from django.utils import timezone
 from endpoints.models import Endpoint, Workspace
-from routing.models import Lane, Rollup
+from routing.models import Lane, Replay, Rollup
 from routing.stats import WINDOWS
 import random
 User.objects.create_superuser("ops", password="ops")
@@ -208,6 +246,66 @@ def test_an_operator_sees_what_is_wrong_and_opens_it(page, service, endpoint_id)
     expect(page.get_by_role("region", name="Health").locator("rect")).to_have_count(90)
     take(page, "endpoint")
     assert page.said == []
+
+
+CREATE = 'mutation($u: String!) { createWebhookEndpoint(name: "repairs", url: $u, retryPolicy: {schedule: []}) { id } }'
+
+
+def test_an_endpoint_fails_and_the_operator_repairs_it_and_has_delivered_what_failed(page, service):
+    with Receiver() as broken, Receiver() as sound:
+        broken.answer = answer(500, b"out of order")
+        endpoint_id = service.graphql(CREATE, u=broken.url)["createWebhookEndpoint"]["id"]
+        service.publish(*[{"type": "order.paid", "data": {"n": n}} for n in range(3)])
+        broken.wait_for_count(3)
+        states = (
+            f'{{ deliveries(filters: {{endpointId: {{exact: "{endpoint_id}"}}}}) {{ collectionItems {{ state }} }} }}'
+        )
+        wait_until(
+            lambda: [each["state"] for each in service.graphql(states)["deliveries"]["collectionItems"]],
+            lambda found: found == ["EXHAUSTED"] * 3,
+        )
+
+        page.goto(f"{service.url}/admin/")
+        page.get_by_role("region", name="Failing now").get_by_role("link", name="repairs").click()
+        health = page.get_by_role("region", name="Health")
+        reload_until(page, health, re.compile("Attempts failed with HTTP_STATUS ×3"))
+        page.get_by_label("Url:").fill(sound.url)
+        page.get_by_role("button", name="Save and continue editing").click()
+
+        health.get_by_role("button", name="Send a test").click()
+        tested = page.get_by_role("region", name="What came of the test")
+        expect(tested).to_contain_text("It was taken")
+        expect(tested).to_contain_text("test.ping")
+        take(page, "tested")
+        tested.get_by_role("link", name="Back to the endpoint").click()
+
+        health.get_by_role("button", name="Deliver again what failed").click()
+        expect(page.get_by_role("region")).to_contain_text("3 deliveries failed for good in this time.")
+        take(page, "replaying")
+        page.get_by_role("button", name="Send them again").click()
+        expect(page.get_by_role("list").filter(has_text="3 deliveries are sent again.")).to_be_visible()
+        sound.wait_for_count(4)
+        reload_until(page, health, re.compile(r"Delivered\s*4.*Waiting\s*0", re.S))
+        take(page, "endpoint-repaired")
+
+
+def reload_until(page, place, text):
+    """What is counted comes to the pages a moment later."""
+
+    def read():
+        page.reload()
+        return place.inner_text()
+
+    wait_until(read, text.search)
+
+
+def test_an_endpoint_is_paused_and_resumed(page, service, endpoint_id):
+    page.goto(f"{service.url}/admin/endpoints/endpoint/{endpoint_id}/change/")
+    health = page.get_by_role("region", name="Health")
+    health.get_by_role("button", name="Pause").click()
+    expect(health.locator(".badge")).to_have_text("Paused")
+    health.get_by_role("button", name="Resume").click()
+    expect(health.locator(".badge")).to_have_text("Active")
 
 
 @pytest.mark.parametrize(

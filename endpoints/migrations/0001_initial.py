@@ -42,7 +42,7 @@ class Migration(migrations.Migration):
                 ('deleted_at', models.DateTimeField(blank=True, editable=False, null=True)),
             ],
             options={
-                'permissions': [('pause_endpoint', 'Can pause endpoints'), ('resume_endpoint', 'Can resume endpoints'), ('rotate_endpoint_secret', "Can rotate endpoints' secrets"), ('reveal_endpoint_secret', "Can see endpoints' secrets")],
+                'permissions': [('pause_endpoint', 'Can pause endpoints'), ('resume_endpoint', 'Can resume endpoints'), ('test_endpoint', 'Can send tests to endpoints'), ('rotate_endpoint_secret', "Can rotate endpoints' secrets"), ('reveal_endpoint_secret', "Can see endpoints' secrets")],
             },
         ),
         migrations.CreateModel(

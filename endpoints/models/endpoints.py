@@ -83,6 +83,7 @@ class Endpoint(Configuration):
         permissions = [
             ("pause_endpoint", "Can pause endpoints"),
             ("resume_endpoint", "Can resume endpoints"),
+            ("test_endpoint", "Can send tests to endpoints"),
             ("rotate_endpoint_secret", "Can rotate endpoints' secrets"),
             ("reveal_endpoint_secret", "Can see endpoints' secrets"),
         ]

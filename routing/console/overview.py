@@ -30,7 +30,7 @@ def overview(request: HttpRequest) -> Mapping[str, Any]:
     window = request.GET.get("window", "24h")
     window = window if window in stats.WINDOWS else "24h"
     found = stats.traffic(whose, stats.WINDOWS[window], timezone.now())
-    open_, processes = stats.sockets(whose)
+    alive = stats.alive(whose)
     return {
         "chosen": chosen,
         "workspaces": choices,
@@ -44,10 +44,9 @@ def overview(request: HttpRequest) -> Mapping[str, Any]:
         "unwell": [(endpoint, complaint(endpoint)) for endpoint in stats.unwell(whose, UNWELL)],
         "backlog": stats.backlog(whose),
         "oldest_due": stats.oldest_due(whose),
-        "sockets": open_,
-        "socket_processes": processes,
-        "workers": stats.workers() if bound is None else None,
-        "has_endpoints": bool(choices) and _has_endpoints(whose),
+        "alive": alive,
+        "workers": alive.workers if bound is None else None,
+        "has_endpoints": bool(found.total) or _has_endpoints(whose),
         "console": True,
     }
 

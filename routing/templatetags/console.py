@@ -60,6 +60,7 @@ def endpoint_health(context: template.Context, endpoint: Endpoint) -> dict[str, 
     return {
         "endpoint": endpoint,
         "perms": context["perms"],
+        "csrf_token": context["csrf_token"],
         "complaint": complaint(endpoint) if failing or endpoint.state == Endpoint.State.DISABLED else "",
         "tracker": charts.tracker(
             _("The last 15 hours, ten minutes each"),

@@ -13,7 +13,8 @@ VIEW = (
     *("view_idempotencyrecord", "view_typetally", "view_cursor", "view_lane", "view_socket", "view_socketticket"),
     *("view_sharegroup", "view_shareddelivery", "view_deliverychange"),
 )
-OPERATE = ("pause_endpoint", "resume_endpoint", "retry_delivery", "cancel_delivery", "cancel_replay")
+OPERATE: tuple[str, ...] = ("pause_endpoint", "resume_endpoint", "retry_delivery", "cancel_delivery", "cancel_replay")
+OPERATE += ("test_endpoint", "add_replay")
 EDIT = tuple(
     f"{verb}_{noun}"
     for noun in ("endpoint", "eventfilter", "eventtype", "filterlink")
