@@ -9,12 +9,17 @@ from event_service.health import healthz, readyz
 from routing.admin.acting import change_state, replay, test_endpoint
 from routing.admin.trying import try_filter
 from routing.admin.whys import why_page
+from routing.console.queue import queue, release
 from routing.live import live, live_ticket
 
 of_an_endpoint = [
     path("<uuid:endpoint_id>/test/", admin.site.admin_view(test_endpoint), name="endpoint-test"),
     path("<uuid:endpoint_id>/replay/", admin.site.admin_view(replay), name="endpoint-replay"),
     path("<uuid:endpoint_id>/<str:state>/", admin.site.admin_view(change_state), name="endpoint-state"),
+]
+of_the_queue = [
+    path("", admin.site.admin_view(queue), name="queue"),
+    path("<uuid:endpoint_id>/", admin.site.admin_view(release), name="release"),
 ]
 urlpatterns = [
     path("", RedirectView.as_view(url=reverse_lazy("graphql"))),
@@ -25,6 +30,7 @@ urlpatterns = [
     path("readyz", readyz),
     path("admin/try-filter/", admin.site.admin_view(try_filter), name="try-filter"),
     path("admin/endpoint/", include(of_an_endpoint)),
+    path("admin/queue/", include(of_the_queue)),
     path("admin/why/", admin.site.admin_view(why_page), name="why"),
     path("admin/", admin.site.urls),
 ]

@@ -9,9 +9,10 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from playwright.sync_api import expect
 
-from endpoints.models import Endpoint, StaffBinding
+from endpoints.models import AuditEntry, Endpoint, StaffBinding
 from routing.console.charts import HEIGHT, WIDTH, stacked
-from routing.models import Lane, Replay, Rollup
+from routing.console.timelines import MOST_ATTEMPTS, of_delivery, tree
+from routing.models import Attempt, Lane, Replay, Rollup
 from routing.rollups import roll_up
 from routing.stats import WINDOWS, Traffic, Whose, backlog, oldest_due, traffic, unwell
 from tests.browser import window
@@ -132,6 +133,50 @@ def test_who_may_see_no_deliveries_is_shown_none(client, django_user_model, fail
     assert "traffic" not in client.get(INDEX).context
 
 
+# --- what arrived, and what became of it
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('{"a":{"b":[1,2]}}', ["{1}", "a", "b", "[2]", "1", "2"]),
+        ("1.0", ["1.0"]),
+        ('"<script>"', ["&quot;&lt;script&gt;&quot;"]),
+        ("[" + "1," * 5_000 + "1]", ["[1,1,"]),
+        ("[" * 2_000 + "]" * 2_000, ["[[["]),
+    ],
+)
+def test_data_unfolds_or_is_shown_as_it_is(text, shown):
+    found = tree(text)
+    assert [each for each in shown if each not in found] == []
+    assert ("<pre" in found) == (len(text) > 1_000)
+    assert "<script" not in found
+
+
+def test_of_what_was_tried_often_the_last_tries_are_shown(workspace, webhook):
+    record(workspace)
+    of(webhook).update(attempts_made=MOST_ATTEMPTS + 5)
+    delivery = of(webhook).get()
+    Attempt.objects.bulk_create(
+        Attempt(workspace=workspace, delivery=delivery, number=number + 1, started_at=timezone.now())
+        for number in range(MOST_ATTEMPTS + 5)
+    )
+    assert [attempt.number for attempt in of_delivery(delivery).attempts] == list(range(6, MOST_ATTEMPTS + 6))
+
+
+def test_an_events_page_takes_few_queries_however_many_it_went_to(
+    admin_client, workspace, failing, django_assert_max_num_queries
+):
+    for number in range(20):
+        Endpoint.create_webhook(workspace_id=workspace.pk, name=f"{number}", url="https://example.com/")
+    (event_id,) = record(workspace)
+    with django_assert_max_num_queries(10):
+        page = admin_client.get(f"/admin/routing/event/{event_id}/change/").content.decode()
+    assert page.count('class="card timeline"') == 21
+    with django_assert_max_num_queries(10):
+        admin_client.get(f"/admin/routing/delivery/{of(failing).first().pk}/change/")
+
+
 ACTS = {
     "test": "endpoints.test_endpoint",
     "replay": "routing.add_replay",
@@ -169,6 +214,26 @@ def test_of_foreign_workspaces_nothing_is_acted_on(client, django_user_model, fa
     assert (failing.state, Replay.objects.count()) == ("ACTIVE", 0)
 
 
+def test_a_breaker_is_closed_by_who_may(client, django_user_model, failing):
+    member = django_user_model.objects.create_user("m", password="p", is_staff=True)
+    names = ["view_lane", "view_endpoint", "see_all_workspaces"]
+    member.user_permissions.set(Permission.objects.filter(codename__in=names))
+    client.force_login(member)
+    address = f"/admin/queue/{failing.pk}/"
+    assert (client.post(address).status_code, Lane.objects.get(pk=failing.pk).opened_at is None) == (403, False)
+    assert "Release" not in client.get("/admin/queue/").content.decode()
+    member.user_permissions.add(Permission.objects.get(codename="release_lane"))
+    assert "Release" in client.get("/admin/queue/").content.decode()
+    assert client.post(address).status_code == 302
+    assert Lane.objects.get(pk=failing.pk).opened_at is None
+    assert AuditEntry.objects.filter(object_id=str(failing.pk), actor_name="m").exists()
+
+
+def test_the_queue_takes_few_queries(admin_client, failing, django_assert_max_num_queries):
+    with django_assert_max_num_queries(10):
+        assert failing.name in admin_client.get("/admin/queue/").content.decode()
+
+
 # --- in a browser
 
 
@@ -177,7 +242,8 @@ from datetime import timedelta
 from django.contrib.auth.models import User
 from django.utils import timezone
 from endpoints.models import Endpoint, Workspace
-from routing.models import Lane, Replay, Rollup
+from routing.console.timelines import MOST_ATTEMPTS, of_delivery, tree
+from routing.models import Attempt, Lane, Replay, Rollup
 from routing.stats import WINDOWS
 import random
 User.objects.create_superuser("ops", password="ops")
@@ -227,13 +293,20 @@ def page(service, endpoint_id):
         yield page
 
 
+def look(page, name):
+    """Take its pictures; what axe does to the page is no saying of the page."""
+    said = list(page.said)
+    take(page, name)
+    page.said[:] = said
+
+
 def test_an_operator_sees_what_is_wrong_and_opens_it(page, service, endpoint_id):
     failing = page.get_by_role("region", name="Failing now")
     expect(failing.get_by_role("listitem")).to_have_count(2)
     expect(failing).to_contain_text("The receiver answered 410 Gone.")
     tiles = page.locator("dl.tiles > div").all_inner_texts()
     assert re.search(r"^Events\s+\d\d,\d{3}$", tiles[0])
-    take(page, "overview")
+    look(page, "overview")
     page.get_by_role("navigation", name="Time").get_by_role("link", name="7d").click()
     expect(page.get_by_role("navigation", name="Time").locator("[aria-current]")).to_have_text("7d")
     page.get_by_label("Workspace").select_option(label="Shop of the North")
@@ -241,10 +314,10 @@ def test_an_operator_sees_what_is_wrong_and_opens_it(page, service, endpoint_id)
     expect(page.get_by_role("heading", level=1)).to_have_text("Shop of the North")
     page.get_by_role("region", name="Failing now").get_by_role("link", name="invoices").click()
     expect(page.get_by_role("region", name="Health")).to_contain_text("breaker is open")
-    take(page, "endpoint-failing")
+    look(page, "endpoint-failing")
     page.goto(f"{service.url}/admin/endpoints/endpoint/{endpoint_id}/change/")
     expect(page.get_by_role("region", name="Health").locator("rect")).to_have_count(90)
-    take(page, "endpoint")
+    look(page, "endpoint")
     assert page.said == []
 
 
@@ -276,17 +349,38 @@ def test_an_endpoint_fails_and_the_operator_repairs_it_and_has_delivered_what_fa
         tested = page.get_by_role("region", name="What came of the test")
         expect(tested).to_contain_text("It was taken")
         expect(tested).to_contain_text("test.ping")
-        take(page, "tested")
+        look(page, "tested")
         tested.get_by_role("link", name="Back to the endpoint").click()
 
         health.get_by_role("button", name="Deliver again what failed").click()
         expect(page.get_by_role("region")).to_contain_text("3 deliveries failed for good in this time.")
-        take(page, "replaying")
+        look(page, "replaying")
         page.get_by_role("button", name="Send them again").click()
         expect(page.get_by_role("list").filter(has_text="3 deliveries are sent again.")).to_be_visible()
         sound.wait_for_count(4)
         reload_until(page, health, re.compile(r"Delivered\s*4.*Waiting\s*0", re.S))
-        take(page, "endpoint-repaired")
+        look(page, "endpoint-repaired")
+
+
+def test_an_events_page_says_what_arrived_and_what_became_of_it(page, service):
+    with Receiver() as receiver:
+        receiver.answer = answer(503, b"<b>busy</b> " * 20)
+        endpoint = service.graphql(CREATE, u=receiver.url)["createWebhookEndpoint"]["id"]
+        data = {"order": {"id": 7, "lines": [{"sku": "a"}] * 3}, "note": "שלום עולם " * 300}
+        event_id = service.publish({"type": "told.of", "data": data}).json()["events"][0]["id"]
+        receiver.wait_for_count(1)
+        page.goto(f"{service.url}/admin/routing/event/{event_id}/change/")
+        mine = page.get_by_role("article").filter(has=page.locator(f"a[href*='{endpoint}']"))
+        reload_until(page, mine, re.compile("503"))
+    expect(page.get_by_role("region", name="What arrived")).to_contain_text("sku")
+    mine.get_by_text("Answer", exact=True).click()
+    expect(mine.locator("pre")).to_contain_text("<b>busy</b>")
+    look(page, "event")
+    reload_until(page, mine, re.compile("Exhausted"))
+    mine.get_by_role("button", name="Deliver again").click()
+    expect(page.get_by_role("list").filter(has_text="1 new deliveries repeat")).to_be_visible()
+    look(page, "deliveries-full")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1281
 
 
 def reload_until(page, place, text):
@@ -311,6 +405,7 @@ def test_an_endpoint_is_paused_and_resumed(page, service, endpoint_id):
 @pytest.mark.parametrize(
     ("name", "path"),
     [
+        ("queue", "/admin/queue/"),
         ("endpoints", "/admin/endpoints/endpoint/"),
         ("deliveries", "/admin/routing/delivery/"),
         ("workspace", "/admin/endpoints/workspace/add/"),
@@ -319,7 +414,7 @@ def test_an_endpoint_is_paused_and_resumed(page, service, endpoint_id):
 def test_other_pages_are_of_one_piece(page, service, name, path):
     page.goto(service.url + path)
     expect(page.get_by_role("navigation", name="Console").locator("[aria-current]")).to_have_count(1)
-    take(page, name)
+    look(page, name)
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390 + 1, "It scrolls sideways on a phone."
     page.set_viewport_size({"width": 1280, "height": 900})

@@ -89,7 +89,6 @@ class EventAdmin(TrafficAdmin):
         "ordering_key",
         "date",
         "creation_date",
-        "data",
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:

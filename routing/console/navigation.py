@@ -20,6 +20,7 @@ _PLACES = (
     (_("Filters"), "admin:endpoints_eventfilter_changelist", "endpoints.view_eventfilter"),
     (_("Events"), "admin:routing_event_changelist", "routing.view_event"),
     (_("Deliveries"), "admin:routing_delivery_changelist", "routing.view_delivery"),
+    (_("Queue"), "queue", "routing.view_lane"),
     (_("Live"), "live", "routing.view_event"),
     (_("Workspaces"), "admin:endpoints_workspace_changelist", "endpoints.view_workspace"),
 )

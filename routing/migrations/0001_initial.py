@@ -112,6 +112,7 @@ class Migration(migrations.Migration):
                 ('disable_reason', models.CharField(blank=True, max_length=200)),
             ],
             options={
+                'permissions': [('release_lane', 'Can close breakers')],
                 'indexes': [models.Index(condition=models.Q(('failing_since__isnull', False), ('warned_percent__gt', 0), models.Q(('disable_reason', ''), _negated=True), _connector='OR'), fields=['endpoint'], name='lane_unwell')],
             },
         ),

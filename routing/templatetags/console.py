@@ -10,8 +10,9 @@ from django.utils.translation import gettext as _
 
 from endpoints.models import Endpoint
 from routing import stats
-from routing.console import charts
+from routing.console import charts, timelines
 from routing.console.overview import age, complaint, label
+from routing.models import Delivery, Event
 from routing.stats import Whose, success_of
 
 register = template.Library()
@@ -46,6 +47,29 @@ def count(value: int) -> str:
     return number_format(value, force_grouping=True, use_l10n=True)
 
 
+register.filter("tree", timelines.tree)
+
+
+@register.filter
+def state_kind(state: str) -> str:
+    """Return the colour of a delivery's state."""
+    return {"DELIVERED": "ok", "EXHAUSTED": "bad", "PENDING": "warn", "SENDING": "warn"}.get(state, "")
+
+
+@register.inclusion_tag("routing/timelines.html", takes_context=True)
+def event_timelines(context: template.Context, event: Event) -> dict[str, Any]:
+    return {"timelines": timelines.of_event(event), **_about(context)}
+
+
+@register.inclusion_tag("routing/timelines.html", takes_context=True)
+def delivery_timeline(context: template.Context, delivery: Delivery) -> dict[str, Any]:
+    return {"timelines": [timelines.of_delivery(delivery)], **_about(context)}
+
+
+def _about(context: template.Context) -> dict[str, Any]:
+    return {"perms": context["perms"], "csrf_token": context["csrf_token"]}
+
+
 @register.inclusion_tag("routing/chart.html")
 def chart(drawn: charts.Chart) -> dict[str, Any]:
     return {"chart": drawn}
@@ -59,8 +83,7 @@ def endpoint_health(context: template.Context, endpoint: Endpoint) -> dict[str, 
     failing = lane is not None and bool(lane.opened_at or lane.failing_since)
     return {
         "endpoint": endpoint,
-        "perms": context["perms"],
-        "csrf_token": context["csrf_token"],
+        **_about(context),
         "complaint": complaint(endpoint) if failing or endpoint.state == Endpoint.State.DISABLED else "",
         "tracker": charts.tracker(
             _("The last 15 hours, ten minutes each"),

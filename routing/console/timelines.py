@@ -1,0 +1,75 @@
+"""What became of deliveries, try by try, and what arrived as a person reads it."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from routing.models import Attempt, Delivery, Event
+
+MOST = 100  # deliveries of an event
+MOST_ATTEMPTS = 30  # of one delivery: the last ones
+MOST_VALUES = 5_000  # of a tree; what has more is shown as text
+OPEN_LEVELS = 2
+
+
+class Timeline(NamedTuple):
+    delivery: Delivery
+    attempts: Sequence[Attempt]
+
+
+def of_event(event: Event) -> list[Timeline]:
+    """Return the event's deliveries, the first ones first."""
+    return _with_attempts(event.deliveries.select_related("endpoint").order_by("pk")[:MOST])
+
+
+def of_delivery(delivery: Delivery) -> Timeline:
+    (found,) = _with_attempts([delivery])
+    return found
+
+
+def _with_attempts(deliveries: Iterable[Delivery]) -> list[Timeline]:
+    chosen = list(deliveries)
+    attempts: dict[Any, list[Attempt]] = defaultdict(list)
+    least = {delivery.pk: delivery.attempts_made - MOST_ATTEMPTS for delivery in chosen}
+    for attempt in Attempt.objects.filter(delivery__in=chosen).order_by("delivery", "number"):
+        if attempt.number > least[attempt.delivery_id]:
+            attempts[attempt.delivery_id].append(attempt)
+    return [Timeline(delivery, attempts[delivery.pk]) for delivery in chosen]
+
+
+def tree(text: str) -> SafeString:
+    """Return JSON as lists that unfold, or as it is where it is no JSON or too much of it."""
+    try:
+        value = msgspec.json.decode(text)
+    except (ValueError, RecursionError):
+        return _plain(text)
+    return _plain(text) if _values(value) > MOST_VALUES else _node(value, 0)
+
+
+def _values(value: Any) -> int:
+    """Return how many values there are; no further than it matters."""
+    left, count = [value], 0
+    while left and count <= MOST_VALUES:
+        each = left.pop()
+        count += 1
+        left += each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
+    return count
+
+
+def _node(value: Any, level: int) -> SafeString:
+    if not (isinstance(value, dict | list) and value):
+        return format_html('<code class="value" dir="auto">{}</code>', msgspec.json.encode(value).decode())
+    named = value.items() if isinstance(value, dict) else enumerate(value)
+    rows = [(name, _node(each, level + 1)) for name, each in named]
+    opened = SafeString(" open" if level < OPEN_LEVELS and len(rows) <= MOST else "")
+    said = f"{{{len(rows)}}}" if isinstance(value, dict) else f"[{len(rows)}]"
+    inner = format_html_join("", '<li><span class="name">{}</span> {}</li>', rows)
+    return format_html("<details{}><summary>{}</summary><ul>{}</ul></details>", opened, said, inner)
+
+
+def _plain(text: str) -> SafeString:
+    return format_html('<pre dir="auto">{}</pre>', text)
