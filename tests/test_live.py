@@ -171,6 +171,7 @@ def test_events_appear_as_they_come_and_stay_undelivered(
     expect(row.locator(".id")).to_have_text(event["id"])
     expect(row.locator("pre")).to_be_hidden()
     row.locator("summary").click()
+    expect(row.locator("pre")).not_to_be_empty()  # it is filled once it is opened
     shown = row.locator("pre").inner_text()
 
     assert "".join(shown.split()) == "".join(data.split())
