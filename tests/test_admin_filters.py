@@ -135,7 +135,7 @@ def test_an_event_page_costs_the_same_for_many_endpoints(admin_client, workspace
     for number in range(10):
         Endpoint.create_web_socket(workspace_id=workspace.pk, name=f"e{number}")
     (event,) = record(workspace)
-    with django_assert_max_num_queries(7):
+    with django_assert_max_num_queries(9):
         admin_client.get(f"/admin/routing/event/{event}/change/")
 
 
