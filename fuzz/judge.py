@@ -10,7 +10,9 @@ from chaos.service import Service
 from fuzz.wire import Answer
 
 DEAREST = 50  # times an ordinary request of the same door, in CPU and in time
-GROWTH = 64 << 20  # bytes that the web process may have more in the end: caches fill, and threads begin
+# Bytes that the web process may have more in the end: caches fill, threads begin, and what has come in frames of up to a
+# megabyte leaves holes. One case in a hundred that kept its megabyte would be found.
+GROWTH = 160 << 20
 FAILED = {"1011", "overdue"}  # a websocket's way to say 500; no answer where one is owed
 # A traceback, an alarm, or a line that is none of ours: what a stranger wrote began it.
 _FAULTY = re.compile(r"^(?!\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (?:INFO|WARNING) |$).*", re.M)
