@@ -10,8 +10,8 @@ from chaos.service import Service
 from fuzz.wire import Answer
 
 DEAREST = 50  # times an ordinary request of the same door, in CPU and in time
-# Bytes that the web process may have more in the end: caches fill, threads begin, and what has come in frames of up to a
-# megabyte leaves holes. One case in a hundred that kept its megabyte would be found.
+# Bytes that the web process may have more in the end: caches fill, threads begin, and frames of up to a megabyte leave
+# holes. One case in a hundred that kept its megabyte would be found.
 GROWTH = 160 << 20
 FAILED = {"1011", "overdue"}  # a websocket's way to say 500; no answer where one is owed
 # A traceback, an alarm, or a line that is none of ours: what a stranger wrote began it.
