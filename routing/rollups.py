@@ -4,7 +4,7 @@ from django.db import connection, transaction
 
 from routing.models import Rollup
 
-AT_ONCE = 50_000  # counts of one turn
+AT_ONCE = 10_000  # counts of one turn: a worker has other things to do
 _LOCK = 0x726F6C6C  # of the database: one process rolls up at a time
 
 

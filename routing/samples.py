@@ -22,7 +22,7 @@ from routing.verdict import verdict
 from routing.webhooks import content, deliver
 
 AT_ONCE = 8  # in one process: each holds up a thread of the web server
-DATA = b'{"test":true}'
+TYPE, DATA = "test.ping", b'{"test":true}'
 _room = threading.BoundedSemaphore(AT_ONCE)
 
 

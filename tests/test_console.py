@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import Permission
@@ -11,7 +12,7 @@ from playwright.sync_api import expect
 
 from endpoints.models import AuditEntry, Endpoint, StaffBinding
 from routing.console.charts import HEIGHT, WIDTH, stacked
-from routing.console.timelines import MOST_ATTEMPTS, of_delivery, tree
+from routing.console.timelines import MOST_ATTEMPTS, tree, with_attempts
 from routing.models import Attempt, Lane, Replay, Rollup
 from routing.rollups import roll_up
 from routing.stats import WINDOWS, Traffic, Whose, backlog, oldest_due, traffic, unwell
@@ -107,7 +108,16 @@ def test_bars_stand_on_each_other_and_fill_the_height():
 # --- the pages
 
 
-@pytest.mark.parametrize("query", ["", "?window=1h", "?window=30d", "?window=nope&workspace=nope"])
+def test_a_workspace_is_shown_though_the_list_is_too_short_for_it(
+    admin_client, failing, foreign_workspace, monkeypatch
+):
+    monkeypatch.setattr("routing.console.overview.CHOICES", 0)
+    assert admin_client.get(f"{INDEX}?workspace={foreign_workspace.pk}").context["traffic"].total == {}
+    for unknown in (UUID(int=0), "nope"):
+        assert admin_client.get(f"{INDEX}?workspace={unknown}").status_code == 404
+
+
+@pytest.mark.parametrize("query", ["", "?window=1h", "?window=30d", "?window=nope"])
 def test_the_overview_takes_few_queries_however_much_there_is(
     admin_client, failing, query, django_assert_max_num_queries
 ):
@@ -161,7 +171,32 @@ def test_of_what_was_tried_often_the_last_tries_are_shown(workspace, webhook):
         Attempt(workspace=workspace, delivery=delivery, number=number + 1, started_at=timezone.now())
         for number in range(MOST_ATTEMPTS + 5)
     )
-    assert [attempt.number for attempt in of_delivery(delivery).attempts] == list(range(6, MOST_ATTEMPTS + 6))
+    (told,) = with_attempts([delivery])
+    assert [attempt.number for attempt in told.attempts] == list(range(6, MOST_ATTEMPTS + 6))
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_what_receivers_answered_is_for_who_may_see_attempts(client, django_user_model, failing, allowed):
+    Attempt.objects.update(response_body="told in confidence")
+    member = django_user_model.objects.create_user("m", password="p", is_staff=True)
+    names = ["see_all_workspaces", "view_event", "view_delivery", "view_endpoint", "view_eventfilter"]
+    names += ["view_attempt"] * allowed
+    member.user_permissions.set(Permission.objects.filter(codename__in=names))
+    client.force_login(member)
+    delivery = of(failing, state="EXHAUSTED").get()
+    for address in (f"delivery/{delivery.pk}", f"event/{delivery.event_id}"):
+        page = client.get(f"/admin/routing/{address}/change/").content.decode()
+        assert ('class="card timeline"' in page, "told in confidence" in page) == (True, allowed)
+
+
+def test_an_endpoints_health_is_for_who_may_see_deliveries(client, django_user_model, failing):
+    member = django_user_model.objects.create_user("m", password="p", is_staff=True)
+    member.user_permissions.set(Permission.objects.filter(codename__in=["see_all_workspaces", "view_endpoint"]))
+    client.force_login(member)
+    address = f"/admin/endpoints/endpoint/{failing.pk}/change/"
+    assert "health-title" not in client.get(address).content.decode()
+    member.user_permissions.add(Permission.objects.get(codename="view_delivery"))
+    assert "health-title" in client.get(address).content.decode()
 
 
 def test_an_events_page_takes_few_queries_however_many_it_went_to(
@@ -242,8 +277,7 @@ from datetime import timedelta
 from django.contrib.auth.models import User
 from django.utils import timezone
 from endpoints.models import Endpoint, Workspace
-from routing.console.timelines import MOST_ATTEMPTS, of_delivery, tree
-from routing.models import Attempt, Lane, Replay, Rollup
+from routing.models import Lane, Rollup
 from routing.stats import WINDOWS
 import random
 User.objects.create_superuser("ops", password="ops")

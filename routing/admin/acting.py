@@ -19,7 +19,7 @@ from endpoints.models import Endpoint
 from routing import replays
 from routing.models import Delivery
 from routing.replays import Selection
-from routing.samples import send_sample
+from routing.samples import TYPE, send_sample
 
 TEST, REPLAY = "endpoints.test_endpoint", "routing.add_replay"
 STATES = {
@@ -27,7 +27,6 @@ STATES = {
     Endpoint.State.ACTIVE: "endpoints.resume_endpoint",
 }
 HOURS = (1, 24, 24 * 7, 24 * 30)
-SAMPLE_TYPE = "test.ping"
 
 
 @require_POST
@@ -51,7 +50,7 @@ def test_endpoint(request: Any, endpoint_id: UUID) -> HttpResponse:
         note("Endpoint", [endpoint.pk], endpoint.workspace_id)
     found: dict[str, Any] = {"endpoint": endpoint, "title": _("What came of the test")}
     try:
-        found["attempt"], body = send_sample(endpoint, type=SAMPLE_TYPE)
+        found["attempt"], body = send_sample(endpoint, type=TYPE)
         found["sent"] = body.decode()
     except ServiceError as refusal:
         found["problem"] = refusal.message

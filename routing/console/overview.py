@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.http import HttpRequest
+from django.core.exceptions import ValidationError
+from django.http import Http404, HttpRequest
+from django.shortcuts import get_object_or_404
 from django.utils import timezone
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
 
 from endpoints.models import Endpoint, StaffBinding, Workspace
 from routing import stats
@@ -16,7 +18,7 @@ from routing.stats import Traffic, Whose
 NEEDED = ("routing.view_delivery", "endpoints.view_endpoint")
 UNWELL = 8  # endpoints that are shown
 CHOICES = 200  # workspaces to choose from; another one is opened by its id: ?workspace=ID
-ENDS = (("ok", "delivered"), ("bad", "exhausted"), ("quiet", "skipped or cancelled"))
+ENDS = (("ok", _("delivered")), ("bad", _("exhausted")), ("quiet", _("skipped or cancelled")))
 
 
 def overview(request: HttpRequest) -> Mapping[str, Any]:
@@ -25,7 +27,7 @@ def overview(request: HttpRequest) -> Mapping[str, Any]:
         return {}
     bound = StaffBinding.workspaces_of(request.user)
     choices = _workspaces(bound)
-    chosen = next((each for each in choices if str(each.pk) == request.GET.get("workspace")), None)
+    chosen = _chosen(request.GET.get("workspace", ""), choices, bound)
     whose = Whose([chosen.pk] if chosen else bound)
     window = request.GET.get("window", "24h")
     window = window if window in stats.WINDOWS else "24h"
@@ -59,6 +61,20 @@ def _workspaces(bound: Any) -> list[Workspace]:
     return list((rows if bound is None else rows.filter(pk__in=bound))[:CHOICES])
 
 
+def _chosen(id_: str, choices: list[Workspace], bound: Any) -> Workspace | None:
+    """Return the workspace that is asked for, be it in the list or not. Raises Http404 where it is not to be seen."""
+    if not id_:
+        return None
+    for each in choices:
+        if str(each.pk) == id_:
+            return each
+    rows = Workspace.objects.all() if bound is None else Workspace.objects.filter(pk__in=bound)
+    try:
+        return get_object_or_404(rows, pk=id_)
+    except ValidationError:
+        raise Http404(f"workspace {id_!r:.60} is no UUID.") from None
+
+
 def _has_endpoints(whose: Whose) -> bool:
     rows = Endpoint.objects.live()
     ids: Any = whose.workspace_ids
@@ -68,10 +84,10 @@ def _has_endpoints(whose: Whose) -> bool:
 def complaint(endpoint: Endpoint) -> str:
     """Say in a line what is wrong with an endpoint."""
     if endpoint.state == Endpoint.State.DISABLED:
-        return _("Disabled: %(reason)s") % {"reason": endpoint.state_reason}
+        return str(_("Disabled: %(reason)s")) % {"reason": endpoint.state_reason}
     if endpoint.lane.opened_at:
-        return _("Its breaker is open: it is tried by single requests, after each failure more seldom")
-    return _("Nothing but failures")
+        return str(_("Its breaker is open: it is tried by single requests, after each failure more seldom"))
+    return str(_("Nothing but failures"))
 
 
 def label(at: datetime, window: str) -> str:
@@ -82,8 +98,8 @@ def _chart(found: Traffic, window: str) -> charts.Chart:
     values = [
         (counts["DELIVERED"], counts["EXHAUSTED"], counts["SKIPPED"] + counts["CANCELLED"]) for counts in found.periods
     ]
-    kinds = [(kind, _(name)) for kind, name in ENDS]
-    return charts.stacked(_("Deliveries that ended"), [label(at, window) for at in found.starts], kinds, values)
+    kinds = [(kind, str(name)) for kind, name in ENDS]
+    return charts.stacked(str(_("Deliveries that ended")), [label(at, window) for at in found.starts], kinds, values)
 
 
 def age(duration: timedelta | None) -> str:

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET, require_POST
 from endpoints.audit import note
 from endpoints.models import Endpoint, StaffBinding
 from routing import stats
-from routing.models import Lane, Replay, Rollup
+from routing.models import Lane, Replay
 from routing.stats import Whose
 
 NEEDED = ("routing.view_lane", "endpoints.view_endpoint")
@@ -40,7 +40,6 @@ def queue(request: HttpRequest) -> HttpResponse:
         "everybody": bound is None,
         "replays": list(Replay.objects.filter(state="RUNNING").select_related("endpoint").order_by("pk")[:MOST]),
         "warnings": [problem for problem in checks.run_checks() if problem.level >= checks.WARNING],
-        "kept": Rollup.KEPT_DAYS,
         "may_release": request.user.has_perm(RELEASE),
     }
     return render(request, "routing/queue.html", {**admin.site.each_context(request), **found})

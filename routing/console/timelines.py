@@ -1,10 +1,11 @@
 """What became of deliveries, try by try, and what arrived as a person reads it."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+from django.db.models import F
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -18,27 +19,25 @@ OPEN_LEVELS = 2
 
 class Timeline(NamedTuple):
     delivery: Delivery
-    attempts: Sequence[Attempt]
+    attempts: Sequence[Attempt] | None  # None: not shown
 
 
-def of_event(event: Event) -> list[Timeline]:
-    """Return the event's deliveries, the first ones first."""
-    return _with_attempts(event.deliveries.select_related("endpoint").order_by("pk")[:MOST])
+def deliveries_of(event: Event) -> list[Delivery]:
+    """Return where the event went, the first deliveries first."""
+    return list(event.deliveries.select_related("endpoint").order_by("pk")[:MOST])
 
 
-def of_delivery(delivery: Delivery) -> Timeline:
-    (found,) = _with_attempts([delivery])
-    return found
-
-
-def _with_attempts(deliveries: Iterable[Delivery]) -> list[Timeline]:
-    chosen = list(deliveries)
+def with_attempts(deliveries: Sequence[Delivery]) -> list[Timeline]:
+    last = Attempt.objects.filter(number__gt=F("delivery__attempts_made") - MOST_ATTEMPTS, delivery__in=deliveries)
     attempts: dict[Any, list[Attempt]] = defaultdict(list)
-    least = {delivery.pk: delivery.attempts_made - MOST_ATTEMPTS for delivery in chosen}
-    for attempt in Attempt.objects.filter(delivery__in=chosen).order_by("delivery", "number"):
-        if attempt.number > least[attempt.delivery_id]:
-            attempts[attempt.delivery_id].append(attempt)
-    return [Timeline(delivery, attempts[delivery.pk]) for delivery in chosen]
+    for attempt in last.order_by("delivery", "number"):
+        attempts[attempt.delivery_id].append(attempt)
+    return [Timeline(delivery, attempts[delivery.pk]) for delivery in deliveries]
+
+
+def without_attempts(deliveries: Sequence[Delivery]) -> list[Timeline]:
+    """Return them for who may see deliveries, but not what receivers answered."""
+    return [Timeline(delivery, None) for delivery in deliveries]
 
 
 def tree(text: str) -> SafeString:

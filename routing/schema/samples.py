@@ -10,10 +10,8 @@ from endpoints.models import Endpoint, Scope
 from endpoints.schema.access import Caller, one
 from endpoints.schema.scalars import JSON
 from routing.models import Attempt
-from routing.samples import DATA, send_sample
+from routing.samples import DATA, TYPE, send_sample
 from routing.schema.types import Attempted
-
-TYPE = "test.ping"
 
 
 class SampleOutput(Attempted, graphene.ObjectType):

@@ -1,5 +1,6 @@
 """What pages of the console are made of."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -25,13 +26,9 @@ def ms(value: float | None) -> str:
     """Return milliseconds as people say them."""
     if value is None:
         return "–"
-    return (
-        f"{value:.0f} ms"
-        if value < 1_000
-        else age(timedelta(milliseconds=value))
-        if value > 120_000
-        else (f"{value / 1_000:.1f} s")
-    )
+    if value < 1_000:
+        return f"{value:.0f} ms"
+    return f"{value / 1_000:.1f} s" if value < 120_000 else age(timedelta(milliseconds=value))
 
 
 @register.filter
@@ -58,12 +55,18 @@ def state_kind(state: str) -> str:
 
 @register.inclusion_tag("routing/timelines.html", takes_context=True)
 def event_timelines(context: template.Context, event: Event) -> dict[str, Any]:
-    return {"timelines": timelines.of_event(event), **_about(context)}
+    return _timelines(context, timelines.deliveries_of(event))
 
 
 @register.inclusion_tag("routing/timelines.html", takes_context=True)
 def delivery_timeline(context: template.Context, delivery: Delivery) -> dict[str, Any]:
-    return {"timelines": [timelines.of_delivery(delivery)], **_about(context)}
+    return _timelines(context, [delivery])
+
+
+def _timelines(context: template.Context, deliveries: Sequence[Delivery]) -> dict[str, Any]:
+    may_see = context["user"].has_perm("routing.view_attempt")
+    told = timelines.with_attempts(deliveries) if may_see else timelines.without_attempts(deliveries)
+    return {"timelines": told, **_about(context)}
 
 
 def _about(context: template.Context) -> dict[str, Any]:
