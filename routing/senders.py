@@ -180,7 +180,8 @@ class Senders:
             if self._idle:
                 self._wake.notify()
             elif len(self._threads) < sum(self._limits.values()):
-                thread = threading.Thread(target=self._run, name="sender")
+                # A worker that breaks must end, with them or without: it is started again.
+                thread = threading.Thread(target=self._run, name="sender", daemon=True)
                 self._threads.add(thread)
                 thread.start()
 

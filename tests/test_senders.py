@@ -1,5 +1,8 @@
 """Who gets the threads: time is passed in, and receivers answer when the test lets them."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -7,6 +10,7 @@ from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
+from django.conf import settings
 
 from routing import senders
 from routing.senders import FIRST_WIDTH, HANGS_S, HURRY_S, PATIENCE_S, WIDTH, Senders
@@ -241,3 +245,27 @@ def test_what_was_not_started_is_given_back_at_the_end(receivers):
     assert all(map(receivers.starts, jobs[:FIRST_WIDTH]))
 
     assert receivers.senders.stop() == jobs[FIRST_WIDTH:]
+
+
+BREAKS = """
+import threading
+from types import SimpleNamespace
+
+import django
+
+django.setup()
+from routing.senders import Senders
+
+sends = threading.Event()
+Senders(1, lambda job: sends.set()).put([SimpleNamespace(target=SimpleNamespace(endpoint_id=1))])
+sends.wait()
+raise SystemExit(7)
+"""
+
+
+def test_a_process_that_breaks_does_not_wait_for_its_threads():
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": settings.SETTINGS_MODULE}
+
+    ended = subprocess.run([sys.executable, "-c", BREAKS], cwd=settings.BASE_DIR, env=environment, timeout=60)
+
+    assert ended.returncode == 7
