@@ -13,12 +13,12 @@ from typing import Any
 from uuid import UUID
 
 import psutil
-from django.core.management.base import BaseCommand
 from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from psycopg.pq import TransactionStatus
 
+from endpoints.telling import TellingCommand
 from endpoints.tenancy import transaction_with
 
 SETTING = "event_service.actor"
@@ -76,7 +76,7 @@ def _say(connection: BaseDatabaseWrapper, actor: str) -> None:
         cursor.execute("SELECT set_config(%s, %s, false)", [SETTING, actor])
 
 
-class AuditedCommand(BaseCommand):
+class AuditedCommand(TellingCommand):
     """A command whose changes are put down to who runs it on which machine."""
 
     def execute(self, *args: Any, **options: Any) -> Any:

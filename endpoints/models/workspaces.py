@@ -2,9 +2,11 @@
 
 import hashlib
 from collections.abc import Collection
+from contextlib import suppress
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from typing import Any, Self
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models, transaction
@@ -13,7 +15,7 @@ from django.db.models.functions import Least, Now
 from django.utils import timezone
 
 from endpoints.checks import NAME_LENGTH, checked_expiry, checked_name, checked_overlap_s
-from endpoints.errors import BadInput, Conflict
+from endpoints.errors import BadInput, Conflict, NotFound
 from endpoints.keys import SHOWN, new_key
 
 OVERLAP_S = 86_400  # for which a key goes on beside the one that replaces it
@@ -59,6 +61,19 @@ class Workspace(Configuration):
             models.UniqueConstraint(fields=["name"], name="workspace_name_once"),
             models.CheckConstraint(condition=~Q(name=""), name="workspace_has_name"),
         ]
+
+    @classmethod
+    def called(cls, id_or_name: str) -> "Workspace":
+        """Return the one that people mean. Raises NotFound with the names that come close."""
+        wanted = Q(name=id_or_name)
+        with suppress(ValueError):  # a name it is
+            wanted |= Q(pk=UUID(id_or_name))
+        found = cls.objects.filter(wanted).order_by("pk").first()
+        if found is None:
+            names = get_close_matches(id_or_name, cls.objects.values_list("name", flat=True))
+            hint = f" Is it {' or '.join(map(repr, names))}?" if names else ""
+            raise NotFound(f"There is no workspace with the id or name {id_or_name[:200]!r}.{hint}", "workspace")
+        return found
 
 
 class Scope(models.TextChoices):

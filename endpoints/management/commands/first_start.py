@@ -37,7 +37,11 @@ class Command(AuditedCommand):
             users.create_superuser("admin", password=password)
             workspace = Workspace.objects.create(name="demo")
             _, key = ApiKey.issue(workspace=workspace, name="demo", scopes=Scope.values)
-        self.stdout.write(_WELCOME.format(address=_address(), password=password, key=key))
+        self.tell(
+            _WELCOME.format(address=_address(), password=password, key=key),
+            **{"address": _address(), "user": "admin", "password": password},
+            **{"workspaceId": workspace.pk, "apiKey": key},
+        )
 
 
 def _address() -> str:

@@ -11,7 +11,8 @@ class Command(AuditedCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         count, unreadable = reseal()
-        self.stdout.write(f"{count} secrets were encrypted with the newest key; now all are that can be opened.")
+        text = f"{count} secrets were encrypted with the newest key; now all are that can be opened."
+        self.tell(text, resealed=count, unreadable=sorted(map(str, unreadable)))
         if unreadable:
             ids = ", ".join(sorted(map(str, unreadable)))
             raise CommandError(

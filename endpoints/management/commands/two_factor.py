@@ -35,12 +35,20 @@ class Command(AuditedCommand):
         for kind in (TOTPDevice, StaticDevice):
             kind.objects.filter(user=user).delete()
         note("User", [user.pk], None, two_factor="removed" if remove else "given")
-        self.stdout.write(f"{username} has no second factor now." if remove else _given(user))
+        if remove:
+            self.tell(f"{username} has no second factor now.", username=username, removed=True)
+        else:
+            self._give(user)
+
+    def _give(self, user: Any) -> None:
+        url, codes = _made(user)
+        text = _MADE.format(user=user.get_username(), url=url, codes="\n    ".join(codes))
+        self.tell(text, username=user.get_username(), url=url, codes=codes)
 
 
-def _given(user: Any) -> str:
+def _made(user: Any) -> tuple[str, list[str]]:
     app = TOTPDevice.objects.create(user=user, name="app")
     recovery = StaticDevice.objects.create(user=user, name="recovery")
     codes = [StaticToken.random_token() + StaticToken.random_token() for _ in range(CODES)]
     StaticToken.objects.bulk_create(StaticToken(device=recovery, token=code) for code in codes)
-    return _MADE.format(user=user.get_username(), url=app.config_url, codes="\n    ".join(codes))
+    return app.config_url, codes

@@ -37,4 +37,4 @@ class Command(AuditedCommand):
         for name, codenames in GROUPS.items():
             group, _ = Group.objects.get_or_create(name=name)
             group.permissions.set(ours.filter(codename__in=codenames))
-            self.stdout.write(f"{name}: {len(codenames)} permissions")
+            self.tell(f"{name}: {len(codenames)} permissions", group=name, permissions=sorted(codenames))

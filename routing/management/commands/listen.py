@@ -8,15 +8,16 @@ from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from endpoints.checks import checked_secret, checked_url
 from endpoints.errors import BadInput
+from endpoints.telling import TellingCommand
 from routing.forwarding import forward
 from routing.listening import Ended, Event, Listener
 
 
-class Command(BaseCommand):
+class Command(TellingCommand):
     help = (
         "Print the events of a websocket endpoint, or forward them, signed as webhooks, to a URL that only this "
         "machine reaches. What is answered with a 2xx, or printed, is delivered; all else comes again."
@@ -50,7 +51,7 @@ class Command(BaseCommand):
         except Ended as end:
             raise CommandError(str(end)) from end
         except KeyboardInterrupt:
-            self._tell("Stopped.")
+            self._remark("Stopped.")
 
     def _listener(
         self,
@@ -74,18 +75,19 @@ class Command(BaseCommand):
             asking["window_events"] = "1"
             take = partial(self._forward, url=forward_to, secret=self._secret(secret))
         given = {name: value for name, value in asking.items() if value}
-        return Listener(service.rstrip("/"), asking=given, key=key, take=take, tell=self._tell)
+        return Listener(service.rstrip("/"), asking=given, key=key, take=take, tell=self._remark)
 
     def _secret(self, given: str | None) -> str:
         if given is None:
             made = f"whsec_{b64encode(secrets.token_bytes(32)).decode()}"
-            self._tell(f"Signing with {made}")
+            self._remark(f"Signing with {made}")
             return made
         _check(checked_secret, given, "--secret")
         return given
 
     def _print(self, event: Event) -> str:
-        self._say(event.body.decode())
+        self.stdout.write(event.body.decode())  # JSON as it is
+        self.stdout.flush()
         return ""
 
     def _forward(self, event: Event, *, url: str, secret: str) -> str:
@@ -93,14 +95,14 @@ class Command(BaseCommand):
         at = datetime.now(UTC).isoformat(timespec="seconds")
         type_ = event.type if event.type.isprintable() else ascii(event.type)  # a terminal obeys control characters
         outcome = f"{answer.status_code or answer.problem}  {answer.duration_ms:.0f} ms"
-        self._say(f"{at}  {event.id}  {type_}  {outcome}")
+        self.tell(
+            f"{at}  {event.id}  {type_}  {outcome}",
+            **{"at": at, "id": event.id, "type": event.type, "statusCode": answer.status_code},
+            **{"problem": answer.problem, "durationMs": round(answer.duration_ms)},
+        )
         return answer.problem
 
-    def _say(self, text: str) -> None:
-        self.stdout.write(text)
-        self.stdout.flush()
-
-    def _tell(self, text: str) -> None:
+    def _remark(self, text: str) -> None:
         """Say what is no event beside those, so that they can be piped on."""
         self.stderr.write(text, self.style.NOTICE)
         self.stderr.flush()

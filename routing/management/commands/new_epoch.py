@@ -16,4 +16,4 @@ class Command(AuditedCommand):
         with transaction.atomic():
             count = Cursor.objects.update(epoch=RandomUUID())
             note("Cursor", ["*"], None, endpoints=count)
-        self.stdout.write(f"The deliveries of {count} endpoints are numbered in a new epoch.")
+        self.tell(f"The deliveries of {count} endpoints are numbered in a new epoch.", endpoints=count)

@@ -9,14 +9,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from endpoints.telling import TellingCommand
 from routing.signing import signature
 
 _TOLERANCE_S = 300  # how far a timestamp may lie from this machine's clock
 
 
-class Command(BaseCommand):
+class Command(TellingCommand):
     help = "A webhook receiver for trying things: prints what arrives and says whether its signature is right."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -32,17 +33,14 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["secret"]:
             _check_secret(options["secret"])
-        handler = partial(_Handler, say=self._say, status=options["status"], secret=options["secret"])
+        handler = partial(_Handler, tell=self.tell, status=options["status"], secret=options["secret"])
         with _listening(options["port"], handler) as server:
-            self._say(f"Receiving on http://127.0.0.1:{server.server_port}/")
+            url = f"http://127.0.0.1:{server.server_port}/"
+            self.tell(f"Receiving on {url}", receiving=url)
             try:
                 server.serve_forever()
             except KeyboardInterrupt:
-                self._say("")
-
-    def _say(self, text: str) -> None:
-        self.stdout.write(text)
-        self.stdout.flush()
+                self.stderr.write("")
 
 
 def _check_secret(secret: str) -> None:
@@ -64,8 +62,8 @@ def _listening(port: int, handler: Callable[..., BaseHTTPRequestHandler]) -> Thr
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def __init__(self, *args: Any, say: Callable[[str], None], status: int, secret: str | None) -> None:
-        self._say = say
+    def __init__(self, *args: Any, tell: Callable[..., None], status: int, secret: str | None) -> None:
+        self._tell = tell
         self._status = status
         self._secret = secret
         super().__init__(*args)
@@ -73,9 +71,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _receive(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         problem = signature_problem(self._secret, self.headers, body) if self._secret else None
-        verdict = "" if not self._secret else f"  signature: {problem or 'right'}"
-        self._say(f"{self.command} {self.path}  webhook-id: {self.headers.get('webhook-id')}{verdict}")
-        self._say(body.decode(errors="replace"))
+        signature = (problem or "right") if self._secret else None
+        webhook_id, text = self.headers.get("webhook-id"), body.decode(errors="replace")
+        verdict = f"  signature: {signature}" if signature else ""
+        self._tell(
+            f"{self.command} {self.path}  webhook-id: {webhook_id}{verdict}\n{text}",
+            **{"method": self.command, "path": self.path, "webhookId": webhook_id},
+            **{"signature": signature, "body": text},
+        )
         self.send_response(401 if problem else self._status)
         self.send_header("content-length", "0")
         self.end_headers()

@@ -5,15 +5,16 @@ from typing import Any, cast
 
 from django.conf import settings
 from django.core.checks import Tags
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import connections
 
+from endpoints.telling import TellingCommand
 from routing.supervisor import Supervisor
 
 _BACKLOG = 1024  # connections that wait while every web process is busy or starting
 
 
-class Command(BaseCommand):
+class Command(TellingCommand):
     help = "The whole service: web processes and delivery workers under one supervisor. SIGTERM and ^C drain it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -31,14 +32,13 @@ class Command(BaseCommand):
             listener,
             web=[_manage("web")] * options["web"],
             workers=[_manage("deliver", "--processes", "1")] * options["workers"],
-            on_ready=lambda: self._say(f"Ready: http://{address}/event-service/graphql"),
+            on_ready=lambda: self._say_ready(f"http://{address}/event-service/graphql"),
         )
         if not supervisor.run():
             sys.exit(1)
 
-    def _say(self, line: str) -> None:
-        self.stdout.write(line)
-        self.stdout.flush()
+    def _say_ready(self, url: str) -> None:
+        self.tell(f"Ready: {url}", ready=url)
 
 
 def _manage(*arguments: str) -> list[str]:
