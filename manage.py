@@ -1,24 +1,5 @@
 #!/usr/bin/env python
-import os
-import sys
-
-from django.conf import settings
-from django.core.management import execute_from_command_line
-from django.db import OperationalError
-from psycopg_pool import PoolTimeout
-
-
-def main() -> None:
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "event_service.settings")
-    try:
-        execute_from_command_line(sys.argv)
-    except OperationalError as error:
-        if not isinstance(error.__cause__, PoolTimeout):
-            raise
-        database = settings.DATABASES["default"]
-        place = f"{database['HOST']}:{database['PORT'] or 5432}"
-        sys.exit(f"The database at {place} does not answer: {error}. What it said is above; see DATABASE_URL.")
-
+from event_service.__main__ import main
 
 if __name__ == "__main__":
     main()

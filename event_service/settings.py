@@ -39,7 +39,9 @@ def _rate(name: str, default: str) -> tuple[int, int] | None:
 
 
 # Where the embedded database and the generated secret key live.
-DATA_DIR = Path(os.environ.get("DATA_DIR") or BASE_DIR / "var").resolve()
+CHECKOUT = (BASE_DIR / "manage.py").exists()  # else it is installed, among other packages
+_data_home = Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "event-service"
+DATA_DIR = Path(os.environ.get("DATA_DIR") or (BASE_DIR / "var" if CHECKOUT else _data_home)).resolve()
 
 # --- the web server
 HOST = os.environ.get("HOST", "127.0.0.1")

@@ -5,7 +5,7 @@ from django.conf import settings
 from django.db import OperationalError
 from psycopg_pool import PoolTimeout
 
-import manage
+from event_service import __main__ as manage
 
 
 def failing(*causes):
@@ -28,3 +28,15 @@ def test_what_goes_wrong_in_a_database_that_answers_keeps_its_traceback(monkeypa
     monkeypatch.setattr(manage, "execute_from_command_line", failing(None))
     with pytest.raises(OperationalError):
         manage.main()
+
+
+@pytest.mark.parametrize(
+    ("given", "run"),
+    [([], ["start"]), (["--port", "0"], ["start", "--port", "0"]), (["check"], ["check"]), (["--help"], ["--help"])],
+)
+def test_the_installed_command_alone_starts_everything(monkeypatch, given, run):
+    ran = []
+    monkeypatch.setattr(manage, "execute_from_command_line", ran.append)
+    monkeypatch.setattr("sys.argv", ["event-service", *given])
+    manage.installed()
+    assert ran == [["event-service", *run]]

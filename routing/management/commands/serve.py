@@ -42,7 +42,9 @@ class Command(TellingCommand):
 
 
 def _manage(*arguments: str) -> list[str]:
-    return [sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments]
+    if settings.CHECKOUT:
+        return [sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments]
+    return [sys.executable, "-P", "-m", "event_service", *arguments]  # -P: never what lies in the current folder
 
 
 def _listen(host: str, port: int) -> socket.socket:
