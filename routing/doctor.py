@@ -1,0 +1,197 @@
+"""Whether a deployment is as it should be: each check returns findings, each of which says what to do."""
+
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from ipaddress import ip_network
+from typing import Any
+
+from django.conf import settings
+from django.core import checks
+from django.db import OperationalError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
+
+from routing import stats
+
+ERROR, WARNING = "ERROR", "WARNING"
+OLDEST_VERSION = 15
+SKEW = {WARNING: timedelta(seconds=1), ERROR: timedelta(seconds=60)}
+FREE_CONNECTIONS = 0.2
+FREE_DISK = 0.1
+MUCH_WAL = 4  # times max_wal_size
+LOCAL = ("127.0.0.0/8", "::1/128")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    level: str
+    what: str
+    do: str
+
+
+def examine() -> list[Finding]:
+    """Return all that is found, errors first. With no database to ask, that and what can be told without one."""
+    found = [finding for check in OF_SETTINGS for finding in check()]
+    try:
+        found += [finding for check in OF_DATABASE for finding in check()]
+    except OperationalError as error:
+        problem = str(error).strip().splitlines()[0]
+        found.append(Finding(ERROR, f"The database does not answer: {problem}", "Start it, or correct DATABASE_URL."))
+    return sorted(found, key=lambda finding: finding.level != ERROR)
+
+
+def django_checks() -> Iterable[Finding]:
+    """What the framework and our own checks say: DEBUG, hosts, https, SECRET_KEY."""
+    yield from map(_of_message, checks.run_checks(include_deployment_checks=True))
+
+
+def database_checks() -> Iterable[Finding]:
+    """Sealing keys, roles and row-level security: see endpoints/sealed.py and endpoints/tenancy.py."""
+    yield from map(_of_message, checks.run_checks(tags=[checks.Tags.database], databases=["default"]))
+
+
+def hosts() -> Iterable[Finding]:
+    if "*" in settings.ALLOWED_HOSTS:
+        yield Finding(ERROR, "ALLOWED_HOSTS lets every Host in.", "List the names that the service is reached by.")
+    if settings.HOST not in ("127.0.0.1", "::1", "localhost") and not settings.HTTPS:
+        what = f"The service listens on {settings.HOST} and speaks plain http there."
+        yield Finding(WARNING, what, "Put a proxy that speaks TLS in front, and set EVENT_SERVICE_HTTPS=1.")
+
+
+def secrets() -> Iterable[Finding]:
+    """With a database of its own the service may run on several machines, which need the same secrets."""
+    if _is_embedded():
+        return
+    generated = [
+        (settings.DATA_DIR / "secret_key", [settings.SECRET_KEY], "SECRET_KEY"),
+        (settings.DATA_DIR / "sealing_key", settings.SEALING_KEYS, "EVENT_SERVICE_SEALING_KEYS"),
+    ]
+    for file, used, variable in generated:
+        if file.exists() and file.read_text() in used:
+            do = f"Set {variable} to it on every machine, and keep a copy apart from the database."
+            yield Finding(WARNING, f"{variable} was generated into {file}, for this machine alone.", do)
+
+
+def egress(allowed: Iterable[Any] | None = None) -> Iterable[Finding]:
+    for network in settings.EGRESS_ALLOW if allowed is None else allowed:
+        if network.prefixlen == 0:
+            do = "Name the networks of your receivers in EVENT_SERVICE_EGRESS_ALLOW, or none."
+            yield Finding(ERROR, f"Webhooks reach every address there is ({network}), internal ones too.", do)
+        elif any(network.version == local.version and network.overlaps(local) for local in map(ip_network, LOCAL)):
+            do = "Take it out of EVENT_SERVICE_EGRESS_ALLOW; with script/server set that to nothing."
+            yield Finding(WARNING, f"Webhooks reach this machine itself ({network}): right for trying things.", do)
+
+
+def durability() -> Iterable[Finding]:
+    names = ("fsync", "full_page_writes", "synchronous_commit", "TimeZone")
+    found = dict(_rows("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(names)]))
+    for name in names[:3]:
+        if found[name] == "off":
+            what = f"{name} is off: a crash of the database's host would lose what was accepted."
+            yield Finding(ERROR, what, f"Set {name} = on in postgresql.conf, and reload.")
+    if found["TimeZone"] != "UTC":
+        what = f"Connections have the time zone {found['TimeZone']}."
+        yield Finding(WARNING, what, "Take TimeZone out of DATABASE_URL's options: the service means UTC.")
+
+
+def version() -> Iterable[Finding]:
+    major = connection.cursor().connection.info.server_version // 10_000
+    if major < OLDEST_VERSION:
+        yield Finding(ERROR, f"PostgreSQL is version {major}.", f"Upgrade it to {OLDEST_VERSION} or newer.")
+
+
+def connections() -> Iterable[Finding]:
+    sql = "SELECT count(*), current_setting('max_connections')::int FROM pg_stat_activity WHERE backend_type = %s"
+    ((used, most),) = _rows(sql, ["client backend"])
+    if most - used < FREE_CONNECTIONS * most:
+        what = f"{used} of the database's {most} connections are in use."
+        yield Finding(WARNING, what, "Raise max_connections: each process takes up to 16, and one to listen.")
+
+
+def clock(now: datetime | None = None) -> Iterable[Finding]:
+    asked_at = timezone.now()
+    ((at,),) = _rows("SELECT clock_timestamp()")
+    took = timezone.now() - asked_at
+    skew = abs(at - (asked_at + took / 2 if now is None else now)) - took / 2
+    for level in (ERROR, WARNING):
+        if skew > SKEW[level]:
+            what = f"This machine's clock and the database's are {skew.total_seconds():.1f} s apart."
+            yield Finding(
+                level, what, "Have both synchronised (chrony, systemd-timesyncd): receivers check timestamps."
+            )
+            return
+
+
+def migrations() -> Iterable[Finding]:
+    executor = MigrationExecutor(connection)
+    pending = [str(migration) for migration, _ in executor.migration_plan(executor.loader.graph.leaf_nodes())]
+    if pending:
+        yield Finding(
+            ERROR, f"{len(pending)} migrations are not applied, {pending[0]} first.", "Run: manage.py migrate"
+        )
+
+
+def row_security() -> Iterable[Finding]:
+    for (table,) in _rows(_UNGUARDED):
+        what = f"Row-level security is switched off on {table}: a fault would show rows of other workspaces."
+        yield Finding(ERROR, what, f"As the tables' owner: ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;")
+
+
+def workers() -> Iterable[Finding]:
+    if stats.alive(stats.Whose()).workers == 0:
+        do = "Start manage.py serve or deliver. If one runs, let this user see others' connections: pg_read_all_stats."
+        yield Finding(ERROR, "No delivery worker is connected to the database.", do)
+
+
+def disk() -> Iterable[Finding]:
+    if not _is_embedded():
+        return  # another machine's
+    usage = shutil.disk_usage(settings.DATA_DIR)
+    if usage.free < FREE_DISK * usage.total:
+        what = f"{usage.free / usage.total:.0%} of the disk of {settings.DATA_DIR} are free."
+        yield Finding(WARNING, what, "Make room: a full disk stops the database.")
+
+
+def wal() -> Iterable[Finding]:
+    for (slot,) in _rows("SELECT slot_name FROM pg_replication_slots WHERE NOT active"):
+        do = f"Bring its reader back, or: SELECT pg_drop_replication_slot('{slot}');"
+        yield Finding(WARNING, f"Nobody reads the replication slot {slot}, and WAL is kept for it.", do)
+    ((visible,),) = _rows("SELECT has_function_privilege('pg_ls_waldir()', 'EXECUTE')")
+    if visible:
+        ((size, most),) = _rows(_WAL)
+        if size > MUCH_WAL * most:
+            do = "Look for an archive command that fails (pg_stat_archiver) or a slot that lags."
+            yield Finding(WARNING, f"{size >> 20:,} MiB of WAL are kept, max_wal_size is {most >> 20:,} MiB.", do)
+
+
+Check = Callable[[], Iterable[Finding]]
+OF_SETTINGS: tuple[Check, ...] = (django_checks, hosts, secrets, egress)
+# In this order: what comes later needs the tables of what comes first.
+OF_DATABASE: tuple[Check, ...] = (version, durability, connections, clock, disk, wal, migrations, row_security)
+OF_DATABASE += (database_checks, workers)
+
+
+def _of_message(message: checks.CheckMessage) -> Finding:
+    level = ERROR if message.level >= checks.ERROR else WARNING
+    return Finding(level, f"{message.msg} ({message.id})", message.hint or "See docs/operations.md, In production.")
+
+
+def _is_embedded() -> bool:
+    return bool(settings.DATABASES["default"]["ENGINE"] == "event_service.postgres.embedded")
+
+
+def _rows(sql: str, parameters: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, list(parameters))
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
+
+
+_UNGUARDED = """
+SELECT DISTINCT relation.oid::regclass::text FROM pg_class AS relation
+JOIN pg_policy AS policy ON policy.polrelid = relation.oid
+WHERE NOT relation.relrowsecurity AND relation.relnamespace = current_schema()::regnamespace ORDER BY 1
+"""
+_WAL = "SELECT coalesce(sum(size), 0)::bigint, pg_size_bytes(current_setting('max_wal_size')) FROM pg_ls_waldir()"
