@@ -3,11 +3,14 @@
 import io
 import json
 import re
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command, get_commands, load_command_class
 
+from endpoints.models import Workspace
 from endpoints.telling import TellingCommand, progress
 
 OURS = [(name, app) for name, app in get_commands().items() if app in ("endpoints", "routing")]
@@ -60,3 +63,29 @@ def test_progress_is_drawn_on_a_terminal_alone():
     assert frames[1] == f"export [{'.' * 30}] 0 of 60"
     assert frames[-2:] == [f"export [{'#' * 30}] 60 of 60", "\033[K"]
     assert file.getvalue() == ""
+
+
+def test_names_are_completed_in_bash(workspace, web_socket, tmp_path):
+    Workspace.objects.create(name="Other people's")
+    out = io.StringIO()
+    call_command("completion", stdout=out)
+    service = tmp_path / "event-service"  # answers what this process knows
+    names = {kind: tmp_path / kind for kind in ("workspaces", "endpoints")}
+    for kind, file in names.items():
+        with file.open("w") as answer:
+            call_command("completion", "--names", kind, stdout=answer)
+    service.write_text(
+        f'#!/bin/sh\n[ "$2" = --names ] && cat {tmp_path}/"$3" || echo "$DJANGO_AUTO_COMPLETE $COMP_WORDS"\n'
+    )
+    service.chmod(0o755)
+
+    def completed(*words):
+        asked = " ".join(map(shlex.quote, words))
+        script = f"{out.getvalue()}\nCOMP_WORDS=({asked}) COMP_CWORD={len(words) - 1}\n"
+        script += "_event_service " + shlex.quote(str(service)) + '\nprintf "%s\\n" "${COMPREPLY[@]}"'
+        return subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout.splitlines()
+
+    assert completed("event-service", "export", "O") == ["Ours"]
+    assert completed("event-service", "apply", "") == ["""'Other people'"'"'s'""", "Ours"]
+    assert completed("event-service", "listen", "") == [str(web_socket.pk)]
+    assert completed("event-service", "exp") == ["1", "event-service", "exp"]

@@ -11,6 +11,7 @@ from django.db.models import Q
 
 from endpoints.errors import Conflict
 from endpoints.models import Endpoint, EventFilter, EventType
+from endpoints.telling import progress
 from endpoints.vault import unseal
 
 Document = dict[str, Any]
@@ -55,7 +56,7 @@ def stored(workspace_id: UUID, names: Iterable[str] | None = None) -> Documents:
     documents: Documents = {
         TYPES: {event_type.name: _of_type(event_type) for event_type in described(workspace_id)},
         FILTERS: {event_filter.name: {"definition": event_filter.definition} for event_filter in filters(workspace_id)},
-        ENDPOINTS: {endpoint.name: _of_endpoint(endpoint) for endpoint in endpoints(workspace_id)},
+        ENDPOINTS: {endpoint.name: _of_endpoint(endpoint) for endpoint in _drawn(endpoints(workspace_id))},
     }
     for rows, noun in ((filters(workspace_id), "filters"), (endpoints(workspace_id), "endpoints")):
         counts = Counter(rows.values_list("name", flat=True))
@@ -63,6 +64,10 @@ def stored(workspace_id: UUID, names: Iterable[str] | None = None) -> Documents:
         if twice:
             raise Conflict(f"The workspace has several {noun} with the name {twice[0]!r}; rename all but one.", "name")
     return documents
+
+
+def _drawn(rows: Any) -> Iterable[Endpoint]:
+    return progress(rows, total=rows.count(), what="endpoints")
 
 
 def described(workspace_id: UUID) -> Any:
