@@ -1,0 +1,214 @@
+"""Taking events from a websocket endpoint, by the protocol event-service.v1."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Self
+from urllib.parse import urlencode, urlsplit
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.typing import Subprotocol
+
+from event_service_client.backoff import pause_s
+from event_service_client.errors import ListeningEnded
+from event_service_client.events import ReceivedEvent
+
+PROTOCOL = Subprotocol("event-service.v1")
+_FINAL = (1008, 1009, 4404, 4410)  # it would only happen again
+_MOST_BYTES = 16 * 1024 * 1024  # of a frame
+_REMEMBERED = 10_000  # events, of which the acknowledgement may have been lost with its connection
+_REASON_LENGTH = 200
+
+log = logging.getLogger("event_service_client")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketEvent(ReceivedEvent):
+    cursor: str
+    _answer: Callable[..., Awaitable[None]] = field(repr=False, compare=False)
+
+    async def ack(self) -> None:
+        """Say that this event is taken, and all before it that were not refused. Where that is lost with the
+        connection it is said again when the listener has connected again."""
+        await self._answer(self)
+
+    async def nack(self, reason: str = "", *, delay_s: float = 0) -> None:
+        """Refuse this event: it comes again after `delay_s` (up to 900) while others come meanwhile."""
+        if not 0 <= delay_s <= 900:
+            raise ValueError(f"delay_s is {delay_s}; give 0 to 900.")
+        await self._answer(self, {"reason": reason[:_REASON_LENGTH], "delaySeconds": delay_s})
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """Some events can't be had: those behind `after` up to `until`; None where nobody can say."""
+
+    reason: str  # HISTORY_GONE, EPOCH_CHANGED or AHEAD
+    after: str | None
+    until: str | None
+    cursor: str  # behind which it goes on
+
+
+class Listener:
+    """An async iterator over the events of one endpoint, which connects again and goes on where it was.
+
+        async with Listener(url, endpoint_id, key) as events:
+            async for event in events:
+                if isinstance(event, Reset): ...
+                await event.ack()
+
+    Raises ListeningEnded where connecting again would be of no use. `cursor` is that of the last event before which all
+    were acknowledged.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        endpoint_id: str,
+        key: str,
+        *,
+        after: str | None = None,
+        since: datetime | None = None,
+        share: str | None = None,
+        window_events: int = 256,
+    ) -> None:
+        scheme = {"http": "ws", "https": "wss"}.get(urlsplit(url).scheme)
+        if not scheme or not urlsplit(url).hostname:
+            raise ValueError(f"url is {url!r}; give the service's address, such as https://events.example.com.")
+        if since is not None and since.tzinfo is None:
+            raise ValueError(f"since is {since!r}; give a datetime with a time zone.")
+        if sum(given is not None for given in (after, since)) > 1 or (share and after):
+            raise ValueError("after goes with neither since nor share; give one of them.")
+        self._url = f"{scheme}:{url.partition(':')[2].rstrip('/')}/event-service/ws"
+        self._asking = {"endpoint_id": endpoint_id, "window_events": str(window_events)}
+        self._asking |= {"share": share} if share else {}
+        self._asking |= {"from": since.isoformat()} if since else {}
+        self._headers = {"Authorization": f"Bearer {key}"}
+        self.cursor = after
+        self._socket: ClientConnection | None = None
+        self._tries = 0  # since the service was last ready
+        self._open: dict[str, SocketEvent] = {}  # handed out on this connection and not answered, in order
+        self._refused: set[str] = set()  # to come again
+        self._taken: dict[str, None] = {}  # the last ones, in order
+        self._furthest = after  # the last cursor that was acknowledged
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._socket:
+            await self._socket.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> SocketEvent | Reset:
+        while True:
+            try:
+                socket = self._socket or await self._connect()
+                found = await self._read(json.loads(await socket.recv()))
+            except (ConnectionClosed, OSError, InvalidHandshake) as problem:
+                await self._wait(problem)
+            else:
+                if found is not None:
+                    return found
+
+    async def _connect(self) -> ClientConnection:
+        asking = dict(self._asking)
+        # While some are refused, "all up to there was taken" is not true: then the service knows better what is left.
+        if self.cursor is not None and "share" not in asking and not self._refused:
+            asking.pop("from", None)
+            asking["after"] = self.cursor
+        self._open.clear()
+        self._socket = await connect(
+            f"{self._url}?{urlencode(asking)}",
+            additional_headers=self._headers,
+            subprotocols=[PROTOCOL],
+            max_size=_MOST_BYTES,
+        )
+        return self._socket
+
+    async def _wait(self, problem: Exception) -> None:
+        """Wait before the next try. Raises ListeningEnded where there is none."""
+        self._socket = None
+        code, reason = _why(problem)
+        if code in _FINAL or 400 <= code < 500 and code != 429:
+            raise ListeningEnded(code, reason) from problem
+        self._tries += 1
+        pause = pause_s(self._tries)
+        log.warning("The websocket ended (%s: %s); connecting again in %.1f s.", code, reason, pause)
+        await asyncio.sleep(pause)
+
+    async def _read(self, frame: dict[str, Any]) -> SocketEvent | Reset | None:
+        match frame["kind"]:
+            case "ready":
+                self._tries = 0
+            case "event":
+                return await self._hand_out(SocketEvent.of(frame, cursor=frame["cursor"], _answer=self._answer))
+            case "reset":
+                return self._start_over(frame)
+            case "error":
+                log.error("The service did not understand: %s", frame["message"])
+        return None
+
+    def _start_over(self, frame: dict[str, Any]) -> Reset:
+        self.cursor = self._furthest = frame["cursor"]
+        if frame["reason"] != "HISTORY_GONE":  # the numbers are others now
+            self._refused.clear()
+        return Reset(frame["reason"], frame["missing"]["after"], frame["missing"]["until"], frame["cursor"])
+
+    async def _hand_out(self, event: SocketEvent) -> SocketEvent | None:
+        if event.id in self._taken and not self._open_up_to(event):  # an acknowledgement would stand for these, too
+            await self._say({"kind": "ack", "cursor": event.cursor})
+            return None
+        self._open[event.id] = event
+        return event
+
+    async def _answer(self, event: SocketEvent, refusal: dict[str, Any] | None = None) -> None:
+        is_current = self._open.get(event.id) is event  # else its connection is gone, and it comes again
+        if refusal is None:
+            self._take(event)
+        else:
+            self._refused.add(event.id)
+            self._open.pop(event.id, None)
+        if is_current:
+            kind = "ack" if refusal is None else "nack"
+            await self._say({"kind": kind, "cursor": event.cursor, **(refusal or {})})
+
+    def _take(self, event: SocketEvent) -> None:
+        for id_ in [*self._open_up_to(event), event.id]:
+            self._open.pop(id_, None)
+            self._refused.discard(id_)
+            self._taken[id_] = None
+            if len(self._taken) > _REMEMBERED:
+                self._taken.pop(next(iter(self._taken)))
+        if self._furthest is None or _number(event.cursor) > _number(self._furthest):
+            self._furthest = event.cursor
+        if not self._refused:
+            self.cursor = self._furthest
+
+    def _open_up_to(self, event: SocketEvent) -> list[str]:
+        return [open_.id for open_ in self._open.values() if _number(open_.cursor) <= _number(event.cursor)]
+
+    async def _say(self, frame: dict[str, Any]) -> None:
+        if self._socket:
+            with suppress(ConnectionClosed):  # reading will notice it, too
+                await self._socket.send(json.dumps(frame))
+
+
+def _why(problem: Exception) -> tuple[int, str]:
+    if isinstance(problem, ConnectionClosed) and problem.rcvd:
+        return problem.rcvd.code, problem.rcvd.reason
+    if isinstance(problem, InvalidStatus):
+        return problem.response.status_code, problem.response.reason_phrase
+    return 1006, str(problem) or "the connection broke"
+
+
+def _number(cursor: str) -> int:
+    """Return the number of an event within its endpoint: what comes later has a greater one."""
+    return int(cursor.rpartition("-")[2])
