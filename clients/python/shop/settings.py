@@ -34,6 +34,12 @@ TEMPLATES = [
 ]
 ROOT_URLCONF = "shop.urls"
 DATABASES = {"default": dj_database_url.parse(os.environ.get("SHOP_DATABASE", "sqlite:///:memory:"))}
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # Of tests in a file, too: other processes look at it. Writers wait for each other from their beginning on.
+    DATABASES["default"] |= {
+        "TEST": {"NAME": DATABASES["default"]["NAME"]},
+        "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20},
+    }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 USE_TZ = True
