@@ -17,7 +17,10 @@ from routing import consumers, ingest
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md", "benchmarks/README.md")),
+    *(
+        ROOT / name
+        for name in ("README.md", "CHANGELOG.md", "SECURITY.md", "benchmarks/README.md", "clients/python/README.md")
+    ),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 OPERATIONS = (ROOT / "docs/operations.md").read_text()

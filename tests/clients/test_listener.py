@@ -1,16 +1,22 @@
 """The Python client's listener, against web processes that end and connections that break."""
 
 import asyncio
+import logging
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.db import connection
 
 from endpoints.models import Endpoint
-from event_service_client.websocket import Listener, SocketEvent
+from event_service_client.errors import ListeningEnded
+from event_service_client.websocket import Listener, Reset, SocketEvent
+from routing.models import Attempt, Delivery
 from tests.service import wait_until
-from tests.web import DEADLINE_S, Web, record, states
+from tests.web import DEADLINE_S, Web, cursor, record, running, states
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sockets_left")]
 
@@ -35,10 +41,139 @@ async def take(events: Listener) -> SocketEvent:
     return found
 
 
-async def break_off(events: Listener) -> None:
+def break_off(events: Listener) -> None:
     assert events._socket
     events._socket.transport.abort()
 
 
 def wait_for_states(endpoint: Endpoint, *wanted: str) -> None:
     wait_until(lambda: [state for _, state in states(endpoint)], lambda found: found == list(wanted))
+
+
+def test_events_are_taken_acknowledged_and_refused(
+    web: Web, web_socket: Endpoint, key: str, publish: Callable[..., Any]
+) -> None:
+    publish(b'{"n":1}', b"2", b"3")
+
+    async def listen() -> list[Any]:
+        async with listener(web, web_socket, key) as events:
+            first, second, third = [await take(events) for _ in range(3)]
+            await second.nack("the printer is out of paper")
+            await third.ack()
+            again = await take(events)
+            assert (again.id, events.cursor) == (second.id, None)  # not all up to the third is taken
+            await again.ack()
+            assert events.cursor == third.cursor
+            return [first.data, second.data, third.data]
+
+    assert asyncio.run(listen()) == [{"n": 1}, 2, 3]
+    wait_for_states(web_socket, "DELIVERED", "DELIVERED", "DELIVERED")
+    (refused,) = Attempt.objects.exclude(error="").values_list("error", "error_detail")
+    assert refused == ("REFUSED", "the printer is out of paper")
+
+
+def test_nothing_is_missing_and_only_what_was_not_acknowledged_comes_again_over_breaks(
+    web: Web, web_socket: Endpoint, key: str, publish: Callable[..., Any], at_once: None
+) -> None:
+    """Connections break with an event unanswered, with one refused, and just as an acknowledgement is said."""
+    publish(*[b"%d" % n for n in range(1, 9)])
+
+    async def listen() -> list[int]:
+        seen: list[int] = []
+        async with listener(web, web_socket, key, window_events=1) as events:
+            while seen[-1:] != [8]:
+                event = await take(events)
+                seen.append(event.data)
+                if seen == [1, 2, 3]:
+                    break_off(events)  # without an answer
+                elif event.data == 5 and seen.count(5) == 1:
+                    await event.nack()
+                    break_off(events)
+                elif event.data == 6:
+                    break_off(events)
+                    await event.ack()  # to nobody
+                else:
+                    await event.ack()
+        return seen
+
+    assert asyncio.run(listen()) == [1, 2, 3, 3, 4, 5, 5, 6, 7, 8]
+    wait_for_states(web_socket, *["DELIVERED"] * 8)
+
+
+def test_it_goes_on_when_the_service_restarts(
+    web: Web,
+    web_socket: Endpoint,
+    key: str,
+    publish: Callable[..., Any],
+    at_once: None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def publish_in_thread(data: bytes) -> None:
+        publish(data)
+        connection.close()  # this thread's
+
+    async def listen(first: Web) -> list[Any]:
+        async with listener(first, web_socket, key) as events:
+            taken = [await take(events)]
+            await taken[0].ack()
+            first.drain()
+            events._url = events._url.replace(str(first.port), str(web.port))
+            await sync_to_async(publish_in_thread)(b"2")
+            taken.append(await take(events))
+            await taken[1].ack()
+            return [event.data for event in taken]
+
+    publish(b"1")
+    with running() as first, caplog.at_level(logging.WARNING, "event_service_client"):
+        assert asyncio.run(listen(first)) == [1, 2]
+        wait_for_states(web_socket, "DELIVERED", "DELIVERED")
+    assert "The websocket ended (1012: " in caplog.text
+
+
+def test_a_reset_is_handed_out_and_it_goes_on_behind_it(
+    web: Web, web_socket: Endpoint, key: str, publish: Callable[..., Any]
+) -> None:
+    publish(*[b"1"] * 5)
+    Delivery.objects.filter(seq__lte=3).delete()
+    first, third = cursor(web_socket, 1), cursor(web_socket, 3)
+
+    async def listen() -> Any:
+        async with listener(web, web_socket, key, after=first) as events:
+            reset = await asyncio.wait_for(anext(events), DEADLINE_S)
+            return reset, events.cursor, (await take(events)).cursor
+
+    reset, behind, following = asyncio.run(listen())
+    assert reset == Reset("HISTORY_GONE", first, third, third)
+    assert (behind, following) == (third, cursor(web_socket, 4))
+
+
+def test_it_ends_where_coming_back_is_of_no_use(web: Web, web_socket: Endpoint, key: str) -> None:
+    async def ended(*, key: str, endpoint: Any, **options: Any) -> tuple[int, str]:
+        async with Listener(f"http://127.0.0.1:{web.port}", str(endpoint), key, **options) as events:
+            with pytest.raises(ListeningEnded) as error:
+                await asyncio.wait_for(anext(events), DEADLINE_S)
+            return error.value.code, error.value.reason
+
+    async def each() -> list[tuple[int, str]]:
+        return [
+            await ended(key="es_live_wrong", endpoint=web_socket.pk),
+            await ended(key=key, endpoint="00000000-0000-0000-0000-000000000000"),
+            await ended(key=key, endpoint=web_socket.pk, window_events=0),
+        ]
+
+    (wrong_key, no_endpoint, window) = asyncio.run(each())
+    assert (wrong_key[0], no_endpoint[0], window[0]) == (1008, 4404, 1008)
+    assert window[1].startswith("window_events is '0'; ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"url": "events.example.com"}, "url is 'events.example.com'; give the service's address"),
+        ({"since": datetime(2026, 1, 1)}, "since is datetime"),  # noqa: DTZ001
+        ({"after": "0", "share": "team"}, "after goes with neither since nor share"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_named(arguments: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        Listener(**{"url": "https://events.example.com", "endpoint_id": "e", "key": "k", **arguments})
