@@ -21,26 +21,38 @@ class ServiceError(Exception):
 
 
 class Unauthenticated(ServiceError):
+    """There is no key, or none that is known, stands and has not expired."""
+
     code = "UNAUTHENTICATED"
 
 
 class Forbidden(ServiceError):
+    """The key lacks the scope, or what it asks for is not open to it."""
+
     code = "FORBIDDEN"
 
 
 class NotFound(ServiceError):
+    """There is no such thing in the key's workspace."""
+
     code = "NOT_FOUND"
 
 
 class BadInput(ServiceError):
+    """What was given can't be taken; `field` names it where one input is at fault."""
+
     code = "BAD_USER_INPUT"
 
 
 class Conflict(ServiceError):
+    """It contradicts what is there already, such as an id with other content."""
+
     code = "CONFLICT"
 
 
 class Limited(ServiceError):
+    """Too much: a rate limit, a quota, or work that a single request may not cause."""
+
     code = "LIMITED"
 
 

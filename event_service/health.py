@@ -5,14 +5,20 @@ import logging
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
 
 log = logging.getLogger(__name__)
 
 
+@csrf_exempt  # which would answer 403 to what is no GET, and not 405
+@require_safe
 def healthz(_request: HttpRequest) -> JsonResponse:
     return JsonResponse({"live": True})
 
 
+@csrf_exempt
+@require_safe
 def readyz(_request: HttpRequest) -> JsonResponse:
     missing = _missing()
     return JsonResponse({"ready": not missing, "missing": missing}, status=503 if missing else 200)

@@ -4,6 +4,8 @@ from django.contrib import admin
 from django.urls import include, path, reverse_lazy
 from django.views.generic import RedirectView
 
+from event_service.contract import DOCUMENTS
+from event_service.contract.door import tell
 from event_service.graphql import graphql
 from event_service.health import healthz, readyz
 from routing.admin.acting import change_state, replay, test_endpoint
@@ -24,6 +26,7 @@ of_the_queue = [
 urlpatterns = [
     path("", RedirectView.as_view(url=reverse_lazy("graphql"))),
     path("event-service/graphql", graphql, name="graphql"),
+    *(path(f"event-service/{name}", tell, {"name": name}) for name in DOCUMENTS),
     path("event-service/live", live, name="live"),
     path("event-service/live/ticket", live_ticket, name="live-ticket"),
     path("healthz", healthz),

@@ -36,7 +36,7 @@ Q = TypeVar("Q")
 T = TypeVar("T")
 
 Headers = dict[bytes, bytes]
-_STATUS: dict[type[ServiceError], int] = {
+STATUS: dict[type[ServiceError], int] = {
     BadInput: 400,
     Unauthenticated: 401,
     Forbidden: 403,
@@ -80,7 +80,7 @@ class EventDoor:
         except _Refused as refusal:
             status, answer, told = refusal.status, {"error": refusal.as_dict()}, refusal.headers
         except ServiceError as refusal:
-            status, answer, told = _STATUS[type(refusal)], {"error": refusal.as_dict()}, refusal.headers
+            status, answer, told = STATUS[type(refusal)], {"error": refusal.as_dict()}, refusal.headers
         body = msgspec.json.encode(answer)
         length = str(len(body)).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", length), *_HEADERS.get(status, ())]

@@ -59,6 +59,9 @@ class _Error(msgspec.Struct, tag_field="kind", tag="error"):
     message: str
 
 
+SAID, TOLD = (Ack, Nack), (_Ready, _Reset, _Error)  # by the client, and to it
+
+
 class BadFrame(ValueError):
     """A frame that can't be read."""
 
