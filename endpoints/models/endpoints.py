@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self, Unpack
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.db import models, transaction
 from django.db.models import Q, QuerySet
@@ -142,11 +142,13 @@ class Endpoint(Configuration):
         method: str = "POST",
         headers: Mapping[str, str] | None = None,
         asymmetric_signatures: bool | None = None,
+        id: UUID | None = None,
         **settings: Unpack[Settings],
     ) -> "Endpoint":
         """Make a webhook with a secret of its own. Raises BadInput for a bad value."""
         with transaction.atomic():
             endpoint = cls.objects.create(
+                id=id or uuid4(),
                 workspace_id=workspace_id,
                 name=checked_name(name),
                 type=cls.Type.WEB_HOOK,

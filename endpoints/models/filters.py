@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.db import models, transaction
 from django.db.models import Q
@@ -37,12 +37,20 @@ class EventFilter(Configuration):
 
     @classmethod
     def create(
-        cls, *, workspace_id: UUID, name: str, definition: dict[str, Any], endpoints: Iterable[Endpoint] = ()
+        cls,
+        *,
+        workspace_id: UUID,
+        name: str,
+        definition: dict[str, Any],
+        endpoints: Iterable[Endpoint] = (),
+        id: UUID | None = None,
     ) -> "EventFilter":
         """Make a filter and link it to `endpoints`, or nothing. Raises BadInput for a bad name or definition."""
         parse_definition(definition)
         with transaction.atomic():
-            event_filter = cls.objects.create(workspace_id=workspace_id, name=checked_name(name), definition=definition)
+            event_filter = cls.objects.create(
+                id=id or uuid4(), workspace_id=workspace_id, name=checked_name(name), definition=definition
+            )
             FilterLink.link(endpoints, event_filter)
         return event_filter
 
