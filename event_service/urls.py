@@ -11,7 +11,7 @@ from event_service.health import healthz, readyz
 from routing.admin.acting import change_state, replay, test_endpoint
 from routing.admin.trying import try_filter
 from routing.admin.whys import why_page
-from routing.console.queue import queue, release
+from routing.console.queue import queue, release, set_drained
 from routing.live import live, live_ticket
 
 of_an_endpoint = [
@@ -22,6 +22,8 @@ of_an_endpoint = [
 of_the_queue = [
     path("", admin.site.admin_view(queue), name="queue"),
     path("<uuid:endpoint_id>/", admin.site.admin_view(release), name="release"),
+    path("worker/<uuid:node_id>/drain/", admin.site.admin_view(set_drained), {"drained": True}, name="drain"),
+    path("worker/<uuid:node_id>/resume/", admin.site.admin_view(set_drained), {"drained": False}, name="resume"),
 ]
 urlpatterns = [
     path("", RedirectView.as_view(url=reverse_lazy("graphql"))),

@@ -82,6 +82,11 @@ class Senders:
         with self._lock:
             return sum(line.held for line in self._lines.values() if line.quick)
 
+    @property
+    def slow(self) -> int:
+        """How many threads of the slow are at work."""
+        return self._busy[False]
+
     def rooms(self, *, quick: int, newcomers: bool = False) -> tuple[int, dict[UUID, int]]:
         """Return how many more jobs may be put: for an endpoint that is not known, and for each that is.
 

@@ -9,11 +9,16 @@ from uuid import UUID
 
 from django.db import connection
 from django.db.models import Q, QuerySet, Sum
+from django.db.models.functions import Now
 
 from endpoints.models import Endpoint
-from routing.models import Rollup
+from routing.models import Rollup, WorkerNode
+from routing.queue.presence import DEAD_AFTER_S
 from routing.router import WEBHOOK_HINT
 
+TRAFFIC_TABLES = ("routing_event", "routing_delivery", "routing_attempt")
+MOST_PARTITIONS = 60  # that are shown of each
+MOST_WORKERS = 100
 ENDS = ("DELIVERED", "EXHAUSTED", "SKIPPED", "CANCELLED")
 _LENGTHS = {
     "MINUTE": timedelta(minutes=1),
@@ -142,6 +147,29 @@ def alive(whose: Whose) -> Alive:
         return Alive(*cursor.fetchone())
 
 
+def workers() -> list[WorkerNode]:
+    """Return the workers that said within the last minutes that they live, the oldest first."""
+    recently = Now() - timedelta(seconds=10 * DEAD_AFTER_S)
+    return list(WorkerNode.objects.filter(seen_at__gt=recently).order_by("started_at", "pk")[:MOST_WORKERS])
+
+
+class Stored(NamedTuple):
+    """A partition of a table of traffic, or the whole of a table that has none."""
+
+    table: str
+    name: str
+    bounds: str
+    bytes: int
+    rows: int  # about; -1 where nobody has counted yet
+
+
+def stored() -> list[Stored]:
+    """Return what the tables of traffic are kept in, the newest partitions first; from the catalogue alone."""
+    with connection.cursor() as cursor:
+        cursor.execute(_STORED, [list(TRAFFIC_TABLES), MOST_PARTITIONS])
+        return [Stored(*row) for row in cursor.fetchall()]
+
+
 def cells(endpoint: Endpoint, now: datetime) -> Traffic:
     """Return what became of an endpoint's deliveries in the last 15 hours, for a tracker of 90 cells."""
     return traffic(Whose(endpoint=endpoint), Window("TEN_MINUTES", 90), now)
@@ -162,6 +190,17 @@ CROSS JOIN LATERAL (
 ) AS first
 WHERE endpoint.state = 'ACTIVE' AND endpoint.deleted_at IS NULL AND first.due_at < clock_timestamp()
   AND (%(all)s OR endpoint.workspace_id = ANY(%(workspaces)s::uuid[]))
+"""
+_STORED = """
+SELECT parent, name, bounds, pg_total_relation_size(oid), reltuples::bigint
+FROM (
+    SELECT root.relname AS parent, part.relname AS name, pg_get_expr(part.relpartbound, part.oid) AS bounds,
+           part.oid, part.reltuples, row_number() OVER (PARTITION BY root.oid ORDER BY part.relname DESC) AS place
+    FROM unnest(%s::text[]) AS wanted JOIN pg_class AS root ON root.oid = to_regclass(wanted)
+    JOIN pg_class AS part ON part.oid = root.oid AND root.relkind = 'r'
+                          OR part.oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = root.oid)
+) AS parts
+WHERE place <= %s ORDER BY parent, place
 """
 _ALIVE = """
 SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query = %(listen)s),

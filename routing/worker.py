@@ -1,20 +1,39 @@
 """The delivery worker: claim -> send -> settle. One thread talks to the database, the others send."""
 
 import logging
+import os
+import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
+from uuid import UUID
 
+from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError, connection
+from uuid_utils.compat import uuid7
 
 from endpoints.policy import RetryPolicy
 from routing import failpoints, folding, health, order, replays, rollups, webhooks
 from routing.egress import Door
 from routing.hints import Hints
 from routing.models import Delivery
-from routing.queue import DOUBT, LEASE_S, Job, Result, cancel_deleted, claim, reap, seconds_until_ready, settle
+from routing.queue import (
+    DOUBT,
+    LEASE_S,
+    Job,
+    Presence,
+    Result,
+    cancel_deleted,
+    claim,
+    leave,
+    reap,
+    report,
+    seconds_until_ready,
+    settle,
+)
 from routing.router import WEBHOOK_HINT
 from routing.senders import Senders
 from routing.verdict import expired, verdict
@@ -44,7 +63,7 @@ class Worker:
         self._door = Door()
         self._hints = Hints(WEBHOOK_HINT, self._on_hint)
         self._results: deque[Result] = deque()
-        self._outstanding = 0  # claimed and not settled
+        self._held: dict[tuple[UUID, UUID], datetime] = {}  # claimed and not settled, the oldest first: when it was
         self._doubt = 0  # the doubt of these
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -53,6 +72,8 @@ class Worker:
         self._settled_at = self._polled_at = self._forgotten_at = 0.0
         self._swept = False
         self._clock = _DatabaseClock()
+        self._id = uuid7()
+        self._drained = False  # by an operator: it finishes what it holds
 
     def stop(self) -> None:
         """Claim no more; finish what is being sent, give back the rest, and let `run` return."""
@@ -64,13 +85,15 @@ class Worker:
         while not self._stopping.is_set():
             self._wait_and(self._turn)
         self._give_back(self._senders.stop())
-        logger.info("Stopping: %d claimed deliveries are settled or given back first", self._outstanding)
-        while self._outstanding:
+        logger.info("Stopping: %d claimed deliveries are settled or given back first", len(self._held))
+        while self._held:
             self._wait_and(self._settle)
         self._hints.stop()
         self._senders.join()
         self._hints.join()
         self._door.close()
+        with suppress(OperationalError, InterfaceError):  # it is forgotten after a while
+            leave(self._id)
         connection.close()
 
     def _wait_and(self, work: Callable[[], None]) -> None:
@@ -86,7 +109,7 @@ class Worker:
 
     def _idle_s(self) -> float:
         until_claim = self._claim_at - time.monotonic()
-        if self._outstanding:
+        if self._held:
             return LOOK_S if until_claim <= 0 else min(LOOK_S, until_claim)
         return max(0.0, min(POLL_S, until_claim))
 
@@ -100,13 +123,16 @@ class Worker:
             self._polled_at = now
             self._poll(now)
         if now >= self._claim_at:
-            if self._senders.held <= PREFETCH // 2:
+            if self._drained:
+                self._claim_at = now + POLL_S
+            elif self._senders.held <= PREFETCH // 2:
                 self._claim(now)
             elif self._hinted:
                 self._claim_for_newcomers()
 
     def _poll(self, now: float) -> None:
         self._claim_at = 0.0
+        self._drained = report(self._presence())
         reap()
         cancel_deleted(within_s=DELETED_WITHIN_S if self._swept else EVER_S)
         self._swept = True
@@ -117,6 +143,11 @@ class Worker:
         if now - self._forgotten_at >= FORGOTTEN_S:
             rollups.forget()
             self._forgotten_at = 0.0 if order.let_forgotten_go() >= order.MOST_FORGOTTEN else now
+
+    def _presence(self) -> Presence:
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        oldest_claim_at = next(iter(self._held.values()), None)
+        return Presence(self._id, name[:100], settings.VERSION, len(self._held), self._senders.slow, oldest_claim_at)
 
     def _claim(self, now: float) -> None:
         self._claim_at = now + POLL_S  # before the claim: a hint that comes meanwhile must not be forgotten
@@ -140,7 +171,7 @@ class Worker:
         if jobs:
             failpoints.reach("K4")
             self._clock.set(jobs[0].claimed_at)
-            self._outstanding += len(jobs)
+            self._held |= {(job.delivery_id, job.lease_token): job.claimed_at for job in jobs}
             self._doubt += sum(job.doubt for job in jobs)
             self._senders.put(jobs)
 
@@ -152,9 +183,9 @@ class Worker:
         failpoints.reach("K8")
         if stale:
             logger.warning("%d results came after their lease and were not written", stale)
-        for _ in results:
+        for result in results:
             self._results.popleft()
-        self._outstanding -= len(results)
+            del self._held[result.job.delivery_id, result.job.lease_token]
         self._doubt -= sum(result.job.doubt for result in results)
         self._claim_at = 0.0  # there may be room now where there was none
 

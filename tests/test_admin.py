@@ -42,6 +42,7 @@ from routing.models import (
     SocketNode,
     SocketTicket,
     TypeTally,
+    WorkerNode,
 )
 from routing.replays import Selection, create
 from tests.traffic import end, of, record
@@ -50,7 +51,7 @@ NOW = datetime(2024, 5, 22, tzinfo=UTC)
 CONFIGURATION = [Workspace, ApiKey, Endpoint, SigningKey, EventFilter, EventType, FilterLink, StaffBinding]
 TRAFFIC = [AuditEntry, Event, Delivery, Attempt, Replay, IdempotencyRecord, TypeTally, Cursor, Lane]
 TRAFFIC += [Socket, SocketNode, SocketTicket, ShareGroup, SharedDelivery, DeliveryChange]
-TRAFFIC += [Spending, DailyEvents, Count, Rollup]
+TRAFFIC += [Spending, DailyEvents, Count, Rollup, WorkerNode]
 NO_LINKS = {"links-TOTAL_FORMS": "0", "links-INITIAL_FORMS": "0"}
 
 
@@ -99,6 +100,7 @@ def fill(workspace, count):
         SharedDelivery.objects.create(group=group, seq=1, delivery=delivery, socket=socket)
         DeliveryChange.objects.create(endpoint=endpoint, delivery=delivery, transaction_id=1)
         Spending.objects.create(subject=f"key {number}")
+        WorkerNode.objects.create(name=f"host:{number}", version="1")
         Count.objects.create(workspace=workspace, endpoint=endpoint, name="OWED", count=1)
         Rollup.objects.create(workspace=workspace, endpoint=endpoint, period="DAY", at=NOW, name="OWED", count=1)
         DailyEvents.objects.create(workspace=workspace, day=NOW.date() + timedelta(days=number))

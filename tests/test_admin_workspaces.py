@@ -20,7 +20,7 @@ from tests.traffic import record
 
 OURS = {model for app in ("endpoints", "routing") for model in apps.get_app_config(app).get_models()}
 REGISTERED = sorted(admin.site._registry, key=lambda model: model._meta.label)
-REFUSED = ["auth.Group", "auth.User", "endpoints.Spending", "routing.SocketNode"]
+REFUSED = ["auth.Group", "auth.User", "endpoints.Spending", "routing.SocketNode", "routing.WorkerNode"]
 PASSWORD = "correct horse battery staple"
 
 

@@ -15,7 +15,11 @@ from event_service.schema import schema
 from tests.traffic import record
 from tests.workspaces import fill
 
-OF_NOBODY = {"routing_socketnode", "endpoints_spending"}  # processes; and what the doors charge before they let in
+OF_NOBODY = {
+    "routing_socketnode",
+    "routing_workernode",
+    "endpoints_spending",
+}  # processes; what the doors charge before they let in
 TABLES = sorted(
     model._meta.db_table
     for app in ("endpoints", "routing")

@@ -18,11 +18,12 @@ from endpoints.models import Endpoint, Workspace
 from endpoints.policy import SCHEDULE_S
 from routing import webhooks, worker
 from routing.hints import Hints
-from routing.models import Attempt, Delivery, Event, Recorded
+from routing.models import Attempt, Delivery, Event, Recorded, WorkerNode
 from routing.submissions import Submission, check
 from routing.worker import Worker
 from tests.database import environment
 from tests.receiver import DEADLINE_S, Receiver, Request, answer
+from tests.service import wait_until
 
 SPACES, ENDPOINTS, EVENTS = 5, 4, 10
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -260,3 +261,28 @@ def test_sigterm_lets_running_requests_finish_and_gives_back_the_rest(
         *[("DELIVERED", 1)] * 2,
         *[("PENDING", 0)] * 8,
     ]
+
+
+def test_a_drained_worker_finishes_what_it_holds_claims_nothing_more_and_is_resumed(
+    workspace: Workspace, target: Endpoint, receiver: Receiver
+) -> None:
+    let_go = threading.Event()
+    receiver.answer = lambda request: (let_go.wait(DEADLINE_S), answer(204)(request))[1]
+    with working():
+        record(workspace)
+        receiver.wait_for_count(1)
+        wait_until(lambda: WorkerNode.objects.values_list("held", flat=True).first(), lambda held: held == 1)
+        WorkerNode.objects.update(drained=True)
+        seen_at = WorkerNode.objects.get().seen_at
+        wait_until(lambda: WorkerNode.objects.get().seen_at, lambda at: at > seen_at)
+        let_go.set()
+        wait_until(
+            lambda: set(Delivery.objects.values_list("state", flat=True)), lambda states: states == {"DELIVERED"}
+        )
+        record(workspace)
+        seen_at = WorkerNode.objects.get().seen_at
+        wait_until(lambda: WorkerNode.objects.get().seen_at, lambda at: at > seen_at)
+        assert sorted(Delivery.objects.values_list("state", flat=True)) == ["DELIVERED", "PENDING"]
+        WorkerNode.objects.update(drained=False)
+        receiver.wait_for_count(2)
+    assert not WorkerNode.objects.exists()

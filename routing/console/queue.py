@@ -1,7 +1,10 @@
 """The queue as its operators see it: what is being sent, what is held back and why, and who does the work."""
 
+from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.core import checks
 from django.core.exceptions import PermissionDenied
@@ -10,17 +13,28 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
 from endpoints.audit import note
 from endpoints.models import Endpoint, StaffBinding
 from routing import stats
-from routing.models import Lane, Replay
+from routing.models import Lane, Replay, Rollup, WorkerNode
+from routing.queue import LEASE_S
+from routing.queue.presence import DEAD_AFTER_S
+from routing.senders import SLOW_THREADS
 from routing.stats import Whose
 
 NEEDED = ("routing.view_lane", "endpoints.view_endpoint")
 RELEASE = "routing.release_lane"
+DRAIN = "routing.drain_workernode"
 MOST = 50  # lanes that are shown
+_PERIODS = (
+    ("MINUTE", gettext_lazy("Figures by the minute")),
+    ("TEN_MINUTES", gettext_lazy("Figures by ten minutes")),
+    ("HOUR", gettext_lazy("Figures by the hour")),
+    ("DAY", gettext_lazy("Figures by the day")),
+)
 
 
 @require_GET
@@ -38,6 +52,13 @@ def queue(request: HttpRequest) -> HttpResponse:
         "oldest_due": stats.oldest_due(whose),
         "alive": stats.alive(whose),
         "everybody": bound is None,
+        "workers": [(each, _is_silent(each)) for each in stats.workers()] if bound is None else [],
+        "stored": stats.stored() if bound is None else [],
+        "kept": [(name, timedelta(days=Rollup.KEPT_DAYS[period])) for period, name in _PERIODS],
+        "version": settings.VERSION,
+        "slow_threads": SLOW_THREADS,
+        "lease_s": LEASE_S,
+        "may_drain": bound is None and request.user.has_perm(DRAIN),
         "replays": list(Replay.objects.filter(state="RUNNING").select_related("endpoint").order_by("pk")[:MOST]),
         "warnings": [problem for problem in checks.run_checks() if problem.level >= checks.WARNING],
         "may_release": request.user.has_perm(RELEASE),
@@ -55,6 +76,24 @@ def release(request: HttpRequest, endpoint_id: Any) -> HttpResponseBase:
     note("Endpoint", [endpoint.pk], endpoint.workspace_id, released=True)
     messages.success(request, _("%(name)s is sent to again.") % {"name": endpoint.name})
     return redirect("queue")
+
+
+@require_POST
+def set_drained(request: HttpRequest, node_id: UUID, *, drained: bool) -> HttpResponseBase:
+    """Have a worker claim nothing more, or go on. It is told with its next sign of life, within a second."""
+    may = request.user.has_perms((DRAIN, *NEEDED)) and StaffBinding.workspaces_of(request.user) is None
+    if not may:
+        raise PermissionDenied
+    worker = get_object_or_404(WorkerNode, pk=node_id)
+    WorkerNode.objects.filter(pk=node_id).update(drained=drained)
+    note("WorkerNode", [node_id], None, drained=drained)
+    said = _("%(name)s finishes what it holds and takes nothing more.") if drained else _("%(name)s takes work again.")
+    messages.success(request, said % {"name": worker.name})
+    return redirect("queue")
+
+
+def _is_silent(worker: WorkerNode) -> bool:
+    return timezone.now() - worker.seen_at > timedelta(seconds=DEAD_AFTER_S)
 
 
 def _busy_lanes() -> list[Lane]:

@@ -34,6 +34,23 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='WorkerNode',
+            fields=[
+                ('id', models.UUIDField(default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('name', models.CharField(max_length=100)),
+                ('version', models.CharField(max_length=40)),
+                ('started_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('seen_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('held', models.PositiveIntegerField(default=0)),
+                ('slow', models.PositiveIntegerField(default=0)),
+                ('oldest_claim_at', models.DateTimeField(null=True)),
+                ('drained', models.BooleanField(default=False)),
+            ],
+            options={
+                'permissions': [('drain_workernode', 'Can drain and resume workers')],
+            },
+        ),
+        migrations.CreateModel(
             name='Count',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),

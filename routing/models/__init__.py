@@ -11,6 +11,7 @@ from routing.models.rollups import Count, Rollup
 from routing.models.sockets import DeliveryChange, SharedDelivery, ShareGroup, Socket, SocketNode, SocketTicket
 from routing.models.tallies import TypeTally
 from routing.models.usage import DailyEvents, DayIsFull, recording
+from routing.models.workers import WorkerNode
 
 __all__ = [
     "Answer",
@@ -33,5 +34,6 @@ __all__ = [
     "SocketNode",
     "SocketTicket",
     "TypeTally",
+    "WorkerNode",
     "recording",
 ]

@@ -6,6 +6,7 @@ still stands. What a dead worker left behind is reaped when its lease has run ou
 
 from routing.queue.claim import claim, seconds_until_ready
 from routing.queue.jobs import DOUBT, LEASE_S, Job, Result, Target
+from routing.queue.presence import Presence, leave, report
 from routing.queue.settle import settle
 from routing.queue.upkeep import cancel_deleted, reap
 
@@ -13,11 +14,14 @@ __all__ = [
     "DOUBT",
     "LEASE_S",
     "Job",
+    "Presence",
     "Result",
     "Target",
     "cancel_deleted",
     "claim",
+    "leave",
     "reap",
+    "report",
     "seconds_until_ready",
     "settle",
 ]

@@ -1,7 +1,7 @@
 """What pages of the console are made of."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import template
@@ -42,6 +42,11 @@ def percent(part: float | None) -> str:
 @register.filter
 def count(value: int) -> str:
     return number_format(value, force_grouping=True, use_l10n=True)
+
+
+@register.filter
+def since(at: datetime) -> timedelta:
+    return timezone.now() - at
 
 
 register.filter("tree", timelines.tree)

@@ -14,7 +14,7 @@ VIEW = (
     *("view_sharegroup", "view_shareddelivery", "view_deliverychange"),
 )
 OPERATE: tuple[str, ...] = ("pause_endpoint", "resume_endpoint", "retry_delivery", "cancel_delivery", "cancel_replay")
-OPERATE += ("test_endpoint", "add_replay", "release_lane")
+OPERATE += ("test_endpoint", "add_replay", "release_lane", "drain_workernode")
 EDIT = tuple(
     f"{verb}_{noun}"
     for noun in ("endpoint", "eventfilter", "eventtype", "filterlink")
