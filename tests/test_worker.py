@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from socket import socket
 from uuid import UUID
 
 import msgspec
@@ -267,7 +268,12 @@ def test_a_drained_worker_finishes_what_it_holds_claims_nothing_more_and_is_resu
     workspace: Workspace, target: Endpoint, receiver: Receiver
 ) -> None:
     let_go = threading.Event()
-    receiver.answer = lambda request: (let_go.wait(DEADLINE_S), answer(204)(request))[1]
+
+    def hold(connection: socket) -> None:
+        let_go.wait(DEADLINE_S)
+        connection.sendall(answer(204, b"", "Connection: close"))
+
+    receiver.answer = hold
     with working():
         record(workspace)
         receiver.wait_for_count(1)
