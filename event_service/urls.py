@@ -11,6 +11,7 @@ from event_service.health import healthz, readyz
 from routing.admin.acting import change_state, replay, test_endpoint
 from routing.admin.trying import try_filter
 from routing.admin.whys import why_page
+from routing.console.filters import check, known
 from routing.console.queue import queue, release, set_drained
 from routing.live import live, live_ticket
 
@@ -34,6 +35,8 @@ urlpatterns = [
     path("healthz", healthz),
     path("readyz", readyz),
     path("admin/try-filter/", admin.site.admin_view(try_filter), name="try-filter"),
+    path("admin/filter/check/", admin.site.admin_view(check), name="filter-check"),
+    path("admin/filter/known/", admin.site.admin_view(known), name="filter-known"),
     path("admin/endpoint/", include(of_an_endpoint)),
     path("admin/queue/", include(of_the_queue)),
     path("admin/why/", admin.site.admin_view(why_page), name="why"),

@@ -1,13 +1,20 @@
 """The console's pages of the queue, of filters and of what happens, and what they cost."""
 
+import re
+
+import msgspec
 import pytest
 from django.contrib.auth.models import Permission
 from django.db import connection
+from playwright.sync_api import expect
 
-from endpoints.models import AuditEntry, StaffBinding
+from endpoints.models import AuditEntry, EventFilter, EventType, StaffBinding
 from routing import stats
 from routing.models import WorkerNode
 from routing.queue import Presence, leave, report
+from tests.browser import window
+from tests.screenshots import DESK, take
+from tests.service import DEADLINE_S, Service, wait_until
 from tests.traffic import record
 
 QUEUE = "/admin/queue/"
@@ -89,3 +96,140 @@ def test_tables_are_shown_with_their_partitions_or_as_a_whole(workspace):
             ("parted", "parted_2", "FOR VALUES FROM (2) TO (3)"),
             ("parted", "parted_1", "FOR VALUES FROM (1) TO (2)"),
         ]
+
+
+# --- the filter
+
+CHECK, KNOWN = "/admin/filter/check/", "/admin/filter/known/"
+
+
+@pytest.mark.parametrize(
+    ("definition", "at", "said"),
+    [
+        ('{"pattern": ', None, "This is not JSON"),
+        ('{"é": [1,}', 9, "This is not JSON"),
+        ("[" * 10_000, None, "This is not JSON"),
+        ('{"pattern": {"data": {"a": {"b": "x"}}}}', 28, "pattern.data.a.b"),
+        ('{"pattern": {"kind": ["a"]}}', 13, "is no field to filter by"),
+        ("1", None, "a filter is either"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place(admin_client, db, definition, at, said):
+    told = admin_client.post(CHECK, {"definition": definition}).json()
+    assert (told["at"], said in told["problem"]) == (at, True), told
+
+
+def test_the_last_events_are_tried_and_say_why_not(admin_client, workspace, foreign_workspace):
+    for total in (1, 2):
+        record(workspace, data=msgspec.Raw(b'{"total": %d}' % total))
+    record(foreign_workspace)
+    asked = {"definition": '{"pattern": {"data": {"total": [2]}}}', "workspace": str(workspace.pk)}
+    tried = admin_client.post(CHECK, asked).json()["tried"]
+    assert [each["matched"] for each in tried] == [True, False]
+    assert tried[1]["reason"] == "data.total is 1, not 2."
+
+
+def test_what_is_known_comes_from_types_and_recent_events(admin_client, workspace, django_assert_max_num_queries):
+    kind = EventType.named(workspace_id=workspace.pk, name="seen.before")
+    EventType.objects.filter(pk=kind.pk).update(inferred_shape={"lines": [{"sku": "string"}]})
+    record(workspace, data=msgspec.Raw(b'{"customer": {"country": "DE"}}'))
+    with django_assert_max_num_queries(10):
+        known = admin_client.get(KNOWN, {"workspace": str(workspace.pk)}).json()
+    assert set(known["types"]) >= {"seen.before"}
+    assert set(known["paths"]) >= {"type", "data.lines.sku", "data.customer.country"}
+
+
+def test_foreign_workspaces_and_events_are_not_told_of(client, sign_in, workspace, foreign_workspace):
+    member = sign_in("view_eventfilter")
+    StaffBinding.objects.create(user=member, workspace=workspace)
+    record(workspace, data=msgspec.Raw(b'{"secret_name": 1}'))
+    mine, foreign = {"workspace": str(workspace.pk)}, {"workspace": str(foreign_workspace.pk)}
+    assert "data.secret_name" not in client.get(KNOWN, mine).json()["paths"]
+    assert client.post(CHECK, {"definition": '{"pattern": {}}', **mine}).json()["tried"] == []
+    assert (client.get(KNOWN, foreign).status_code, client.get(KNOWN, {"workspace": "x"}).status_code) == (404, 404)
+    assert client.post(CHECK, {"definition": "{}", **foreign}).status_code == 404
+
+
+def test_a_filters_page_takes_few_queries_and_says_what_is_linked(
+    admin_client, workspace, webhook, django_assert_max_num_queries
+):
+    kept = EventFilter.create(
+        workspace_id=workspace.pk, name="f", definition={"pattern": {"type": ["a"]}}, endpoints=[webhook]
+    )
+    with django_assert_max_num_queries(10):
+        page = admin_client.get(f"/admin/endpoints/eventfilter/{kept.pk}/change/").content.decode()
+    assert f"/admin/endpoints/endpoint/{webhook.pk}/change/" in page
+
+
+# --- in a browser
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    with Service(tmp_path_factory.mktemp("service")) as service:
+        make = "from django.contrib.auth.models import User; User.objects.create_superuser('ops', password='ops')"
+        service.manage("shell", "--no-imports", "-c", make)
+        yield service
+
+
+@pytest.fixture(scope="module")
+def page(service):
+    with window() as page:
+        page.set_default_timeout(DEADLINE_S * 1000)
+        page.set_viewport_size(DESK)
+        page.said = []
+        page.on("console", lambda message: page.said.append(message.text) if message.type == "error" else None)
+        page.goto(f"{service.url}/admin/")
+        page.get_by_label("Username").fill("ops")
+        page.get_by_label("Password").fill("ops")
+        page.get_by_role("button", name="Log in").click()
+        expect(page).to_have_url(f"{service.url}/admin/")
+        yield page
+
+
+def look(page, name):
+    """Take its pictures; what axe does to the page is no saying of the page."""
+    said = list(page.said)
+    take(page, name)
+    page.said[:] = said
+    assert page.said == []
+
+
+def test_a_filter_is_written_with_completion_and_tried_as_one_types(page, service):
+    for total in range(3):
+        service.publish({"type": "order.paid", "data": {"total": total, "customer": {"country": "DE"}}})
+    page.goto(f"{service.url}/admin/endpoints/eventfilter/add/")
+    page.get_by_label("Name:").fill("Big orders")
+    page.get_by_label("Workspace").fill(service.workspace_id)
+    area = page.get_by_label("Definition:")
+    area.fill('{"pattern": {"kind": ["x"]}}')
+    expect(page.locator("#definition-problem")).to_contain_text("is no field to filter by")
+    look(page, "filter-wrong")
+    page.get_by_role("button", name="line 1, column 14").click()
+    area.fill('{"pattern": {"data": {')
+    area.press("End")
+    area.press_sequentially('"tot')
+    options = page.get_by_role("listbox")
+    expect(options.get_by_role("option")).to_have_text(["total"])
+    look(page, "filter-completing")
+    area.press("Enter")
+    area.press_sequentially("[1, 2]}}}")
+    expect(page.locator("#live-count")).to_have_text("2 / 3 of the last events match")
+    expect(page.locator("#live-tried")).to_contain_text("data.total is 0, not 1 or another of 2.")
+    page.get_by_role("button", name="Try it").click()
+    expect(page.locator("#tried")).to_contain_text("2 of 3 events would have matched")
+    page.get_by_role("button", name="Save and continue editing").click()
+    expect(area).to_have_value(re.compile('\n    "data": {\n'))
+    expect(page.locator("#live-count")).to_contain_text("2 / 3")
+    look(page, "filter")
+
+
+def test_a_worker_is_drained_and_resumed_by_click(page, service):
+    page.goto(f"{service.url}/admin/queue/")
+    workers = page.get_by_role("region", name="Workers")
+    wait_until(lambda: (page.reload(), workers.inner_text())[1], lambda text: "takes work" in text)
+    workers.get_by_role("button", name="Drain").first.click()
+    expect(workers).to_contain_text("drained")
+    look(page, "queue-drained")
+    workers.get_by_role("button", name="Resume").first.click()
+    expect(workers.get_by_role("button", name="Resume")).to_have_count(0)

@@ -1,5 +1,6 @@
 """Filters, and which endpoints they are linked to."""
 
+from json import JSONEncoder
 from typing import Any
 
 from django import forms
@@ -37,9 +38,16 @@ class FilterLinkInline(admin.TabularInline):
         return super().get_queryset(request).select_related("event_filter")
 
 
+class Indented(JSONEncoder):
+    """Writes a definition as people read it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "indent": 2})
+
+
 class EventFilterForm(NamedForm):
     quota = (Quota.EVENT_FILTERS, "event filters")
-    definition = forms.JSONField(decoder=StrictDecoder)
+    definition = forms.JSONField(decoder=StrictDecoder, encoder=Indented)
 
     def clean_definition(self) -> Any:
         return checked(parse_definition, self.cleaned_data["definition"])

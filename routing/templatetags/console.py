@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
-from endpoints.models import Endpoint
+from endpoints.models import Endpoint, EventFilter
 from routing import stats
 from routing.console import charts, timelines
 from routing.console.overview import age, complaint, label
@@ -17,6 +17,7 @@ from routing.models import Delivery, Event
 from routing.stats import Whose, success_of
 
 register = template.Library()
+MOST_LINKS = 50
 
 register.filter("age", age)
 
@@ -76,6 +77,12 @@ def _timelines(context: template.Context, deliveries: Sequence[Delivery]) -> dic
 
 def _about(context: template.Context) -> dict[str, Any]:
     return {"perms": context["perms"], "csrf_token": context["csrf_token"]}
+
+
+@register.inclusion_tag("routing/filter_links.html")
+def filter_links(event_filter: EventFilter) -> dict[str, Any]:
+    rows = Endpoint.objects.live().filter(links__event_filter=event_filter).order_by("name", "pk")
+    return {"event_filter": event_filter, "endpoints": list(rows[:MOST_LINKS]), "most": MOST_LINKS}
 
 
 @register.inclusion_tag("routing/chart.html")
