@@ -13,7 +13,7 @@ from routing.admin.trying import try_filter
 from routing.admin.whys import why_page
 from routing.console.filters import check, known
 from routing.console.queue import queue, release, set_drained
-from routing.live import live, live_ticket
+from routing.live import live, live_states, live_ticket
 
 of_an_endpoint = [
     path("<uuid:endpoint_id>/test/", admin.site.admin_view(test_endpoint), name="endpoint-test"),
@@ -32,6 +32,7 @@ urlpatterns = [
     *(path(f"event-service/{name}", tell, {"name": name}) for name in DOCUMENTS),
     path("event-service/live", live, name="live"),
     path("event-service/live/ticket", live_ticket, name="live-ticket"),
+    path("event-service/live/states", live_states, name="live-states"),
     path("healthz", healthz),
     path("readyz", readyz),
     path("admin/try-filter/", admin.site.admin_view(try_filter), name="try-filter"),

@@ -1,19 +1,26 @@
-"""A page for operators: a websocket endpoint's events as they come. It looks on, and delivers nothing."""
+"""A page for operators: an endpoint's events as they come, and what becomes of them. It delivers nothing."""
+
+from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseForbidden, JsonResponse
+from django.shortcuts import render
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from endpoints.models import Endpoint
-from endpoints.pages import page
+from routing.models import Delivery
 from routing.sockets import tickets
 from routing.sockets.operators import PERMISSION
 
+MOST_ASKED = 100  # events whose deliveries are asked for at once
+_TOLD = ("state", "reason", "attempts")
 AT_ONCE = 500  # endpoints to choose from; another one is opened by its id: ?endpoint=ID
 _REFUSED = f"Only members of staff with the permission {PERMISSION} may look at events."
 
@@ -26,7 +33,9 @@ def live(request: HttpRequest) -> HttpResponse:
     if not _may_look(request):
         return HttpResponseForbidden(_REFUSED, content_type="text/plain")
     chosen = _endpoint(request.GET.get("endpoint", ""))
-    return page(request, "routing/live.html", {"endpoints": _endpoints(chosen), "chosen": chosen, "most": AT_ONCE})
+    found: dict[str, Any] = {"title": _("Live"), "endpoints": _endpoints(chosen), "chosen": chosen, "most": AT_ONCE}
+    found["states"] = Delivery.State.values
+    return render(request, "routing/live.html", {**admin.site.each_context(request), **found})
 
 
 @never_cache
@@ -38,10 +47,27 @@ def live_ticket(request: HttpRequest) -> HttpResponse:
     given = request.POST.get("endpoint", "")
     endpoint = _endpoint(given)
     if endpoint is None:
-        message = f"endpoint {given!r:.60} names no websocket endpoint."
+        message = f"endpoint {given!r:.60} names no endpoint."
         return JsonResponse({"error": {"code": "NOT_FOUND", "message": message}}, status=404)
     ticket, expires_at = tickets.issue(endpoint=endpoint, user_id=request.user.pk)
     return JsonResponse({"ticket": ticket, "expiresAt": expires_at})
+
+
+@never_cache
+@require_GET
+def live_states(request: HttpRequest) -> HttpResponse:
+    """Return what became of these events at the endpoint; where there are several deliveries, of the last one."""
+    if not (_may_look(request) and request.user.has_perm("routing.view_delivery")):
+        return JsonResponse({}, status=403)
+    endpoint = _endpoint(request.GET.get("endpoint", ""))
+    asked = request.GET.get("events", "").split(",")[:MOST_ASKED]
+    try:
+        event_ids = [UUID(id_) for id_ in asked]
+    except ValueError:
+        return JsonResponse({}, status=400)
+    rows = Delivery.objects.filter(endpoint=endpoint, event__in=event_ids).order_by("seq") if endpoint else []
+    told = {str(row.event_id): (row.state, row.reason, row.attempts_made) for row in rows}
+    return JsonResponse({id_: dict(zip(_TOLD, values, strict=True)) for id_, values in told.items()})
 
 
 def _may_look(request: HttpRequest) -> bool:
@@ -50,16 +76,16 @@ def _may_look(request: HttpRequest) -> bool:
 
 def _endpoint(id_: str) -> Endpoint | None:
     try:
-        return _sockets().filter(pk=id_).first()
+        return _live().filter(pk=id_).first()
     except ValidationError:  # no UUID
         return None
 
 
 def _endpoints(chosen: Endpoint | None) -> list[Endpoint]:
-    newest = list(_sockets().order_by("-creation_date", "pk")[:AT_ONCE])
+    newest = list(_live().order_by("-creation_date", "pk")[:AT_ONCE])
     listed = {endpoint.pk: endpoint for endpoint in [*newest, *([chosen] if chosen else [])]}
     return sorted(listed.values(), key=lambda endpoint: (endpoint.workspace.name, endpoint.name, endpoint.pk))
 
 
-def _sockets() -> QuerySet[Endpoint]:
-    return Endpoint.objects.live().filter(type=Endpoint.Type.WEB_SOCKET).select_related("workspace")
+def _live() -> QuerySet[Endpoint]:
+    return Endpoint.objects.live().select_related("workspace")

@@ -13,6 +13,7 @@ from routing import stats
 from routing.models import WorkerNode
 from routing.queue import Presence, leave, report
 from tests.browser import window
+from tests.receiver import Receiver
 from tests.screenshots import DESK, take
 from tests.service import DEADLINE_S, Service, wait_until
 from tests.traffic import record
@@ -233,3 +234,27 @@ def test_a_worker_is_drained_and_resumed_by_click(page, service):
     look(page, "queue-drained")
     workers.get_by_role("button", name="Resume").first.click()
     expect(workers.get_by_role("button", name="Resume")).to_have_count(0)
+
+
+WEBHOOK = 'mutation($u: String!) { createWebhookEndpoint(name: "Watched", url: $u) { id } }'
+
+
+def test_what_happens_at_a_webhook_is_seen_as_it_happens_sifted_and_paused(page, service):
+    with Receiver() as receiver:
+        endpoint = service.graphql(WEBHOOK, u=receiver.url)["createWebhookEndpoint"]["id"]
+        page.goto(f"{service.url}/event-service/live?endpoint={endpoint}")
+        expect(page.locator("#status")).to_have_attribute("data-state", "open")
+        look(page, "live-empty")
+        service.publish({"type": "order.paid", "subject": "a", "data": {"note": "Seldom"}}, {"type": "order.lost"})
+        rows = page.locator("#rows > li:visible")
+        expect(rows).to_have_count(2)
+        expect(rows.first.locator(".badge")).to_have_text("delivered")
+        look(page, "live")
+        page.get_by_label("Type").fill("order.l")
+        expect(rows).to_have_count(1)
+        page.get_by_label("Type").fill("")
+        page.get_by_label("Text").fill("seldom")
+        expect(rows.locator(".type")).to_have_text(["order.paid"])
+        page.get_by_label("State").select_option("EXHAUSTED")
+        expect(rows).to_have_count(0)
+        expect(page.locator("#hidden-count")).to_be_visible()

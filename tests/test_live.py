@@ -17,6 +17,7 @@ from endpoints.models import Endpoint, Workspace
 from routing.models import SocketTicket
 from tests.browser import window
 from tests.service import DEADLINE_S, Service, wait_until
+from tests.traffic import record
 
 PATH = "/event-service/live"
 CREATE_SOCKET = "mutation ($name: String!) { createWebSocketEndpoint(name: $name) { id } }"
@@ -66,22 +67,34 @@ def test_a_ticket_needs_the_token_of_the_page(operator: User, web_socket: Endpoi
     assert client.post(f"{PATH}/ticket", asked).status_code == 403
     assert not SocketTicket.objects.exists()
 
-    [token] = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', client.get(PATH).content.decode())
+    token = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', client.get(PATH).content.decode())[0]
     answer = client.post(f"{PATH}/ticket", asked, headers={"X-CSRFToken": token})
     assert (answer.status_code, answer.json()["ticket"][:4]) == (200, "evt_")
     ticket = SocketTicket.objects.get()
     assert (ticket.user, ticket.key, ticket.endpoint) == (operator, None, web_socket)
 
 
-@pytest.mark.parametrize("named", ["", "1", "webhook"])
-def test_a_ticket_is_for_a_websocket_endpoint(client: Client, operator: User, webhook: Endpoint, named: str) -> None:
+@pytest.mark.parametrize("named", ["", "1", "00000000-0000-4000-8000-000000000000"])
+def test_a_ticket_is_for_an_endpoint(client: Client, operator: User, named: str) -> None:
     client.force_login(operator)
-    asked = {"endpoint": str(webhook.pk) if named == "webhook" else named}
-    assert client.post(f"{PATH}/ticket", asked).status_code == 404
+    assert client.post(f"{PATH}/ticket", {"endpoint": named}).status_code == 404
     assert not SocketTicket.objects.exists()
 
 
-def test_the_page_lists_websocket_endpoints_and_runs_nothing_inline(
+def test_what_became_of_events_is_told_to_who_may_see_deliveries(
+    client: Client, operator: User, workspace: Workspace, webhook: Endpoint
+) -> None:
+    (event,) = record(workspace)
+    asked = {"endpoint": str(webhook.pk), "events": str(event)}
+    client.force_login(operator)
+    assert client.get(f"{PATH}/states", asked).status_code == 403
+    operator.user_permissions.add(Permission.objects.get(codename="view_delivery"))
+    assert client.get(f"{PATH}/states", asked).json() == {str(event): {"state": "PENDING", "reason": "", "attempts": 0}}
+    assert client.get(f"{PATH}/states", {**asked, "endpoint": "x"}).json() == {}
+    assert client.get(f"{PATH}/states", {**asked, "events": "x"}).status_code == 400
+
+
+def test_the_page_lists_endpoints_and_runs_nothing_inline(
     client: Client, operator: User, web_socket: Endpoint, webhook: Endpoint, django_assert_num_queries: Any
 ) -> None:
     other = Workspace.objects.create(name="<b>Other</b>")
@@ -91,10 +104,10 @@ def test_the_page_lists_websocket_endpoints_and_runs_nothing_inline(
     with django_assert_num_queries(5):  # session, user, two of its permissions, endpoints
         answer = client.get(PATH)
     page = answer.content.decode()
-    assert (str(web_socket.pk) in page, str(webhook.pk) in page) == (True, False)
+    assert (str(web_socket.pk) in page, str(webhook.pk) in page) == (True, True)
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert answer["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self'; style-src 'self';")
-    assert re.findall(r"<script(?! type=\"module\" src=)|<style| style=| on\w+=", page) == []
+    assert re.findall(r"<script(?![^>]* src=)|<style| style=| on\w+=", page) == []
     assert "no-store" in answer["Cache-Control"]
 
 

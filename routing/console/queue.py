@@ -87,7 +87,11 @@ def set_drained(request: HttpRequest, node_id: UUID, *, drained: bool) -> HttpRe
     worker = get_object_or_404(WorkerNode, pk=node_id)
     WorkerNode.objects.filter(pk=node_id).update(drained=drained)
     note("WorkerNode", [node_id], None, drained=drained)
-    said = _("%(name)s finishes what it holds and takes nothing more.") if drained else _("%(name)s takes work again.")
+    said = (
+        _("Worker %(name)s finishes what it holds and takes nothing more.")
+        if drained
+        else _("Worker %(name)s takes work again.")
+    )
     messages.success(request, said % {"name": worker.name})
     return redirect("queue")
 

@@ -28,7 +28,7 @@ KEY_PROTOCOL = "event-service.key."  # with the key after it: where a browser ca
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A websocket endpoint as it is now."""
+    """An endpoint as it is now."""
 
     endpoint: Endpoint
     last_seq: int  # of its deliveries; 0 before the first
@@ -119,7 +119,7 @@ def _admission(asked: Asked, opener: Opener) -> Admission:
 
 
 def _admitted(asked: Asked, opener: Opener) -> Admission:
-    standing = _standing(asked.endpoint_id, opener.workspace_id)
+    standing = _standing(asked.endpoint_id, opener)
     if problem := standing.problem(keyed=bool(opener.key_id or opener.user_id)):
         raise problem
     position, reset = _position(asked, standing)
@@ -127,11 +127,10 @@ def _admitted(asked: Asked, opener: Opener) -> Admission:
 
 
 def standings(endpoint_ids: Set[UUID]) -> dict[UUID, Standing]:
-    """Return those that are websocket endpoints."""
     with connection.cursor() as cursor:
         cursor.execute(_CURSORS, [list(endpoint_ids)])
         found = {id_: columns for id_, *columns in cursor.fetchall()}
-    endpoints = Endpoint.objects.filter(pk__in=found, type=Endpoint.Type.WEB_SOCKET)
+    endpoints = Endpoint.objects.filter(pk__in=found)
     return {endpoint.pk: Standing(endpoint, *found[endpoint.pk]) for endpoint in endpoints}
 
 
@@ -176,13 +175,17 @@ def address_of(scope: Mapping[str, Any]) -> str:
     return str(client[0]) if client else ""
 
 
-def _standing(given: str, workspace_id: UUID | None) -> Standing:
-    """Return the endpoint that `given` names. Who has no key does not learn which endpoints there are."""
+def _standing(given: str, opener: Opener) -> Standing:
+    """Return the endpoint that `given` names: a websocket, or for operators, who only look on, a webhook as well.
+
+    Who has no key does not learn which endpoints there are.
+    """
     endpoint_id = _uuid(given)
     standing = standings({endpoint_id}).get(endpoint_id) if endpoint_id else None
-    if standing and workspace_id in (None, standing.endpoint.workspace_id):
+    is_theirs = standing and opener.workspace_id in (None, standing.endpoint.workspace_id)
+    if standing and is_theirs and (opener.user_id or standing.endpoint.type == Endpoint.Type.WEB_SOCKET):
         return standing
-    if workspace_id is None and not settings.OPEN_WEBSOCKETS:
+    if opener.workspace_id is None and not settings.OPEN_WEBSOCKETS:
         raise _no_key()
     raise Refusal(NO_SUCH_ENDPOINT, f"endpoint_id {given!r:.60} names no websocket endpoint.")
 

@@ -1,15 +1,20 @@
 import { EventSocket } from "./event-socket.js";
 
 const MOST_ROWS = 500; // older ones leave the page
-const [endpoint, pause, status, rows, hint] = ["endpoint", "pause", "status", "rows", "hint"].map((id) =>
-  document.getElementById(id),
-);
+const MOST_ASKED = 100; // events whose deliveries are asked for at once
+const ASK_MS = 2_000;
+const FINAL = ["DELIVERED", "EXHAUSTED", "SKIPPED", "CANCELLED"];
+const KINDS = { DELIVERED: "ok", EXHAUSTED: "bad", PENDING: "warn", SENDING: "warn" };
+const [page, endpoint, pause, status, rows, hint, byType, byState, byText, types, hiddenHint] = [
+  ...["live", "endpoint", "pause", "status", "rows", "hint"],
+  ...["by-type", "by-state", "by-text", "types", "hidden-count"],
+].map((id) => document.getElementById(id));
 const csrfToken = document.querySelector("[name=csrfmiddlewaretoken]").value;
 let events = null; // the EventSocket of the chosen endpoint
 let count = 0; // of what came since it was chosen
 
 async function ticket() {
-  const answer = await fetch(document.body.dataset.ticketUrl, {
+  const answer = await fetch(page.dataset.ticketUrl, {
     method: "POST",
     headers: { "X-CSRFToken": csrfToken },
     body: new URLSearchParams({ endpoint: endpoint.value }),
@@ -26,6 +31,7 @@ function choose() {
   events = null;
   count = 0;
   rows.replaceChildren();
+  types.replaceChildren();
   hint.hidden = false;
   pause.textContent = "Pause";
   pause.disabled = !endpoint.value;
@@ -66,6 +72,7 @@ function show(event, text) {
   const summary = element("summary", {}, [
     element("time", { dateTime: event.date, title: event.date, textContent: local(event.date) }),
     element("span", { className: "type", title: event.type, textContent: event.type }),
+    element("span", { className: "badge", textContent: "…" }),
     element("span", { className: "subject", title: event.subject ?? "", textContent: event.subject ?? "" }),
     element("code", { className: "id", title: event.id, textContent: event.id }),
   ]);
@@ -73,7 +80,10 @@ function show(event, text) {
   row.append(summary, data);
   // Laid out when it is looked at: most never are.
   row.addEventListener("toggle", () => (data.textContent ||= indented(dataText(text)) || "no data"), { once: true });
-  add(row, event.cursor);
+  Object.assign(add(row, event.cursor), { event, text: text.toLowerCase() });
+  learnType(event.type);
+  sift();
+  askSoon();
   count += 1;
   tell("open");
 }
@@ -90,6 +100,58 @@ function add(child, cursor) {
   hint.hidden = true;
   rows.prepend(row);
   while (rows.childElementCount > MOST_ROWS) rows.lastElementChild.remove();
+  return row;
+}
+
+// --- what of it is shown
+
+function learnType(type) {
+  const isNew = ![...types.options].some((option) => option.value === type);
+  if (isNew && types.options.length < MOST_ROWS) types.append(element("option", { value: type }));
+}
+
+function isWanted({ event, text, dataset }) {
+  if (!event) return true;
+  const wanted = byText.value.trim().toLowerCase();
+  return (
+    event.type.startsWith(byType.value.trim()) &&
+    (!byState.value || dataset.state === byState.value) &&
+    (!wanted || text.includes(wanted))
+  );
+}
+
+function sift() {
+  for (const row of rows.children) row.hidden = !isWanted(row);
+  hiddenHint.hidden = !rows.childElementCount || [...rows.children].some((row) => !row.hidden);
+}
+
+// --- what becomes of the deliveries: asked for while they are open, as long as the page is live
+
+let asking = null;
+
+function askSoon() {
+  asking ??= setTimeout(ask, 300);
+}
+
+async function ask() {
+  const chosen = endpoint.value;
+  const open = [...rows.children].filter((row) => row.event && !FINAL.includes(row.dataset.state)).slice(0, MOST_ASKED);
+  if (open.length && status.dataset.state === "open") {
+    const query = new URLSearchParams({ endpoint: chosen, events: open.map((row) => row.event.id).join(",") });
+    const answer = await fetch(`${page.dataset.statesUrl}?${query}`, { signal: AbortSignal.timeout(10_000) }).catch(() => null);
+    const found = answer?.ok ? await answer.json() : {};
+    for (const row of open) if (found[row.event.id]) showState(row, found[row.event.id]);
+    sift();
+  }
+  asking = open.length && chosen ? setTimeout(ask, ASK_MS) : null;
+}
+
+function showState(row, { state, reason, attempts }) {
+  const badge = row.querySelector(".badge");
+  row.dataset.state = state;
+  badge.className = `badge ${KINDS[state] ?? ""}`;
+  badge.textContent = state.toLowerCase() + (attempts > 1 ? ` ×${attempts}` : "");
+  badge.title = [state, reason, `${attempts} attempts`].filter(Boolean).join(", ");
 }
 
 function element(name, properties, children = []) {
@@ -119,6 +181,7 @@ function indented(json) {
   });
 }
 
+for (const field of [byType, byState, byText]) field.addEventListener("input", sift);
 endpoint.addEventListener("change", choose);
 pause.addEventListener("click", pauseOrGoOn);
 choose();
