@@ -20,6 +20,7 @@ from endpoints.models.spending import Policy, Spending, Taken, whole_seconds
 
 HANDSHAKE = 10  # units, of opening a websocket
 WRONG_KEY = 100  # of a key or a ticket that opens nothing
+PER_LINK = (1_200, 60)  # units, seconds: of all who have opened one portal link
 _AHEAD = 100  # a process takes no more than this part of a limit at once
 _MOST_KNOWN = 20_000  # allowances that a process remembers
 _FORGET_EVERY = 1_000  # times that something is charged
@@ -124,6 +125,10 @@ class Rates:
             *self._of("key", settings.RATE_PER_KEY, key_id),
             *self._of("workspace", settings.RATE_PER_WORKSPACE, workspace_id),
         ]
+
+    def of_link(self, link_id: UUID) -> list[Allowance]:
+        """All who have opened a portal link together: what customers click on must not use up what producers have."""
+        return self._of("link", settings.RATE_PER_ADDRESS and PER_LINK, link_id)
 
     def _of(self, name: str, rate: tuple[int, int] | None, whose: Hashable) -> list[Allowance]:
         if rate is None:

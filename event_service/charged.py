@@ -1,4 +1,4 @@
-"""What operators' pages cost the address that asks for them, as every other door does."""
+"""What pages for people cost the address that asks for them, as every other door does."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from endpoints.errors import Unavailable
 from endpoints.rates import TooMany, rates
 from event_service.audited import PLACES, address
+from routing.portal.door import PATH
 
+CHARGED = (*PLACES, PATH)
 View = Callable[[HttpRequest], HttpResponseBase]
 
 
@@ -18,7 +20,7 @@ class Charged:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if request.path.startswith(PLACES):
+        if request.path.startswith(CHARGED):
             try:
                 rates.charge(rates.of_address(address(request)), 1)
             except (TooMany, Unavailable) as refusal:

@@ -44,7 +44,8 @@ def graphql(request: HttpRequest) -> HttpResponseBase:
 
 def _answer(request: HttpRequest) -> JsonResponse:
     authorization, token = request.headers.get("Authorization"), request.headers.get("Token")
-    caller = Caller(authorization, token, request.META.get("REMOTE_ADDR", ""))
+    origin = request.build_absolute_uri("/").rstrip("/")
+    caller = Caller(authorization, token, request.META.get("REMOTE_ADDR", ""), origin)
     try:
         return _told(_run(_call(request), caller), caller)
     except ServiceError as refusal:

@@ -27,6 +27,7 @@ NEEDS = {
         *("linkEndpointsToEventFilters", "unlinkEndpointsToEventFilters", "updateEventType", "deleteEventTypes"),
         *("retryDeliveries", "cancelDeliveries", "createReplay", "cancelReplay"),
         *("auditLog", "apiKeys", "createApiKey", "rotateApiKey", "revokeApiKey"),
+        *("portalLinks", "createPortalLink", "revokePortalLink", "portalTheme", "updatePortalTheme"),
     ),
     Scope.SUBSCRIBE: ("createSocketTicket", "eventReceived", "deliveryUpdated"),
 }

@@ -25,7 +25,7 @@ from event_service.execution import Call, Invalid, Operation, checked, described
 from event_service.graphql import SUBPROTOCOL
 from routing.sockets.admission import KEY_PROTOCOL, address_of
 from routing.sockets.budget import budgets
-from routing.sockets.origins import check_origin
+from routing.sockets.origins import check_origin, origin_of
 from routing.sockets.refusals import NO_DATABASE, NOT_ALLOWED, TRY_AGAIN, Refusal
 from routing.sockets.threads import in_query_thread
 
@@ -171,7 +171,7 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
 
     def _caller(self) -> Caller:
         """Return who asks, of whom nothing is known yet: each operation looks the key up anew."""
-        return Caller(*self._credentials, address=address_of(self.scope))
+        return Caller(*self._credentials, address=address_of(self.scope), origin=origin_of(self.scope))
 
     async def _subscribe(self, message: Subscribe) -> None:
         if self._grant is None:

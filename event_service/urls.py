@@ -33,6 +33,7 @@ urlpatterns = [
     path("event-service/live", live, name="live"),
     path("event-service/live/ticket", live_ticket, name="live-ticket"),
     path("event-service/live/states", live_states, name="live-states"),
+    path("event-service/portal/", include("routing.portal.urls")),
     path("healthz", healthz),
     path("readyz", readyz),
     path("admin/try-filter/", admin.site.admin_view(try_filter), name="try-filter"),

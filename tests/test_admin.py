@@ -18,6 +18,8 @@ from endpoints.models import (
     EventFilter,
     EventType,
     FilterLink,
+    PortalLink,
+    PortalTheme,
     Scope,
     SigningKey,
     Spending,
@@ -49,6 +51,7 @@ from tests.traffic import end, of, record
 
 NOW = datetime(2024, 5, 22, tzinfo=UTC)
 CONFIGURATION = [Workspace, ApiKey, Endpoint, SigningKey, EventFilter, EventType, FilterLink, StaffBinding]
+CONFIGURATION += [PortalLink, PortalTheme]
 TRAFFIC = [AuditEntry, Event, Delivery, Attempt, Replay, IdempotencyRecord, TypeTally, Cursor, Lane]
 TRAFFIC += [Socket, SocketNode, SocketTicket, ShareGroup, SharedDelivery, DeliveryChange]
 TRAFFIC += [Spending, DailyEvents, Count, Rollup, WorkerNode]
@@ -82,6 +85,8 @@ def fill(workspace, count):
         StaffBinding.objects.create(
             user=User.objects.create(username=f"u{number}"), workspace=Workspace.objects.create(name=f"w{number}")
         )
+        PortalLink.issue(workspace=workspace, name=f"l{number}")
+        PortalTheme.change(Workspace.objects.create(name=f"v{number}") if number else workspace, name="t")
         key, _ = ApiKey.issue(workspace=workspace, name=f"k{number}", scopes=["read"])
         endpoint = Endpoint.create_webhook(workspace_id=workspace.pk, name=f"e{number}", url="https://example.com/")
         EventFilter.create(workspace_id=workspace.pk, name="f", definition=definition, endpoints=[endpoint])

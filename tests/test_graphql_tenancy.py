@@ -30,6 +30,9 @@ MUTATIONS = {
     "createApiKey": '(name: "n", scopes: [read]) { key }',
     "rotateApiKey": '(id: "ID") { key }',
     "revokeApiKey": '(id: "ID") { ok }',
+    "createPortalLink": '(name: "n") { url }',
+    "revokePortalLink": '(id: "ID") { ok }',
+    "updatePortalTheme": '(name: "n") { name }',
     "publishEvents": '(events: [{type: "a"}]) { events { id } }',
     "testEndpoint": '(id: "ID") { id }',
     "retryDeliveries": f"(ids: {IDS}) {{ deliveries {{ id }} }}",
@@ -54,6 +57,8 @@ QUERIES = {
     "backtestEventFilter": '(id: "ID") { matched }',
     "apiKeys": "{ totalCount }",
     "auditLog": "{ totalCount }",
+    "portalLinks": "{ totalCount }",
+    "portalTheme": "{ name }",
     "endpointSecret": '(id: "ID") { secret }',
     "workspace": "{ id }",
 }
@@ -68,6 +73,8 @@ NEEDS |= {
     "createSocketTicket": "subscribe",
     "apiKeys": "manage",
     "auditLog": "manage",
+    "portalLinks": "manage",
+    "portalTheme": "manage",
     "endpointSecret": "manage",
 }
 OPERATIONS = {name: f"mutation {{ {name}{rest} }}" for name, rest in MUTATIONS.items()}

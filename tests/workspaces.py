@@ -5,7 +5,17 @@ from typing import Any
 
 from django.utils import timezone
 
-from endpoints.models import ApiKey, AuditEntry, Endpoint, EventFilter, EventType, Scope, Workspace
+from endpoints.models import (
+    ApiKey,
+    AuditEntry,
+    Endpoint,
+    EventFilter,
+    EventType,
+    PortalLink,
+    PortalTheme,
+    Scope,
+    Workspace,
+)
 from routing.models import Attempt, Delivery, Event, Socket, SocketNode
 from routing.replays import Selection, create
 
@@ -49,6 +59,8 @@ def fill(workspace: Workspace) -> Everything:
         "delivery": delivery,
         "attempt": attempt,
         "socket": socket,
+        "link": PortalLink.issue(workspace=workspace, name="link", endpoint=websocket)[0],
+        "theme": PortalTheme.change(workspace, name="theme"),
         "replay": create(Selection(webhook)),
         "type": EventType.named(workspace_id=workspace.pk, name="a"),
         "entry": AuditEntry.objects.filter(workspace=workspace).earliest("at"),

@@ -6,8 +6,10 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import URLPattern, path
 
 from endpoints.admin.configuration import DATES, ConfigurationAdmin, NamedForm, checked, needs
+from endpoints.admin.portal import make_link, revoke_link
 from endpoints.checks import checked_expiry
 from endpoints.models import ApiKey, Scope, Workspace
 from endpoints.models.quotas import Quota, standing
@@ -21,6 +23,14 @@ class WorkspaceAdmin(ConfigurationAdmin):
     fixed = ()
     raw_id_fields = ()
     list_select_related = False
+
+    def get_urls(self) -> list[URLPattern]:
+        make, revoke = self.admin_site.admin_view(make_link), self.admin_site.admin_view(revoke_link)
+        return [
+            path("<uuid:workspace_id>/portal/", make, name="endpoints_workspace_portal"),
+            path("<uuid:workspace_id>/portal/<uuid:link_id>/", revoke, name="endpoints_workspace_revoke"),
+            *super().get_urls(),
+        ]
 
     @admin.display(description="In use, and at most")
     def used(self, workspace: Workspace) -> str:

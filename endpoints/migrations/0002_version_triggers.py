@@ -71,7 +71,7 @@ BEGIN
 END $$
 """
 QUIET = "id,workspace_id,creation_date,last_modified,version,types_version,unlisted_events,last_used_at,last_login"
-SECRET = "digest,sealed,fingerprint,headers,password"
+SECRET = "digest,sealed,fingerprint,headers,password,logo"
 AUDITED = {
     "endpoints_workspace": "Workspace",
     "endpoints_apikey": "ApiKey",
@@ -80,6 +80,7 @@ AUDITED = {
     "endpoints_filterlink": "FilterLink",
     "endpoints_signingkey": "SigningKey",
     "endpoints_staffbinding": "StaffBinding",
+    "endpoints_portaltheme": "PortalTheme",
     "auth_user": "User",
     "auth_user_groups": "UserGroup",
     "auth_user_user_permissions": "UserPermission",
@@ -102,6 +103,7 @@ FOR EACH ROW EXECUTE FUNCTION endpoints_keep_audit()
 FORGET = "DROP TRIGGER keep ON endpoints_auditentry; DROP FUNCTION endpoints_keep_audit()"
 
 OF_A_WORKSPACE = ["apikey", "endpoint", "eventfilter", "eventtype", "filterlink", "signingkey"]
+OF_A_WORKSPACE += ["portallink", "portaltheme"]
 
 
 def trigger(table, columns):
@@ -164,6 +166,8 @@ class Migration(migrations.Migration):
         *(audited(table, type) for table, type in AUDITED.items()),
         # What arrives makes types and counts them; what people decide of them is audited.
         audited("endpoints_eventtype", "EventType", "DELETE OR UPDATE OF description, schema, enforcement"),
+        # One that has been over for a month is forgotten, which tells nothing.
+        audited("endpoints_portallink", "PortalLink", "INSERT OR UPDATE"),
         migrations.RunSQL(KEEP, FORGET),
         roles(),
         guarded("endpoints_workspace", "id = {workspace}"),

@@ -4,6 +4,7 @@ from endpoints.models.audit import AuditEntry
 from endpoints.models.endpoints import Endpoint
 from endpoints.models.event_types import EventType
 from endpoints.models.filters import EventFilter, FilterLink
+from endpoints.models.portal import PortalLink, PortalRight, PortalTheme
 from endpoints.models.signing import SigningKey
 from endpoints.models.spending import Spending
 from endpoints.models.staff import StaffBinding
@@ -16,6 +17,9 @@ __all__ = [
     "EventFilter",
     "EventType",
     "FilterLink",
+    "PortalLink",
+    "PortalRight",
+    "PortalTheme",
     "Scope",
     "SigningKey",
     "Spending",

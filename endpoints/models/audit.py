@@ -20,6 +20,7 @@ class AuditEntry(models.Model):
         KEY = "KEY"  # over the API
         USER = "USER"  # in the admin
         COMMAND = "COMMAND"  # of manage.py, by a user of the operating system
+        PORTAL = "PORTAL"  # a customer, by a portal link
         SERVICE = "SERVICE"  # by itself
         DATABASE = "DATABASE"  # by SQL, with a user of the database
 

@@ -28,6 +28,7 @@ class Caller:
     authorization: str | None = field(repr=False)
     token: str | None = field(repr=False)
     address: str = ""  # from where
+    origin: str = ""  # where they reach us: https://events.example.com
     allowances: Sequence[Allowance] = ()  # what was charged last
 
     @cached_property

@@ -7,7 +7,17 @@ from django_filters import FilterSet
 
 from endpoints.audit import note
 from endpoints.errors import BadInput
-from endpoints.models import ApiKey, AuditEntry, Endpoint, EventFilter, EventType, Scope, Workspace
+from endpoints.models import (
+    ApiKey,
+    AuditEntry,
+    Endpoint,
+    EventFilter,
+    EventType,
+    PortalLink,
+    PortalTheme,
+    Scope,
+    Workspace,
+)
 from endpoints.schema.access import one
 from endpoints.schema.collections import collection
 from endpoints.schema.scalars import EndpointState, EndpointType, Enforcement
@@ -19,6 +29,8 @@ from endpoints.schema.types import (
     EndpointSecretOutput,
     EventFiltersOutput,
     EventTypeOutput,
+    PortalLinkOutput,
+    PortalThemeOutput,
     WorkspaceOutput,
 )
 
@@ -77,6 +89,20 @@ class ApiKeyFilterSet(FilterSet):
         }
 
 
+class PortalLinkFilterSet(FilterSet):
+    class Meta:
+        model = PortalLink
+        fields = {
+            "id": ID,
+            "name": NAME,
+            "endpoint_id": ID,
+            "creation_date": RANGE,
+            "expires_at": RANGE,
+            "opened_at": [*RANGE, "isnull"],
+            "revoked_at": [*RANGE, "isnull"],
+        }
+
+
 class AuditFilterSet(FilterSet):
     class Meta:
         model = AuditEntry
@@ -126,6 +152,17 @@ class Query(graphene.ObjectType):
         order=["creation_date", "last_modified", "name"],
         description="The keys of the workspace, without their texts.",
     )
+    portal_links = collection(
+        "PortalLink",
+        PortalLinkOutput,
+        PortalLinkFilterSet,
+        lambda caller: caller.own(PortalLink.objects.all(), Scope.MANAGE),
+        order=["creation_date", "expires_at", "name"],
+        description="The portal links of the workspace, without their tokens.",
+    )
+    portal_theme = graphene.Field(
+        PortalThemeOutput, description="How the portal of the workspace looks; null: with its name and no logo."
+    )
     audit_log = collection(
         "AuditEntry",
         AuditEntryOutput,
@@ -154,3 +191,7 @@ class Query(graphene.ObjectType):
     @staticmethod
     def resolve_workspace(_root: None, info: Any) -> Workspace:
         return Workspace.objects.get(pk=info.context.workspace_id(Scope.READ))
+
+    @staticmethod
+    def resolve_portal_theme(_root: None, info: Any) -> PortalTheme | None:
+        return PortalTheme.objects.filter(workspace=info.context.workspace_id(Scope.MANAGE)).first()

@@ -17,7 +17,7 @@ from graphql import (
     value_from_ast_untyped,
 )
 
-from endpoints.models import Endpoint, EventType, Scope
+from endpoints.models import Endpoint, EventType, PortalRight, Scope
 
 MAX_DEPTH = 100  # levels of nesting of a JSON value
 
@@ -36,6 +36,9 @@ Enforcement = graphene.Enum.from_enum(
 )
 # Its values are the words themselves, in lower case, as keys and messages have them.
 KeyScope = graphene.Enum("Scope", [(scope.value, scope.value) for scope in Scope], description="What a key may do.")
+LinkRight = graphene.Enum(
+    "PortalRight", [(right.value, right.value) for right in PortalRight], description="What a portal link lets one do."
+)
 
 
 class DateTime(graphene.Scalar):

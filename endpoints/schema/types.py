@@ -9,13 +9,13 @@ from endpoints.models import AuditEntry, Endpoint, EventFilter, Workspace
 from endpoints.models.event_types import MAX_TYPES
 from endpoints.models.quotas import Quota, Standing, standing
 from endpoints.schema.pages import related
-from endpoints.schema.scalars import JSON, DateTime, EndpointState, EndpointType, Enforcement, KeyScope
+from endpoints.schema.scalars import JSON, DateTime, EndpointState, EndpointType, Enforcement, KeyScope, LinkRight
 from endpoints.schema.settings import SettingsShown
 
 ActorKind = graphene.Enum.from_enum(
     AuditEntry.Actor,
     name="ActorKind",
-    description="A key of this API, a user of the admin, a command of manage.py, the service itself, or SQL.",
+    description="A key of this API, a user of the admin, a command of manage.py, a portal link, the service, or SQL.",
 )
 
 
@@ -146,6 +146,26 @@ class ApiKeyOutput(Configured, graphene.ObjectType):
     revoked_at = graphene.Field(DateTime)
     last_used_at = graphene.Field(DateTime, description="Exact to a minute.")
     workspace_id = graphene.ID(required=True)
+
+
+class PortalLinkOutput(Configured, graphene.ObjectType):
+    """A link to the portal without its token, which nobody can read again."""
+
+    endpoint_id = graphene.ID(description="All that it shows; null: the whole workspace.")
+    rights = graphene.List(graphene.NonNull(LinkRight), required=True)
+    once = graphene.Boolean(required=True, description="Whether it opens once, for whoever comes first.")
+    expires_at = graphene.Field(DateTime, required=True, description="When the link and what it opened end.")
+    revoked_at = graphene.Field(DateTime)
+    opened_at = graphene.Field(DateTime, description="When it was opened last; null: it was not.")
+    workspace_id = graphene.ID(required=True)
+
+
+class PortalThemeOutput(graphene.ObjectType):
+    """How the portal looks."""
+
+    name = graphene.String(required=True, description="That its pages are headed with.")
+    color = graphene.String(required=True, description="#rrggbb; lighter or darker where it could not be read.")
+    logo_type = graphene.String(required=True, description="The media type of the logo; empty: there is none.")
 
 
 class AuditChange(graphene.ObjectType):

@@ -24,6 +24,12 @@ def check_origin(scope: Mapping[str, Any]) -> None:
         )
 
 
+def origin_of(scope: Mapping[str, Any]) -> str:
+    """Return where the client reaches us: web pages of ours are there."""
+    host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+    return f"{'https' if settings.HTTPS else 'http'}://{host}"
+
+
 def _own(scope: Mapping[str, Any]) -> list[str]:
     """None for a Host that we are not: a foreign page with a name that leads here would be of our address."""
     host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")

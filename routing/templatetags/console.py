@@ -93,12 +93,15 @@ def chart(drawn: charts.Chart) -> dict[str, Any]:
 @register.inclusion_tag("routing/endpoint_health.html", takes_context=True)
 def endpoint_health(context: template.Context, endpoint: Endpoint) -> dict[str, Any]:
     """Show how an endpoint does: the last 15 hours in 90 cells, and what it was asked for and answered."""
+    return {**health(endpoint), **_about(context)}
+
+
+def health(endpoint: Endpoint) -> dict[str, Any]:
     found = stats.cells(endpoint, timezone.now())
     lane = getattr(endpoint, "lane", None)
     failing = lane is not None and bool(lane.opened_at or lane.failing_since)
     return {
         "endpoint": endpoint,
-        **_about(context),
         "complaint": complaint(endpoint) if failing or endpoint.state == Endpoint.State.DISABLED else "",
         "tracker": charts.tracker(
             _("The last 15 hours, ten minutes each"),

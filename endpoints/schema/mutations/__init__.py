@@ -20,6 +20,7 @@ from endpoints.schema.mutations.filters import (
     UpdateEventFilters,
 )
 from endpoints.schema.mutations.keys import CreateApiKey, RevokeApiKey, RotateApiKey
+from endpoints.schema.mutations.portal import CreatePortalLink, RevokePortalLink, UpdatePortalTheme
 
 
 class Mutation(graphene.ObjectType):
@@ -41,3 +42,6 @@ class Mutation(graphene.ObjectType):
     create_api_key = CreateApiKey.Field()
     rotate_api_key = RotateApiKey.Field()
     revoke_api_key = RevokeApiKey.Field()
+    create_portal_link = CreatePortalLink.Field()
+    revoke_portal_link = RevokePortalLink.Field()
+    update_portal_theme = UpdatePortalTheme.Field()

@@ -11,7 +11,7 @@ VIEW = (
     *("view_workspace", "view_apikey", "view_endpoint", "view_signingkey", "view_eventfilter", "view_eventtype"),
     *("view_filterlink", "view_auditentry", "view_event", "view_delivery", "view_attempt", "view_replay"),
     *("view_idempotencyrecord", "view_typetally", "view_cursor", "view_lane", "view_socket", "view_socketticket"),
-    *("view_sharegroup", "view_shareddelivery", "view_deliverychange"),
+    *("view_sharegroup", "view_shareddelivery", "view_deliverychange", "view_portallink", "view_portaltheme"),
 )
 OPERATE: tuple[str, ...] = ("pause_endpoint", "resume_endpoint", "retry_delivery", "cancel_delivery", "cancel_replay")
 OPERATE += ("test_endpoint", "add_replay", "release_lane", "drain_workernode")
@@ -21,10 +21,11 @@ EDIT = tuple(
     for verb in ("add", "change", "delete")
 )
 SECRETS = ("rotate_endpoint_secret", "reveal_endpoint_secret", "add_apikey", "change_apikey", "revoke_apikey")
+PORTAL = ("add_portallink", "revoke_portallink", "add_portaltheme", "change_portaltheme")
 GROUPS = {
     "viewer": VIEW,
     "operator": (*VIEW, *OPERATE),
-    "manager": (*VIEW, *OPERATE, *EDIT, *SECRETS),
+    "manager": (*VIEW, *OPERATE, *EDIT, *SECRETS, *PORTAL),
 }
 
 

@@ -1,0 +1,65 @@
+"""A webhook is tried out, its secret seen and rotated, and what failed is delivered again."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.utils import timezone
+
+from endpoints.audit import note
+from endpoints.models import Endpoint, PortalRight, SigningKey
+from endpoints.models.signing import OVERLAP_S
+from routing import replays
+from routing.models import Delivery
+from routing.portal.door import Visit, page, shown
+from routing.portal.endpoints import said, to_change
+from routing.replays import Selection
+from routing.samples import TYPE, send_sample
+
+TEST_COSTS, REPLAY_COSTS = 20, 20  # units: one holds up a thread of ours, the other looks at many rows
+HOURS = (1, 24, 24 * 7, 24 * 30)
+
+
+@page("POST", right=PortalRight.OPERATE, cost=TEST_COSTS, by_itself=True)
+def test_endpoint(request: HttpRequest, visit: Visit, endpoint_id: UUID) -> HttpResponse:
+    """Send a sample event and show what came of it. No transaction is open while it is on the wire."""
+    with visit.transaction("portal-test"):
+        endpoint = _webhook(visit, endpoint_id)
+        note("Endpoint", [endpoint.pk], endpoint.workspace_id)
+    attempt, body = send_sample(endpoint, type=TYPE)
+    return shown(request, visit, "tested", {"endpoint": endpoint, "attempt": attempt, "sent": body.decode()})
+
+
+@page("GET", "HEAD", "POST", right=PortalRight.SECRETS)
+def secret(request: HttpRequest, visit: Visit, endpoint_id: UUID) -> HttpResponse:
+    """Show the secret to who asks for it by a form, as it is or after a rotation."""
+    endpoint = _webhook(visit, endpoint_id)
+    found: dict[str, Any] = {"endpoint": endpoint}
+    if request.method == "POST":
+        if "rotate" in request.POST:
+            SigningKey.rotate(to_change(visit, endpoint_id), overlap_s=0 if "at_once" in request.POST else OVERLAP_S)
+            found["rotated"] = True
+        else:
+            note("Endpoint", [endpoint.pk], endpoint.workspace_id, secret="revealed")
+        found["secret"] = endpoint.secret
+    found["old"] = list(endpoint.signing_keys.valid().exclude(expires_at=None).order_by("expires_at"))
+    return shown(request, visit, "secret", found)
+
+
+@page("POST", right=PortalRight.OPERATE, cost=REPLAY_COSTS)
+def replay(request: HttpRequest, visit: Visit, endpoint_id: UUID) -> HttpResponse:
+    """Say how many deliveries failed for good in the last so many hours; started with `start`, have them again."""
+    endpoint = _webhook(visit, endpoint_id)
+    hours = next((each for each in HOURS if str(each) == request.POST.get("hours")), HOURS[1])
+    selection = Selection(endpoint, [Delivery.State.EXHAUSTED], since=timezone.now() - timedelta(hours=hours))
+    if "start" in request.POST:
+        replays.create(selection)
+        return said("replayed", "portal-endpoint", endpoint_id)
+    found = {"endpoint": endpoint, "hours": hours, "count": replays.preview(selection)}
+    return shown(request, visit, "replay", found)
+
+
+def _webhook(visit: Visit, endpoint_id: UUID) -> Endpoint:
+    return get_object_or_404(visit.endpoints().filter(type=Endpoint.Type.WEB_HOOK), pk=endpoint_id)
