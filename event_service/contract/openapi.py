@@ -66,7 +66,7 @@ def _publish() -> Part:
                 "name": "Idempotency-Key",
                 "in": "header",
                 "description": "The id of a single event of application/json that has none.",
-                "schema": {"type": "string", "pattern": "^[!-~]+$", "maxLength": 255},
+                "schema": {"type": "string", "maxLength": 255},
             }
         ],
         "requestBody": {
