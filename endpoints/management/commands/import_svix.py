@@ -1,12 +1,9 @@
 from argparse import ArgumentParser
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from django.core.management.base import CommandError
 from django.db import transaction
-from django.db.models import Q
 
 from endpoints.audit import AuditedCommand
 from endpoints.errors import ServiceError
@@ -23,7 +20,7 @@ class Command(AuditedCommand):
         parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        workspace = _workspace(options["workspace"])
+        workspace = Workspace.called(options["workspace"])
         try:
             listed = read(options["file"].read_bytes())
         except OSError as error:
@@ -36,7 +33,7 @@ class Command(AuditedCommand):
             if options["dry_run"]:
                 transaction.set_rollback(True)
         if options["dry_run"]:
-            self.stdout.write("Nothing of this was done: --dry-run.")
+            self.tell("Nothing of this was done: --dry-run.", done=False)
 
     def _bring_in(self, listed: Listed, workspace: Workspace) -> None:
         try:
@@ -44,14 +41,10 @@ class Command(AuditedCommand):
         except ServiceError as error:
             raise CommandError(f"{listed.known_as}: {error.message} Nothing was done.") from error
         left = f"; left out: {', '.join(listed.left)}" if listed.left else ""
-        self.stdout.write(f"{listed.known_as}: {brought.outcome}, {brought.id}{left}")
-
-
-def _workspace(id_or_name: str) -> Workspace:
-    wanted = Q(name=id_or_name)
-    with suppress(ValueError):  # a name it is
-        wanted |= Q(pk=UUID(id_or_name))
-    try:
-        return Workspace.objects.get(wanted)
-    except Workspace.DoesNotExist as error:
-        raise CommandError(f"There is no workspace with the id or name {id_or_name!r}.") from error
+        self.tell(
+            f"{listed.known_as}: {brought.outcome}, {brought.id}{left}",
+            endpoint=listed.known_as,
+            outcome=brought.outcome,
+            id=brought.id,
+            leftOut=listed.left,
+        )

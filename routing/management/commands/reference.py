@@ -3,14 +3,15 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from endpoints.telling import TellingCommand
 from event_service.contract.pages import files
 
 FOLDER = Path(settings.BASE_DIR) / "docs/reference"
 
 
-class Command(BaseCommand):
+class Command(TellingCommand):
     help = "Write docs/reference from the code: the schemas (GraphQL, OpenAPI, AsyncAPI) and the pages about them."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -25,7 +26,7 @@ class Command(BaseCommand):
             raise CommandError(f"Out of date in docs/reference: {', '.join(stale)}. Run `manage.py reference`.")
         for name in stale:
             (FOLDER / name).write_text(made[name])
-            self.stdout.write(f"docs/reference/{name}")
+            self.tell(f"docs/reference/{name}", written=f"docs/reference/{name}")
 
 
 def _kept(name: str) -> str:
