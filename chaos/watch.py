@@ -10,7 +10,7 @@ from chaos.service import Service
 EVERY_S = 1.0
 _BROKEN = """
 SELECT count(*) FROM routing_conservation
-WHERE recorded <> delivered + exhausted + skipped + cancelled + open
+WHERE recorded <> delivered + exhausted + skipped + cancelled + open + forgotten
 """
 
 

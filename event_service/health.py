@@ -8,6 +8,8 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
+from routing import partitions
+
 log = logging.getLogger(__name__)
 
 
@@ -32,10 +34,12 @@ def _missing() -> list[str]:
         with connection.cursor() as cursor:
             cursor.execute(_FORGETFUL)
             switched_off = [name for (name,) in cursor.fetchall()]
+        lacking = [] if plan else partitions.missing()
     except DatabaseError as error:
         log.warning("The database is unreachable: %s", error)
         return ["the database is unreachable"]
     return [
+        *(f"attempts of {day} have no partition: a worker makes it, or manage.py prune" for day in lacking),
         *(f"migration {migration} is not applied" for migration, _backwards in plan),
         *(f"the database has {name} = off: a crash of its host would lose what was accepted" for name in switched_off),
     ]

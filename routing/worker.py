@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -16,7 +16,7 @@ from django.db import InterfaceError, InternalError, OperationalError, connectio
 from uuid_utils.compat import uuid7
 
 from endpoints.policy import RetryPolicy
-from routing import failpoints, folding, health, order, replays, rollups, webhooks
+from routing import failpoints, folding, health, order, partitions, replays, retention, rollups, webhooks
 from routing.egress import Door
 from routing.hints import Hints
 from routing.models import Delivery
@@ -53,6 +53,8 @@ RECONNECT_S = 1.0
 DELETED_WITHIN_S = 3600.0  # how far back to look, once the first look has seen everything
 EVER_S = 1e9
 FORGOTTEN_S = 30.0  # between looks for ordered deliveries that wait for nothing
+PRUNED_S = 600.0  # between looks for what is too old
+PRUNING_S = 0.1  # of a poll
 
 
 class Worker:
@@ -71,6 +73,8 @@ class Worker:
         self._hinted = False
         self._settled_at = self._polled_at = self._forgotten_at = 0.0
         self._swept = False
+        self._pruning: Iterator[retention.Forgot] = iter(())
+        self._pruned_at = 0.0
         self._clock = _DatabaseClock()
         self._id = uuid7()
         self._drained = False  # by an operator: it finishes what it holds
@@ -140,7 +144,9 @@ class Worker:
         replays.run_some()
         folding.fold()
         rollups.roll_up()
+        self._prune(now)
         if now - self._forgotten_at >= FORGOTTEN_S:
+            partitions.make_ahead()
             rollups.forget()
             self._forgotten_at = 0.0 if order.let_forgotten_go() >= order.MOST_FORGOTTEN else now
 
@@ -148,6 +154,15 @@ class Worker:
         name = f"{socket.gethostname()}:{os.getpid()}"
         oldest_claim_at = next(iter(self._held.values()), None)
         return Presence(self._id, name[:100], settings.VERSION, len(self._held), self._senders.slow, oldest_claim_at)
+
+    def _prune(self, now: float) -> None:
+        """Go on for a moment with what is too old, and begin anew when that is done and it is time."""
+        until = time.monotonic() + PRUNING_S
+        while next(self._pruning, None):
+            if time.monotonic() >= until:
+                return
+        if now - self._pruned_at >= PRUNED_S:
+            self._pruned_at, self._pruning = now, retention.prune()
 
     def _claim(self, now: float) -> None:
         self._claim_at = now + POLL_S  # before the claim: a hint that comes meanwhile must not be forgotten

@@ -10,6 +10,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
+from uuid_utils.compat import uuid7
 
 from endpoints.auth import Grant, authenticate, presented_key
 from endpoints.errors import BadInput, Forbidden, Unauthenticated
@@ -84,7 +85,7 @@ def test_an_attempt_can_not_belong_to_a_foreign_delivery(workspace, webhook, for
     record(workspace)
 
     with refused(FOREIGN_KEY, "attempt_delivery_in_workspace"):
-        sql(ATTEMPT, uuid4(), foreign_workspace.pk)
+        sql(ATTEMPT, uuid7(), foreign_workspace.pk)
 
 
 def test_a_signing_key_can_not_belong_to_a_foreign_endpoint(workspace, foreign):

@@ -62,7 +62,7 @@ def test_no_table_shows_anything_while_nothing_is_said(both, table, role):
 
 FILLED = [table for table in TABLES if table not in (
     "routing_idempotencyrecord", "routing_socketticket", "routing_sharegroup", "routing_shareddelivery",
-    "routing_deliverychange", "routing_dailyevents", "routing_rollup", "endpoints_staffbinding",
+    "routing_deliverychange", "routing_dailyevents", "routing_rollup", "routing_forgotten", "endpoints_staffbinding",
 )]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 from uuid import UUID, uuid4
 
 from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MinValueValidator
 from django.db import models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Least, Now
@@ -54,12 +55,16 @@ class Workspace(Configuration):
     max_endpoints = models.PositiveIntegerField(null=True, blank=True)
     max_event_filters = models.PositiveIntegerField(null=True, blank=True)
     max_sockets = models.PositiveIntegerField(null=True, blank=True)
+    # How many days its events and attempts are kept, where that is less than the installation keeps them.
+    keep_days = models.PositiveSmallIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
+    keep_attempts_days = models.PositiveSmallIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
 
     class Meta:
         permissions = [("see_all_workspaces", "Can see every workspace")]
         constraints = [
             models.UniqueConstraint(fields=["name"], name="workspace_name_once"),
             models.CheckConstraint(condition=~Q(name=""), name="workspace_has_name"),
+            models.CheckConstraint(condition=~Q(keep_days=0) & ~Q(keep_attempts_days=0), name="workspace_keeps_a_day"),
         ]
 
     @classmethod

@@ -1,6 +1,7 @@
 """What PostgreSQL holds besides tables.
 
-The view says: recorded = delivered + exhausted + skipped + cancelled + open, for each endpoint, at all times.
+The view says: recorded = delivered + exhausted + skipped + cancelled + open + forgotten, for each endpoint, at all
+times.
 
 What was recorded is counted apart from the deliveries themselves, by the number that the cursor
 has reached.
@@ -21,9 +22,21 @@ SELECT cursor.endpoint_id,
        count(*) FILTER (WHERE delivery.state = 'EXHAUSTED') AS exhausted,
        count(*) FILTER (WHERE delivery.state = 'SKIPPED') AS skipped,
        count(*) FILTER (WHERE delivery.state = 'CANCELLED') AS cancelled,
-       count(*) FILTER (WHERE delivery.state IN ('PENDING', 'SENDING')) AS open
+       count(*) FILTER (WHERE delivery.state IN ('PENDING', 'SENDING')) AS open,
+       coalesce(max(forgotten.deliveries), 0) AS forgotten
 FROM routing_cursor AS cursor LEFT JOIN routing_delivery AS delivery USING (endpoint_id)
+LEFT JOIN routing_forgotten AS forgotten USING (endpoint_id)
 GROUP BY cursor.endpoint_id, cursor.last_seq
+"""
+# Django can't make a table in partitions. The partitions themselves are made as time goes by: see partitions.py.
+BY_DAYS = """
+CREATE TABLE routing_attempt_by_days (LIKE routing_attempt INCLUDING DEFAULTS INCLUDING CONSTRAINTS)
+PARTITION BY RANGE (id);
+DROP TABLE routing_attempt;
+ALTER TABLE routing_attempt_by_days RENAME TO routing_attempt;
+ALTER TABLE routing_attempt ADD PRIMARY KEY (id);
+ALTER TABLE routing_attempt ADD CONSTRAINT attempt_in_workspace UNIQUE (workspace_id, id);
+CREATE INDEX attempt_of_delivery ON routing_attempt (delivery_id, number)
 """
 # PostgreSQL has uuidv7() from version 18 on.
 UUID7 = """
@@ -126,6 +139,8 @@ EXECUTE FUNCTION endpoints_audit('Replay', '{}', '{ended_at}')
 OVERLOOK = "DROP TRIGGER audit ON routing_replay; DROP TRIGGER audit_end ON routing_replay"
 # What happens is counted in the statement that makes it happen, whichever that is: see models/rollups.py. A final state
 # is never left, so that it is counted once. What is no end costs one look at the changed rows.
+#
+# Attempts have no foreign key, which would lock deliveries whenever a partition comes or goes: whoever counts them looks.
 COUNT = """
 CREATE FUNCTION routing_bucket(ms float8) RETURNS int LANGUAGE sql IMMUTABLE AS $$
     SELECT least(greatest(floor(2 * ln(greatest(ms, 1)) / ln(2)), 0), 60)::int
@@ -164,6 +179,13 @@ END $$;
 CREATE FUNCTION routing_count_attempts() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
+    IF EXISTS (SELECT FROM changed WHERE (
+        SELECT 1 FROM routing_delivery AS delivery
+        WHERE delivery.id = changed.delivery_id AND delivery.workspace_id = changed.workspace_id LIMIT 1) IS NULL)
+    THEN
+        RAISE foreign_key_violation USING CONSTRAINT = 'attempt_delivery_in_workspace',
+            MESSAGE = 'an attempt is of no delivery of its workspace: attempt_delivery_in_workspace';
+    END IF;
     INSERT INTO routing_count (workspace_id, endpoint_id, name, count)
     SELECT changed.workspace_id, delivery.endpoint_id, name, count(*)
     FROM changed JOIN routing_delivery AS delivery ON delivery.id = changed.delivery_id
@@ -196,7 +218,7 @@ ALTER TABLE routing_delivery SET (fillfactor = 70)
 
 OF_A_WORKSPACE = ["event", "delivery", "attempt", "replay", "idempotencyrecord", "socket", "typetally", "dailyevents"]
 OF_A_WORKSPACE += ["count", "rollup"]
-OF_AN_ENDPOINT = ["cursor", "lane", "socketticket", "sharegroup", "deliverychange"]
+OF_AN_ENDPOINT = ["cursor", "forgotten", "lane", "socketticket", "sharegroup", "deliverychange"]
 ENDPOINT = "EXISTS (SELECT FROM endpoints_endpoint AS owner WHERE owner.id = endpoint_id AND workspace_id = {workspace})"
 GROUP = "EXISTS (SELECT FROM routing_sharegroup AS owner WHERE owner.id = group_id)"
 
@@ -204,6 +226,7 @@ GROUP = "EXISTS (SELECT FROM routing_sharegroup AS owner WHERE owner.id = group_
 class Migration(migrations.Migration):
     dependencies = [("routing", "0001_initial"), ("endpoints", "0002_version_triggers")]
     operations = [
+        migrations.RunSQL(BY_DAYS, migrations.RunSQL.noop),
         migrations.RunSQL(VIEW, "DROP VIEW routing_conservation"),
         migrations.RunSQL(UUID7, "DROP FUNCTION routing_uuid7()"),
         migrations.RunSQL(LANES, CLOSE_LANES),

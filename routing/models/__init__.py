@@ -7,6 +7,7 @@ from routing.models.deliveries import Attempt, Delivery
 from routing.models.events import Answer, Event, IdempotencyRecord, Recorded
 from routing.models.lanes import Cursor, Lane
 from routing.models.replays import Replay
+from routing.models.retention import Forgotten
 from routing.models.rollups import Count, Rollup
 from routing.models.sockets import DeliveryChange, SharedDelivery, ShareGroup, Socket, SocketNode, SocketTicket
 from routing.models.tallies import TypeTally
@@ -23,6 +24,7 @@ __all__ = [
     "Delivery",
     "DeliveryChange",
     "Event",
+    "Forgotten",
     "IdempotencyRecord",
     "Lane",
     "Recorded",

@@ -102,6 +102,10 @@ class Delivery(models.Model):
                 condition=Q(state__in=["PENDING", "SENDING"]) & ~Q(ordering_key=""),
                 name="delivery_in_order",
             ),
+            # prune: whether another one repeats it.
+            models.Index(
+                fields=["workspace", "retry_of"], condition=Q(retry_of__isnull=False), name="delivery_repeated"
+            ),
             # consumers: where a websocket endpoint stands.
             models.Index(fields=["endpoint", "seq"], condition=Q(state="PENDING", due_at=None), name="delivery_unread"),
         ]
@@ -111,7 +115,7 @@ class Delivery(models.Model):
 
 
 class Attempt(models.Model):
-    """One try of a delivery, and what came of it."""
+    """One try of a delivery, and what came of it. Kept in partitions, a day of ids in each: see partitions.py."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     workspace = models.ForeignKey(Workspace, models.PROTECT, db_constraint=False, db_index=False, related_name="+")
@@ -129,10 +133,10 @@ class Attempt(models.Model):
         constraints = [
             # Also the list of a workspace, newest first.
             models.UniqueConstraint(fields=["workspace", "id"], name="attempt_in_workspace"),
-            # Also the attempts of one delivery.
-            models.UniqueConstraint(fields=["delivery", "number"], name="attempt_number_once"),
-            SameWorkspace(column="delivery_id", target="routing_delivery", name="attempt_delivery_in_workspace"),
         ]
+        # The attempts of one delivery. That each number is there once follows from the delivery's row, which is locked
+        # by whoever writes an attempt: a constraint can't reach over partitions.
+        indexes = [models.Index(fields=["delivery", "number"], name="attempt_of_delivery")]
 
     def __str__(self) -> str:
         return f"{self.delivery_id} #{self.number}"

@@ -110,6 +110,7 @@ class IdempotencyRecord(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["workspace", "key"], name="idempotency_key_once")]
+        indexes = [models.Index(fields=["workspace", "event_id"], name="idempotency_of_event")]  # prune
 
     def __str__(self) -> str:
         return self.key

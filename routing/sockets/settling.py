@@ -110,7 +110,7 @@ WITH report AS MATERIALIZED (
 )
 INSERT INTO routing_attempt
     (id, workspace_id, delivery_id, number, started_at, duration_ms, error, error_detail, response_body, peer)
-SELECT id, workspace_id, delivery_id, attempts_made, started_at, duration_ms, error, error_detail, '', peer
+SELECT routing_uuid7(), workspace_id, delivery_id, attempts_made, started_at, duration_ms, error, error_detail, '', peer
 FROM settled
 """
 _ADOPT = """

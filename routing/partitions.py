@@ -1,0 +1,139 @@
+"""The partitions of attempts: a day (UTC) of ids in each, made ahead, and dropped whole when they are old.
+
+There is none that takes what fits no other. Without a partition for the day an attempt is refused, readyz says so, and
+the next look of a worker makes it.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from django.db import OperationalError, connection, transaction
+from psycopg.errors import LockNotAvailable
+
+logger = logging.getLogger(__name__)
+
+AHEAD_DAYS = 3  # for which there are partitions, should no worker run
+WAIT = "1s"  # for a lock: who waits for one holds up those behind it
+_LOCK = 0x64617973  # of the database: one process makes partitions at a time
+_PREFIX = "routing_attempt_"
+
+
+def name_of(day: date) -> str:
+    return f"{_PREFIX}{day:%Y%m%d}"
+
+
+def days() -> list[date]:
+    """Return the days that have a partition."""
+    with connection.cursor() as cursor:
+        cursor.execute(_TABLES)
+        return sorted(_day_of(name) for (name,) in cursor.fetchall())
+
+
+def missing(*, ahead: int = 0) -> list[date]:
+    """Return the days from today on, by the database's clock, that have no partition."""
+    today, there = _today(), set(days())
+    return [day for day in (today + timedelta(days=number) for number in range(ahead + 1)) if day not in there]
+
+
+def older_than(kept_days: int, *, now: datetime | None = None) -> list[date]:
+    """Return the days whose attempts all are older than that."""
+    today = now.astimezone(UTC).date() if now else _today()
+    return [day for day in days() if day < today - timedelta(days=kept_days)]
+
+
+def _today() -> date:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date")
+        today: date = cursor.fetchone()[0]
+    return today
+
+
+def make_ahead() -> int:
+    """Make what is missing of today's and the next days' partitions. Return how many that were."""
+    return _unless_busy(_make_ahead) if missing(ahead=AHEAD_DAYS) else 0
+
+
+@transaction.atomic
+def _make_ahead() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s), set_config('lock_timeout', %s, true)", [_LOCK, WAIT])
+        lacking = missing(ahead=AHEAD_DAYS)
+        for day in lacking:
+            cursor.execute(_MAKE.format(name=name_of(day), start=first_id(day), end=first_id(day + timedelta(days=1))))
+    return len(lacking)
+
+
+def drop(day: date) -> bool:
+    """Drop the day's partition outside of any transaction. Return whether it is gone: else it is for the next time.
+
+    It leaves the table first, which holds up nobody, and then ends. What a process that died left halfway is ended by
+    the next one, as its name says whose it is.
+    """
+    return bool(_unless_busy(partial(_drop, name_of(day))))
+
+
+def _drop(name: str) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, false)", [WAIT])
+        try:
+            cursor.execute(_STANDING, [name])
+            if standing := cursor.fetchone():
+                how = "FINALIZE" if standing[0] else "CONCURRENTLY"
+                cursor.execute(f"ALTER TABLE routing_attempt DETACH PARTITION {name} {how}")
+            cursor.execute(f"DROP TABLE IF EXISTS {name}")
+        finally:
+            cursor.execute("RESET lock_timeout")
+    return 1
+
+
+def after_migrate(**_: Any) -> None:
+    """Receives post_migrate: a database that is new can take attempts at once."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM pg_partitioned_table WHERE partrelid = to_regclass('routing_attempt')")
+        there = cursor.fetchone() is not None
+    if there:
+        make_ahead()
+
+
+def first_id(day: date) -> UUID:
+    """Return the id before all UUIDv7s of that day."""
+    return id_at(datetime.combine(day, time(), UTC))
+
+
+def id_at(moment: datetime) -> UUID:
+    """Return the id before all UUIDv7s of that millisecond."""
+    return UUID(int=max(0, int(moment.timestamp() * 1_000)) << 80)
+
+
+def _day_of(name: str) -> date:
+    return datetime.strptime(name, f"{_PREFIX}%Y%m%d").replace(tzinfo=UTC).date()
+
+
+def _unless_busy(work: Callable[[], int]) -> int:
+    """Give up where a lock is not to be had in time: another look will come."""
+    try:
+        return work()
+    except OperationalError as error:
+        if not isinstance(error.__cause__, LockNotAvailable):
+            raise
+        logger.warning("Partitions of attempts wait for the next look: %s", str(error).splitlines()[0])
+        return 0
+
+
+# By their names: one that has left the table and was not dropped yet is among them.
+_TABLES = """
+SELECT relname FROM pg_class
+WHERE relkind = 'r' AND relname ~ '^routing_attempt_[0-9]{8}$' AND relnamespace = current_schema()::regnamespace
+"""
+_STANDING = "SELECT inhdetachpending FROM pg_inherits WHERE inhrelid = to_regclass(%s)"
+# Made beside the table and then attached, which lets everybody read and write meanwhile. Nobody but the owner may reach
+# it by its own name, around the policies of the table.
+_MAKE = """
+CREATE TABLE {name} (LIKE routing_attempt INCLUDING ALL);
+ALTER TABLE {name} ENABLE ROW LEVEL SECURITY;
+ALTER TABLE routing_attempt ATTACH PARTITION {name} FOR VALUES FROM ('{start}') TO ('{end}')
+"""
