@@ -18,6 +18,7 @@ from benchmarks import (  # noqa: E402 - they need a Django that is set up
     ingest,
     isolation,
     latency,
+    prune,
     slow,
     sockets,
     wrong_keys,
@@ -34,6 +35,7 @@ BENCHMARKS = {
     "wrong_keys": wrong_keys.run,
     "filters": filters.run,
     "slow": slow.run,
+    "prune": prune.run,
 }
 
 

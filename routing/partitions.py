@@ -27,16 +27,21 @@ def name_of(day: date) -> str:
 
 
 def days() -> list[date]:
-    """Return the days that have a partition."""
+    """Return the days that have a partition, or one that has left the table and was not dropped yet."""
+    return sorted(_tables())
+
+
+def _tables() -> dict[date, bool]:
+    """Return by day whether its partition takes attempts."""
     with connection.cursor() as cursor:
         cursor.execute(_TABLES)
-        return sorted(_day_of(name) for (name,) in cursor.fetchall())
+        return {_day_of(name): attached for name, attached in cursor.fetchall()}
 
 
 def missing(*, ahead: int = 0) -> list[date]:
     """Return the days from today on, by the database's clock, that have no partition."""
-    today, there = _today(), set(days())
-    return [day for day in (today + timedelta(days=number) for number in range(ahead + 1)) if day not in there]
+    today, tables = _today(), _tables()
+    return [day for day in (today + timedelta(days=number) for number in range(ahead + 1)) if not tables.get(day)]
 
 
 def older_than(kept_days: int, *, now: datetime | None = None) -> list[date]:
@@ -60,11 +65,16 @@ def make_ahead() -> int:
 @transaction.atomic
 def _make_ahead() -> int:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s), set_config('lock_timeout', %s, true)", [_LOCK, WAIT])
+        cursor.execute("SELECT set_config('lock_timeout', %s, true), pg_advisory_xact_lock(%s)", [WAIT, _LOCK])
         lacking = missing(ahead=AHEAD_DAYS)
-        for day in lacking:
-            cursor.execute(_MAKE.format(name=name_of(day), start=first_id(day), end=first_id(day + timedelta(days=1))))
+    for day in lacking:
+        make(day)
     return len(lacking)
+
+
+def make(day: date) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_MAKE.format(name=name_of(day), start=first_id(day), end=first_id(day + timedelta(days=1))))
 
 
 def drop(day: date) -> bool:
@@ -78,15 +88,20 @@ def drop(day: date) -> bool:
 
 def _drop(name: str) -> int:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', %s, false)", [WAIT])
+        cursor.execute("SELECT pg_try_advisory_lock(%s), set_config('lock_timeout', %s, false)", [_LOCK, WAIT])
+        mine = cursor.fetchone()[0]
         try:
+            if not mine:  # another process is at it
+                return 0
             cursor.execute(_STANDING, [name])
             if standing := cursor.fetchone():
                 how = "FINALIZE" if standing[0] else "CONCURRENTLY"
                 cursor.execute(f"ALTER TABLE routing_attempt DETACH PARTITION {name} {how}")
             cursor.execute(f"DROP TABLE IF EXISTS {name}")
         finally:
-            cursor.execute("RESET lock_timeout")
+            cursor.execute("SELECT set_config('lock_timeout', '0', false)")
+            if mine:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
     return 1
 
 
@@ -126,7 +141,7 @@ def _unless_busy(work: Callable[[], int]) -> int:
 
 # By their names: one that has left the table and was not dropped yet is among them.
 _TABLES = """
-SELECT relname FROM pg_class
+SELECT relname, coalesce(NOT inhdetachpending, false) FROM pg_class LEFT JOIN pg_inherits ON inhrelid = pg_class.oid
 WHERE relkind = 'r' AND relname ~ '^routing_attempt_[0-9]{8}$' AND relnamespace = current_schema()::regnamespace
 """
 _STANDING = "SELECT inhdetachpending FROM pg_inherits WHERE inhrelid = to_regclass(%s)"

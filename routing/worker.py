@@ -73,8 +73,8 @@ class Worker:
         self._hinted = False
         self._settled_at = self._polled_at = self._forgotten_at = 0.0
         self._swept = False
-        self._pruning: Iterator[retention.Forgot] = iter(())
-        self._pruned_at = 0.0
+        self._pruning: Iterator[retention.Forgot] | None = None
+        self._pruned_at = -PRUNED_S
         self._clock = _DatabaseClock()
         self._id = uuid7()
         self._drained = False  # by an operator: it finishes what it holds
@@ -157,12 +157,12 @@ class Worker:
 
     def _prune(self, now: float) -> None:
         """Go on for a moment with what is too old, and begin anew when that is done and it is time."""
-        until = time.monotonic() + PRUNING_S
-        while next(self._pruning, None):
-            if time.monotonic() >= until:
-                return
-        if now - self._pruned_at >= PRUNED_S:
+        if self._pruning is None and now - self._pruned_at >= PRUNED_S:
             self._pruned_at, self._pruning = now, retention.prune()
+        until = time.monotonic() + PRUNING_S
+        while self._pruning and time.monotonic() < until:
+            if next(self._pruning, None) is None:
+                self._pruning = None
 
     def _claim(self, now: float) -> None:
         self._claim_at = now + POLL_S  # before the claim: a hint that comes meanwhile must not be forgotten

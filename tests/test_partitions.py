@@ -83,6 +83,9 @@ def test_a_partition_is_dropped_while_others_read_and_write_and_later_where_it_i
         reading.execute("SELECT count(*) FROM routing_attempt")
         assert partitions.drop(today()) is False  # it has left the table, but for this reader
         reading.execute("SELECT count(*) FROM routing_attempt")
+        reading.rollback()
+        reading.execute("SELECT pg_advisory_lock(%s)", [partitions._LOCK])
+        assert partitions.drop(today()) is False  # another process is at it
     assert not Attempt.objects.exists()
     assert today() in partitions.days()
 

@@ -5,7 +5,8 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from socket import socket
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from endpoints.models import Endpoint, Workspace
 from endpoints.policy import SCHEDULE_S
-from routing import webhooks, worker
+from routing import partitions, webhooks, worker
 from routing.hints import Hints
 from routing.models import Attempt, Delivery, Event, Recorded, WorkerNode
 from routing.submissions import Submission, check
@@ -292,3 +293,23 @@ def test_a_drained_worker_finishes_what_it_holds_claims_nothing_more_and_is_resu
         WorkerNode.objects.update(drained=False)
         receiver.wait_for_count(2)
     assert not WorkerNode.objects.exists()
+
+
+def test_a_worker_makes_partitions_and_forgets_what_is_old_before_it_sends(
+    workspace: Workspace, target: Endpoint, receiver: Receiver
+) -> None:
+    *_, last = partitions.days()
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP TABLE {partitions.name_of(last)}")
+    long_ago = datetime.now(UTC) - timedelta(days=9)
+    old = replace(check(Submission(type="old"), workspace.pk), id=UUID(int=partitions.id_at(long_ago).int + 1))
+    Event.record_all([old])
+    Delivery.objects.update(state="DELIVERED", due_at=None, settled_at=long_ago)
+    Workspace.objects.update(keep_days=5)
+    (event_id,) = record(workspace)
+
+    with working():
+        receiver.wait_for_count(1)
+
+    assert partitions.days()[-1] == last
+    assert list(Event.objects.values_list("pk", flat=True)) == [event_id]
