@@ -116,12 +116,13 @@ WITH gone AS (
 )
 SELECT 'attempts', count(*) FROM gone
 """
+# Ids of events are made by whoever records them, whose clock may be wrong; the dates are the database's.
 _FORGET_EVENTS = """
 WITH old AS MATERIALIZED (
-    SELECT id FROM unnest(%(ids)s::uuid[]) AS page(id)
-    WHERE NOT EXISTS (
+    SELECT id FROM routing_event AS event
+    WHERE id = ANY(%(ids)s) AND creation_date < %(since)s AND NOT EXISTS (
         SELECT FROM routing_delivery AS delivery
-        WHERE delivery.event_id = page.id AND (settled_at IS NULL OR settled_at >= %(since)s))
+        WHERE delivery.event_id = event.id AND (settled_at IS NULL OR settled_at >= %(since)s))
 ), attempts AS (
     DELETE FROM routing_attempt AS attempt
     USING old JOIN routing_delivery AS delivery ON delivery.event_id = old.id
@@ -143,7 +144,7 @@ UNION ALL SELECT 'events', count(*) FROM events
 _FORGET_IDS = """
 WITH gone AS (
     DELETE FROM routing_idempotencyrecord
-    WHERE workspace_id = %(workspace_id)s AND event_id = ANY(%(ids)s) RETURNING event_id
+    WHERE workspace_id = %(workspace_id)s AND event_id = ANY(%(ids)s) AND creation_date < %(since)s RETURNING event_id
 )
 SELECT 'ids', count(*) FROM gone
 """

@@ -304,6 +304,7 @@ def test_a_worker_makes_partitions_and_forgets_what_is_old_before_it_sends(
     long_ago = datetime.now(UTC) - timedelta(days=9)
     old = replace(check(Submission(type="old"), workspace.pk), id=UUID(int=partitions.id_at(long_ago).int + 1))
     Event.record_all([old])
+    Event.objects.update(creation_date=long_ago)
     Delivery.objects.update(state="DELIVERED", due_at=None, settled_at=long_ago)
     Workspace.objects.update(keep_days=5)
     (event_id,) = record(workspace)
