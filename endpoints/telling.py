@@ -55,6 +55,17 @@ def progress(items: Iterable[T], *, total: int, what: str, stream: TextIO | None
     stream.write("\r\033[K")
 
 
+def counted(items: Iterable[T], *, what: str, stream: TextIO | None = None) -> Iterator[T]:
+    """Return the items, and tell on a terminal how many there were: for those of which nobody knows the total."""
+    stream = sys.stderr if stream is None else stream
+    for number, item in enumerate(items, 1):
+        yield item
+        if stream.isatty():
+            stream.write(f"\r{number:,} {what}")
+    if stream.isatty():
+        stream.write("\r\033[K")
+
+
 def draw(done: int, total: int, what: str, stream: TextIO) -> None:
     full = BAR if total == 0 else min(done * BAR // total, BAR)
     stream.write(f"\r{what} [{'#' * full}{'.' * (BAR - full)}] {done:,} of {total:,}")

@@ -34,6 +34,7 @@ from routing.models import (
     Delivery,
     DeliveryChange,
     Event,
+    Forgotten,
     IdempotencyRecord,
     Lane,
     Replay,
@@ -54,7 +55,7 @@ CONFIGURATION = [Workspace, ApiKey, Endpoint, SigningKey, EventFilter, EventType
 CONFIGURATION += [PortalLink, PortalTheme]
 TRAFFIC = [AuditEntry, Event, Delivery, Attempt, Replay, IdempotencyRecord, TypeTally, Cursor, Lane]
 TRAFFIC += [Socket, SocketNode, SocketTicket, ShareGroup, SharedDelivery, DeliveryChange]
-TRAFFIC += [Spending, DailyEvents, Count, Rollup, WorkerNode]
+TRAFFIC += [Spending, DailyEvents, Count, Rollup, WorkerNode, Forgotten]
 NO_LINKS = {"links-TOTAL_FORMS": "0", "links-INITIAL_FORMS": "0"}
 
 
@@ -106,6 +107,7 @@ def fill(workspace, count):
         DeliveryChange.objects.create(endpoint=endpoint, delivery=delivery, transaction_id=1)
         Spending.objects.create(subject=f"key {number}")
         WorkerNode.objects.create(name=f"host:{number}", version="1")
+        Forgotten.objects.create(endpoint=endpoint, deliveries=1)
         Count.objects.create(workspace=workspace, endpoint=endpoint, name="OWED", count=1)
         Rollup.objects.create(workspace=workspace, endpoint=endpoint, period="DAY", at=NOW, name="OWED", count=1)
         DailyEvents.objects.create(workspace=workspace, day=NOW.date() + timedelta(days=number))

@@ -125,7 +125,8 @@ def _told_of_settings() -> dict[str, list[str]]:
             names = re.findall(r"`([A-Z_]+)`", cells[0])
             defaults = cells[1].split(", ") if len(names) > 1 else [cells[1]]
             found |= {
-                name: [default, _moved(cells[2])] for name, default in zip(names, defaults * len(names), strict=False)
+                name: [_moved(default), _moved(cells[2])]
+                for name, default in zip(names, defaults * len(names), strict=False)
             }
     return found
 

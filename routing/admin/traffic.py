@@ -20,6 +20,7 @@ from routing.models import (
     Cursor,
     Delivery,
     Event,
+    Forgotten,
     IdempotencyRecord,
     Lane,
     Replay,
@@ -232,6 +233,13 @@ class RollupAdmin(TrafficAdmin):
     list_select_related = ("workspace", "endpoint")
     fields = ("workspace", "endpoint", "period", "at", "name", "count")
     ids = ("endpoint_id",)
+
+
+@admin.register(Forgotten)
+class ForgottenAdmin(TrafficAdmin):
+    list_display = ("endpoint", "deliveries")
+    list_select_related = ("endpoint",)
+    fields = ("endpoint", "deliveries")
 
 
 @admin.register(Cursor)
