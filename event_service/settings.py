@@ -86,6 +86,25 @@ SECRET_KEY = os.environ.get("SECRET_KEY") or _kept("secret_key", get_random_secr
 # Fernet keys that seal signing secrets in the database: the first seals, all of them open.
 SEALING_KEYS = _listed("EVENT_SERVICE_SEALING_KEYS") or [_kept("sealing_key", lambda: Fernet.generate_key().decode())]
 
+
+def _door(name: str) -> tuple[str, int] | None:
+    """Return HOST and PORT, or None where nothing is given. Without a token, only this machine may come in."""
+    host, _, port = os.environ.get(name, "").rpartition(":")
+    if not (host or port):
+        return None
+    if not (port.isascii() and port.isdigit() and host):
+        raise ImproperlyConfigured(f"{name} is {os.environ[name]!r}; give HOST:PORT, such as 127.0.0.1:9464.")
+    if host not in ("127.0.0.1", "localhost") and not METRICS_TOKEN:
+        raise ImproperlyConfigured(f"{name} is open to other machines; set EVENT_SERVICE_METRICS_TOKEN, or 127.0.0.1.")
+    return host, int(port)
+
+
+# --- what is measured
+# Who asks for /metrics shows this as a bearer; without one there is no such page.
+METRICS_TOKEN = os.environ.get("EVENT_SERVICE_METRICS_TOKEN", "")
+# HOST:PORT of the first process's own door; the next process has the next port.
+PROCESS_DOOR = _door("EVENT_SERVICE_PROCESS_DOOR")
+
 # --- the database: DATABASE_URL, or a PostgreSQL that runs beside the service
 _POOL = {"min_size": 1, "max_size": 16, "timeout": 10}  # connections of one process; seconds to wait for one
 _database: dict[str, Any] = {"ENGINE": "event_service.postgres.embedded", "NAME": "event_service"}
@@ -225,7 +244,7 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 # --- https
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_SECONDS = 365 * 86_400 if HTTPS else 0
-SECURE_REDIRECT_EXEMPT = ["^healthz$", "^readyz$"]  # asked by what runs beside us
+SECURE_REDIRECT_EXEMPT = ["^healthz$", "^readyz$", "^metrics$"]  # asked by what runs beside us
 SILENCED_SYSTEM_CHECKS = ["security.W021"]  # to have a whole domain preloaded is for its owner to say
 TEMPLATES = [
     {

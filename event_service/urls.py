@@ -8,6 +8,7 @@ from event_service.contract import DOCUMENTS
 from event_service.contract.door import tell
 from event_service.graphql import graphql
 from event_service.health import healthz, readyz
+from event_service.metrics import metrics
 from routing.admin.acting import change_state, replay, test_endpoint
 from routing.admin.trying import try_filter
 from routing.admin.whys import why_page
@@ -36,6 +37,7 @@ urlpatterns = [
     path("event-service/portal/", include("routing.portal.urls")),
     path("healthz", healthz),
     path("readyz", readyz),
+    path("metrics", metrics),
     path("admin/try-filter/", admin.site.admin_view(try_filter), name="try-filter"),
     path("admin/filter/check/", admin.site.admin_view(check), name="filter-check"),
     path("admin/filter/known/", admin.site.admin_view(known), name="filter-known"),

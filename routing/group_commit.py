@@ -18,7 +18,7 @@ from endpoints.auth import Grant
 from endpoints.errors import ServiceError, Unavailable
 from endpoints.models import Scope
 from endpoints.tenancy import BE_ABOUT
-from routing import failpoints
+from routing import failpoints, metrics
 from routing.models import Answer, DayIsFull, Event, recording
 from routing.plans import Ask, Plan, Row, Statement, Tell
 from routing.rules import Judgement
@@ -52,6 +52,7 @@ class GroupCommit:
         self._waiting: list[_Request] = []
         self._arrived = asyncio.Event()
         self._task = asyncio.create_task(self._run())
+        metrics.ingest_waiting.set_function(lambda: len(self._waiting))
 
     async def record(self, grant: Grant, events: Sequence[NewEvent], judgement: Judgement) -> Answers:
         """Return once the events are committed. Where the judgement is by rules that changed meanwhile, it is renewed.
@@ -92,7 +93,8 @@ class GroupCommit:
 
     async def _record(self, link: "Link", requests: Sequence[_Request]) -> None:
         try:
-            answers: Sequence[Answers | ServiceError] = await link.run(lambda: _recording(requests))
+            with metrics.commit_seconds.time():
+                answers: Sequence[Answers | ServiceError] = await link.run(lambda: _recording(requests))
             failpoints.reach("K2")
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             logger.warning("%d requests were answered 503: %s", len(requests), error)

@@ -6,6 +6,7 @@ committed; {"error": {"code", "message", "field"}} where nothing was looked at.
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -19,7 +20,7 @@ from endpoints import rates
 from endpoints.auth import Grant, authenticate, presented_key
 from endpoints.errors import BadInput, Conflict, Forbidden, ServiceError, Unauthenticated, Unavailable
 from endpoints.models import Scope, key_digest
-from routing import cloudevents, rules
+from routing import cloudevents, metrics, rules
 from routing.group_commit import GroupCommit
 from routing.models import Answer, DayIsFull, Recorded
 from routing.rules import Judgement, Rules
@@ -75,6 +76,7 @@ class EventDoor:
         send: Callable[[dict[str, Any]], Awaitable[None]],
     ) -> None:
         answer: dict[str, Any]
+        begun = time.perf_counter()
         try:
             status, answer, told = await self._answer(scope, receive)
         except _Refused as refusal:
@@ -87,6 +89,8 @@ class EventDoor:
         headers += [(name.lower().encode(), value.encode()) for name, value in told]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+        metrics.ingest_requests.labels(status).inc()
+        metrics.ingest_seconds.observe(time.perf_counter() - begun)
 
     async def close(self) -> None:
         """Give up the connection to the database. What is waiting to be recorded is not."""
@@ -110,6 +114,7 @@ class EventDoor:
         events = [event for event in checked if isinstance(event, NewEvent)]
         recorded = iter(await self._judge_and_record(grant, events) if events else ())
         answers = [next(recorded) if isinstance(event, NewEvent) else event for event in checked]
+        _count(answers)
         return _status(answers), {"events": [_shown(answer) for answer in answers]}, rates.headers(allowances)
 
     async def _grant(self, headers: Headers, address: str) -> Grant:
@@ -256,6 +261,15 @@ def _status(answers: Sequence[Recorded | ServiceError]) -> int:
     if len(refused) < len(answers):
         return 202
     return 409 if all(isinstance(answer, Conflict) for answer in refused) else 400
+
+
+def _count(answers: Sequence[Recorded | ServiceError]) -> None:
+    outcomes = Counter(
+        "refused" if isinstance(answer, ServiceError) else "duplicate" if answer.duplicate else "accepted"
+        for answer in answers
+    )
+    for outcome, count in outcomes.items():
+        metrics.ingest_events.labels(outcome).inc(count)
 
 
 def _shown(answer: Recorded | ServiceError) -> dict[str, Any]:

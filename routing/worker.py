@@ -5,7 +5,7 @@ import os
 import socket
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ from django.db import InterfaceError, InternalError, OperationalError, connectio
 from uuid_utils.compat import uuid7
 
 from endpoints.policy import RetryPolicy
-from routing import failpoints, folding, health, order, partitions, replays, retention, rollups, webhooks
+from routing import failpoints, folding, health, metrics, order, partitions, replays, retention, rollups, webhooks
 from routing.egress import Door
 from routing.hints import Hints
 from routing.models import Delivery
@@ -52,6 +52,7 @@ NEWCOMERS = 100  # claimed beyond that, for endpoints of which there is nothing 
 RECONNECT_S = 1.0
 DELETED_WITHIN_S = 3600.0  # how far back to look, once the first look has seen everything
 EVER_S = 1e9
+STANDS_STILL_S = 60.0  # without a turn, after which it is taken for dead
 FORGOTTEN_S = 30.0  # between looks for ordered deliveries that wait for nothing
 PRUNED_S = 600.0  # between looks for what is too old
 PRUNING_S = 0.1  # of a poll
@@ -78,11 +79,18 @@ class Worker:
         self._clock = _DatabaseClock()
         self._id = uuid7()
         self._drained = False  # by an operator: it finishes what it holds
+        self._turned_at = self._answered_at = time.monotonic()
+        metrics.outstanding.set_function(lambda: len(self._held))
+        metrics.polled.set_function(lambda: time.monotonic() - self._answered_at)
 
     def stop(self) -> None:
         """Claim no more; finish what is being sent, give back the rest, and let `run` return."""
         self._stopping.set()
         self._wake.set()
+
+    def lives(self) -> bool:
+        """Tell whether it still turns. Without a database it does: to start it again would not help."""
+        return time.monotonic() - self._turned_at < STANDS_STILL_S
 
     def run(self) -> None:
         self._hints.start()
@@ -104,6 +112,7 @@ class Worker:
         """Do `work` on a hint, or when it is time. Where the database does not answer, it is not done."""
         self._wake.wait(self._idle_s())
         self._wake.clear()
+        self._turned_at = time.monotonic()
         try:
             work()
         except (OperationalError, InterfaceError, InternalError) as error:  # the last: a transaction stood still
@@ -145,6 +154,7 @@ class Worker:
         folding.fold()
         rollups.roll_up()
         self._prune(now)
+        self._answered_at = time.monotonic()
         if now - self._forgotten_at >= FORGOTTEN_S:
             partitions.make_ahead()
             rollups.forget()
@@ -168,7 +178,8 @@ class Worker:
         self._claim_at = now + POLL_S  # before the claim: a hint that comes meanwhile must not be forgotten
         limit = PREFETCH - self._senders.held
         per_endpoint, rooms = self._senders.rooms(quick=PER_ENDPOINT)
-        jobs = claim(limit=limit, per_endpoint=per_endpoint, rooms=rooms, doubt=DOUBT - self._doubt)
+        with metrics.claim_seconds.time():
+            jobs = claim(limit=limit, per_endpoint=per_endpoint, rooms=rooms, doubt=DOUBT - self._doubt)
         if jobs:
             self._take(jobs)
             self._claim_at = now if len(jobs) == limit else min(self._claim_at, now + TICK_S)
@@ -187,6 +198,7 @@ class Worker:
             failpoints.reach("K4")
             self._clock.set(jobs[0].claimed_at)
             self._held |= {(job.delivery_id, job.lease_token): job.claimed_at for job in jobs}
+            metrics.claimed.inc(len(jobs))
             self._doubt += sum(job.doubt for job in jobs)
             self._senders.put(jobs)
 
@@ -195,6 +207,7 @@ class Worker:
         if not results:
             return
         stale = len(results) - settle(results)
+        _count(results, stale)
         failpoints.reach("K8")
         if stale:
             logger.warning("%d results came after their lease and were not written", stale)
@@ -237,6 +250,12 @@ class Worker:
             logger.exception("Delivery %s could not be attempted", job.delivery_id)
             outcome = webhooks.Outcome(now, 0, error="INTERNAL", error_detail="The operator's log says why.")
         return verdict(job, outcome, policy)
+
+
+def _count(results: Sequence[Result], stale: int) -> None:
+    for state, count in Counter(result.state for result in results).items():
+        metrics.settled.labels(state).inc(count)
+    metrics.stale.inc(stale)
 
 
 class _DatabaseClock:

@@ -49,7 +49,7 @@ def closure(name):
     return known
 
 
-FILES = ["requirements.txt", "requirements-dev.txt", "requirements-audit.txt"]
+FILES = ["requirements.txt", "requirements-dev.txt", "requirements-tracing.txt", "requirements-audit.txt"]
 
 
 @pytest.mark.parametrize("name", [*FILES, "constraints.txt"])
@@ -57,7 +57,7 @@ def test_each_requirement_is_one_version(name):
     assert len(pinned(name)) >= 3
 
 
-@pytest.mark.parametrize("name", FILES[:2])
+@pytest.mark.parametrize("name", FILES[:3])
 def test_the_constraints_have_what_is_required_and_all_that_it_needs(name):
     constraints = pinned("constraints.txt")
     assert pinned(name).items() <= constraints.items()
@@ -65,7 +65,7 @@ def test_the_constraints_have_what_is_required_and_all_that_it_needs(name):
 
 
 def test_what_is_installed_is_what_the_constraints_say():
-    needed = closure("requirements-dev.txt") | closure("requirements.txt")
+    needed = set.union(*map(closure, FILES[:3]))
     constraints = pinned("constraints.txt")
     assert {name: version(name) for name in needed} == {name: constraints[name] for name in needed}
 

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import socket
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 DRAIN_S = 12  # from the signal to stop until what still runs is cut off
 SPREAD_S, SPREAD_EACH_S = 5.0, 0.05  # over which websockets are closed: all of them, and each
 _POLL_S = 0.02
+_STANDS_STILL_S = 5  # without a turn of the loop, after which it is taken for dead
 _MAX_MESSAGE = 1 << 20  # bytes of a websocket message from a client
 _PING_S, _PONG_S = 25, 24  # a client that is gone without a word is noticed in their sum
 _HANDSHAKE_S = 10  # includes the application's decision
@@ -54,6 +56,12 @@ class Server(DaphneServer):
         self.edge = edge or Edge()
         self._listener = listener
         self._on_ready = on_ready
+
+    def lives(self) -> bool:
+        """Tell whether the loop turns. For other threads."""
+        turned = threading.Event()
+        reactor.callFromThread(turned.set)
+        return turned.wait(_STANDS_STILL_S)
 
     def run(self) -> None:
         self.connections: dict[Any, dict[str, Any]] = {}

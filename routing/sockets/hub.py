@@ -16,6 +16,7 @@ from django.db import IntegrityError, connection
 
 from endpoints.models import Endpoint
 from endpoints.tenancy import inside
+from routing import metrics
 from routing.router import WEB_SOCKET_HINT
 from routing.sockets import registry
 from routing.sockets.admission import Admission, keys_that_may_read, standings
@@ -46,6 +47,7 @@ class Hub:
         self._node_id: UUID | None = None
         self._node_lock = asyncio.Lock()
         self._work: asyncio.Task[None] | None = None
+        metrics.open_sockets.set_function(lambda: len(self._readers) + len(self._watching.placed()))
 
     @asynccontextmanager
     async def reader(

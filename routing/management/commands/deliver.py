@@ -6,6 +6,7 @@ from typing import Any
 from django.core.checks import Tags
 from django.core.management.base import BaseCommand
 
+from event_service.metrics import open_process_door
 from routing import lifeline
 from routing.worker import Worker
 
@@ -18,6 +19,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--processes", type=int, default=1, metavar="N")
         parser.add_argument("--threads", type=int, default=_THREADS, metavar="N", help="senders of each process")
+        parser.add_argument("--number", type=int, default=0, help="which port of the process doors is this one's")
         parser.add_argument("--lifeline", type=int, help="a pipe that ends with the parent")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -28,5 +30,6 @@ class Command(BaseCommand):
         signal.signal(signal.SIGINT, lambda *_: worker.stop())
         if options["lifeline"] is not None:
             lifeline.watch(options["lifeline"])
+        open_process_door(options["number"], worker.lives)
         worker.run()
         sys.exit(0)

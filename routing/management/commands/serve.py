@@ -30,8 +30,10 @@ class Command(TellingCommand):
         address = _address(options["host"], listener.getsockname()[1])
         supervisor = Supervisor(
             listener,
-            web=[_manage("web")] * options["web"],
-            workers=[_manage("deliver", "--processes", "1")] * options["workers"],
+            web=[_manage("web", "--number", str(number)) for number in range(options["web"])],
+            workers=[
+                _manage("deliver", "--number", str(options["web"] + number)) for number in range(options["workers"])
+            ],
             on_ready=lambda: self._say_ready(f"http://{address}/event-service/graphql"),
         )
         if not supervisor.run():

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from event_service.asgi import application
+from event_service.metrics import open_process_door
 from event_service.server import Edge, Server
 from routing import lifeline
 
@@ -20,13 +21,16 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--listener", type=int, required=True, help="file descriptor of the socket")
         parser.add_argument("--ready", type=int, required=True, help="gets one byte when this process serves")
+        parser.add_argument("--number", type=int, default=0, help="which port of the process doors is this one's")
         parser.add_argument("--lifeline", type=int, required=True, help="a pipe that ends with the parent")
 
     def handle(self, *args: Any, **options: Any) -> None:
         lifeline.watch(options["lifeline"])
         listener = socket.socket(fileno=options["listener"])
         _open_as_many_files_as_allowed()
-        Server(application, listener, on_ready=lambda: os.write(options["ready"], b"."), edge=_edge()).run()
+        server = Server(application, listener, on_ready=lambda: os.write(options["ready"], b"."), edge=_edge())
+        open_process_door(options["number"], server.lives)
+        server.run()
         _exit()
 
 
