@@ -43,6 +43,7 @@ class Event(models.Model):
     ordering_key = models.CharField(max_length=TEXT_LENGTH, blank=True)
     date = models.DateTimeField()  # when it happened, as the producer says; or when it was recorded
     data = models.TextField()  # the producer's exact JSON text: never parsed and written again
+    traceparent = models.CharField(max_length=55, blank=True, default="", db_default="")  # W3C's, of who published it
     creation_date = models.DateTimeField(db_default=Now())
 
     class Meta:
