@@ -14,6 +14,7 @@ from endpoints.pages import page
 from endpoints.rates import headers
 from endpoints.schema.access import Caller
 from event_service.execution import Call, Invalid, checked, described, formatted
+from routing.tracing import accepted
 
 SUBPROTOCOL = "graphql-transport-ws"  # at the same address: see subscriptions.py
 MAX_BODY_BYTES = 1024 * 1024
@@ -45,7 +46,8 @@ def graphql(request: HttpRequest) -> HttpResponseBase:
 def _answer(request: HttpRequest) -> JsonResponse:
     authorization, token = request.headers.get("Authorization"), request.headers.get("Token")
     origin = request.build_absolute_uri("/").rstrip("/")
-    caller = Caller(authorization, token, request.META.get("REMOTE_ADDR", ""), origin)
+    trace = accepted(request.headers.get("traceparent"))
+    caller = Caller(authorization, token, request.META.get("REMOTE_ADDR", ""), origin, trace)
     try:
         return _told(_run(_call(request), caller), caller)
     except ServiceError as refusal:

@@ -4,6 +4,7 @@ import ipaddress
 import os
 from collections.abc import Callable
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,13 @@ def _door(name: str) -> tuple[str, int] | None:
 # --- what is measured
 # Who asks for /metrics shows this as a bearer; without one there is no such page.
 METRICS_TOKEN = os.environ.get("EVENT_SERVICE_METRICS_TOKEN", "")
+# Where OpenTelemetry's spans go, and as whose; its own packages read what else begins with OTEL_.
+TRACING = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "")
+if TRACING and find_spec("opentelemetry") is None:
+    raise ImproperlyConfigured(
+        "OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is not installed: script/setup requirements-tracing.txt"
+    )
+TRACED_AS = os.environ.get("OTEL_SERVICE_NAME", "event-service")
 # HOST:PORT of the first process's own door; the next process has the next port.
 PROCESS_DOOR = _door("EVENT_SERVICE_PROCESS_DOOR")
 

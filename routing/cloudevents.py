@@ -13,7 +13,7 @@ _VERSION = "1.0"
 
 
 class _CloudEvent(msgspec.Struct):
-    """Its extension attributes are not kept, but for `partitionkey`."""
+    """Its extension attributes are not kept, but for `partitionkey` and `traceparent`."""
 
     specversion: str
     id: str
@@ -22,6 +22,7 @@ class _CloudEvent(msgspec.Struct):
     subject: str | None = None
     time: Any = None
     partitionkey: str | None = None
+    traceparent: Any = None
     datacontenttype: str | None = None
     data: msgspec.Raw = msgspec.Raw(b"")
     data_base64: str | None = None
@@ -36,7 +37,16 @@ def from_structured(text: bytes | msgspec.Raw) -> Submission:
     if event.data_base64 is not None:
         raise msgspec.ValidationError("data_base64 is not read; send JSON in data")
     _check(event.specversion, event.datacontenttype)
-    return _submission(event.id, event.source, event.type, event.data, event.subject, event.time, event.partitionkey)
+    return _submission(
+        event.id,
+        event.source,
+        event.type,
+        event.data,
+        event.subject,
+        event.time,
+        event.partitionkey,
+        event.traceparent,
+    )
 
 
 def from_binary(headers: dict[bytes, bytes], media_type: str, body: bytes) -> Submission:
@@ -58,6 +68,7 @@ def from_binary(headers: dict[bytes, bytes], media_type: str, body: bytes) -> Su
         attributes.get("subject"),
         attributes.get("time"),
         attributes.get("partitionkey"),
+        attributes.get("traceparent"),
     )
 
 
@@ -69,9 +80,23 @@ def _check(version: str, media_type: str | None) -> None:
 
 
 def _submission(
-    id: str, source: str, type: str, data: msgspec.Raw, subject: str | None, time: Any, key: str | None
+    id: str,
+    source: str,
+    type: str,
+    data: msgspec.Raw,
+    subject: str | None,
+    time: Any,
+    key: str | None,
+    traceparent: Any,
 ) -> Submission:
     # A CloudEvent is the same one where source and id are both the same (specification, section 3.1.1).
     return Submission(
-        type=type, data=data, id=f"{source} {id}", date=time, source=source, subject=subject, ordering_key=key
+        type=type,
+        data=data,
+        id=f"{source} {id}",
+        date=time,
+        source=source,
+        subject=subject,
+        ordering_key=key,
+        traceparent=traceparent,
     )

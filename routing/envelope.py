@@ -24,6 +24,7 @@ class _Envelope(msgspec.Struct, kw_only=True):
     workspace_id: UUID = msgspec.field(name="workspaceId")
     data: msgspec.Raw | UnsetType
     cursor: str | UnsetType
+    traceparent: str | UnsetType
 
 
 class _CloudEvent(msgspec.Struct, kw_only=True):
@@ -35,6 +36,7 @@ class _CloudEvent(msgspec.Struct, kw_only=True):
     subject: str | UnsetType
     datacontenttype: str | UnsetType
     workspaceid: UUID
+    traceparent: str | UnsetType  # the extension for distributed tracing: of who published the event, not of this hop
     data: msgspec.Raw | UnsetType
 
 
@@ -59,10 +61,11 @@ def render(
     workspace_id: UUID,
     data: str,
     cursor: str | None = None,
+    traceparent: str = "",
 ) -> bytes:
     """Return the event as JSON with the exact bytes of `data`; what is empty is left out.
 
-    `cursor` is that by which a websocket's reader resumes; a webhook has none.
+    `cursor` is that by which a websocket's reader resumes; a webhook has none, and its traceparent is a header.
     """
     return _encode(
         _Envelope(
@@ -74,6 +77,7 @@ def render(
             workspace_id=workspace_id,
             data=msgspec.Raw(data.encode()) if data else UNSET,
             cursor=cursor or UNSET,
+            traceparent=traceparent or UNSET,
         )
     )
 
@@ -105,7 +109,15 @@ def payload(frame: bytes) -> str:
 
 
 def structured(
-    *, id: UUID, type: str, date: datetime, source: str, subject: str, workspace_id: UUID, data: str
+    *,
+    id: UUID,
+    type: str,
+    date: datetime,
+    source: str,
+    subject: str,
+    workspace_id: UUID,
+    data: str,
+    traceparent: str = "",
 ) -> bytes:
     """Return the event as one JSON object with the exact bytes of `data`."""
     return _encode(
@@ -117,13 +129,21 @@ def structured(
             subject=subject or UNSET,
             datacontenttype="application/json" if data else UNSET,
             workspaceid=workspace_id,
+            traceparent=traceparent or UNSET,
             data=msgspec.Raw(data.encode()) if data else UNSET,
         )
     )
 
 
 def binary_headers(
-    *, id: UUID, type: str, date: datetime, source: str, subject: str, workspace_id: UUID
+    *,
+    id: UUID,
+    type: str,
+    date: datetime,
+    source: str,
+    subject: str,
+    workspace_id: UUID,
+    traceparent: str = "",
 ) -> dict[str, str]:
     """Return the event but for its data, which is the body as it is."""
     attributes = {
@@ -136,6 +156,8 @@ def binary_headers(
     }
     if subject:
         attributes["ce-subject"] = subject
+    if traceparent:
+        attributes["ce-traceparent"] = traceparent
     return {name: quote(value, safe=_PLAIN) for name, value in attributes.items()}
 
 

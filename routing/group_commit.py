@@ -7,6 +7,7 @@ each trip to the database carries all that needs no answer in between.
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -18,7 +19,7 @@ from endpoints.auth import Grant
 from endpoints.errors import ServiceError, Unavailable
 from endpoints.models import Scope
 from endpoints.tenancy import BE_ABOUT
-from routing import failpoints, metrics
+from routing import failpoints, metrics, tracing
 from routing.models import Answer, DayIsFull, Event, recording
 from routing.plans import Ask, Plan, Row, Statement, Tell
 from routing.rules import Judgement
@@ -38,6 +39,7 @@ class _Request:
     grant: Grant
     events: Sequence[NewEvent]
     judgement: Judgement
+    trace: str
     answer: "asyncio.Future[Answers]"
 
 
@@ -62,7 +64,7 @@ class GroupCommit:
         """
         if len(self._waiting) >= MAX_WAITING:
             raise Unavailable(f"{MAX_WAITING} requests are waiting for the database; try again in a second.")
-        request = _Request(grant, events, judgement, asyncio.get_running_loop().create_future())
+        request = _Request(grant, events, judgement, tracing.current(), asyncio.get_running_loop().create_future())
         self._waiting.append(request)
         self._arrived.set()
         return await request.answer
@@ -93,7 +95,7 @@ class GroupCommit:
 
     async def _record(self, link: "Link", requests: Sequence[_Request]) -> None:
         try:
-            with metrics.commit_seconds.time():
+            with metrics.commit_seconds.time(), _span(requests):
                 answers: Sequence[Answers | ServiceError] = await link.run(lambda: _recording(requests))
             failpoints.reach("K2")
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
@@ -113,12 +115,19 @@ class GroupCommit:
         Return why it can't be, where it can't: its key lost its power, or else the log says.
         """
         try:
-            return await link.run(lambda: _recording_with_care(request))
+            with _span([request]):
+                return await link.run(lambda: _recording_with_care(request))
         except ServiceError as refusal:
             return refusal
         except Exception:
             logger.exception("A request's events could not be stored")
             return Unavailable("The events could not be stored; the operator's log says why.")
+
+
+def _span(requests: Sequence[_Request]) -> AbstractContextManager[str]:
+    """Return the span of a transaction: of the first request's trace, and linked to the others'."""
+    first, *others = (request.trace for request in requests)
+    return tracing.span("record", parent=first, links=others, requests=len(requests))
 
 
 class Link:

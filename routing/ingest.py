@@ -20,7 +20,7 @@ from endpoints import rates
 from endpoints.auth import Grant, authenticate, presented_key
 from endpoints.errors import BadInput, Conflict, Forbidden, ServiceError, Unauthenticated, Unavailable
 from endpoints.models import Scope, key_digest
-from routing import cloudevents, metrics, rules
+from routing import cloudevents, metrics, rules, tracing
 from routing.group_commit import GroupCommit
 from routing.models import Answer, DayIsFull, Recorded
 from routing.rules import Judgement, Rules
@@ -76,7 +76,7 @@ class EventDoor:
         send: Callable[[dict[str, Any]], Awaitable[None]],
     ) -> None:
         answer: dict[str, Any]
-        begun = time.perf_counter()
+        begun = time.monotonic()
         try:
             status, answer, told = await self._answer(scope, receive)
         except _Refused as refusal:
@@ -90,7 +90,7 @@ class EventDoor:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
         metrics.ingest_requests.labels(status).inc()
-        metrics.ingest_seconds.observe(time.perf_counter() - begun)
+        metrics.ingest_seconds.observe(time.monotonic() - begun)
 
     async def close(self) -> None:
         """Give up the connection to the database. What is waiting to be recorded is not."""
@@ -103,6 +103,13 @@ class EventDoor:
         headers = dict(scope["headers"])
         if scope["method"] != "POST":
             raise _Refused(405, f"{scope['method']} is not for events; use POST.")
+        asked = tracing.accepted(_text(headers, b"traceparent"))
+        with tracing.span("publish", parent=asked) as own:
+            return await self._take(scope, receive, headers, own or asked)
+
+    async def _take(
+        self, scope: dict[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]], headers: Headers, trace: str
+    ) -> tuple[int, dict[str, Any], rates.Headers]:
         address = scope["client"][0] if scope.get("client") else ""
         await _charge(rates.rates.of_address(address), 1)
         grant = await self._grant(headers, address)
@@ -110,7 +117,8 @@ class EventDoor:
         submissions = _submissions(headers, await _body(receive))
         allowances = rates.rates.of_key(grant.key_id, grant.workspace_id)
         await _charge(allowances, len(submissions))
-        checked = [_checked(submission, grant.workspace_id) for submission in submissions]
+        checked = [_checked(submission, grant.workspace_id, trace) for submission in submissions]
+        tracing.note(workspace_id=grant.workspace_id, events=len(submissions))
         events = [event for event in checked if isinstance(event, NewEvent)]
         recorded = iter(await self._judge_and_record(grant, events) if events else ())
         answers = [next(recorded) if isinstance(event, NewEvent) else event for event in checked]
@@ -246,11 +254,11 @@ def _give_id(submissions: list[Submission | BadInput], key: str) -> None:
         submission.id = key
 
 
-def _checked(submission: Submission | BadInput, workspace_id: UUID) -> NewEvent | BadInput:
+def _checked(submission: Submission | BadInput, workspace_id: UUID, trace: str) -> NewEvent | BadInput:
     if isinstance(submission, BadInput):
         return submission
     try:
-        return check(submission, workspace_id)
+        return check(submission, workspace_id, trace)
     except BadInput as refusal:
         return refusal
 

@@ -66,7 +66,7 @@ _encode = msgspec.json.Encoder().encode
 def body(frame: str | bytes) -> bytes:
     """Return a webhook's body: the frame without what only a websocket has, and every member with its very bytes."""
     members = _members(frame)
-    return _encode({name: text for name, text in members.items() if name not in ("kind", "cursor")})
+    return _encode({name: text for name, text in members.items() if name not in ("kind", "cursor", "traceparent")})
 
 
 class Listener:

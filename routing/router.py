@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 from endpoints.models import Endpoint
 from endpoints.patterns import Index, Pattern, parse_definition
 from endpoints.tenancy import NARROW, WIDEN
-from routing import metrics, order
+from routing import metrics, order, tracing
 from routing.plans import Ask, Plan, Tell
 from routing.submissions import NewEvent
 
@@ -67,8 +67,9 @@ def route(*, events: Sequence[NewEvent], **_: Any) -> Plan[None]:
     for workspace_id, version in rows:
         routes[workspace_id] = yield from _routes_at(workspace_id, version)
     events = yield from _dated(events, routes)
-    with metrics.match_seconds.time():
+    with metrics.match_seconds.time(), tracing.span("match", events=len(events)):
         owed = [(event, target) for event in events for target in routes[event.workspace_id].wanting(event)]
+        tracing.note(deliveries=len(owed))
     metrics.matched.inc(len(owed))
     if owed:
         yield from _writing(owed)

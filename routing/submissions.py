@@ -12,7 +12,7 @@ import msgspec
 from uuid_utils.compat import uuid7
 
 from endpoints.errors import BadInput
-from routing import envelope
+from routing import envelope, tracing
 
 TEXT_LENGTH = 255  # characters of type, source, subject, orderingKey and of the producer's own id
 MAX_DATA_BYTES = 256 * 1024
@@ -30,6 +30,7 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True):
     source: Any = None
     subject: Any = None
     ordering_key: Any = msgspec.field(default=None, name="orderingKey")
+    traceparent: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class NewEvent:
     date: datetime | None  # None: the time of recording
     producer_id: str | None
     about: UUID | None = None  # an endpoint that is not told of itself
+    traceparent: str = ""  # no part of the content: the same event may be sent again in another trace
 
     def digest(self) -> bytes:
         """Return the SHA-256 of the content: a producer's id stands for this and nothing else."""
@@ -68,9 +70,10 @@ class NewEvent:
         )
 
 
-def check(submission: Submission, workspace_id: UUID) -> NewEvent:
+def check(submission: Submission, workspace_id: UUID, traceparent: str = "") -> NewEvent:
     """Return the event that `submission` describes.
 
+    `traceparent` is the request's, for an event without one of its own.
     Raises BadInput, naming the field, for what is missing or can't be stored and sent byte for byte.
     """
     data = bytes(submission.data)
@@ -85,6 +88,7 @@ def check(submission: Submission, workspace_id: UUID) -> NewEvent:
         ordering_key=_text("orderingKey", submission.ordering_key),
         date=_date(submission.date),
         producer_id=_text("id", submission.id) or None,
+        traceparent=tracing.accepted(submission.traceparent) or traceparent,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 
-from routing import envelope
+from routing import envelope, tracing
 from routing.egress import Door, EgressError
 from routing.queue import Job
 from routing.signing import Unreadable, own_headers, signatures
@@ -93,11 +93,11 @@ def content(job: Job) -> tuple[bytes, dict[str, str]]:
     attributes, media_type, data = {}, "application/json", job.payload
     match job.target.payload_format:
         case "CLOUDEVENTS_BINARY":
-            attributes = envelope.binary_headers(**event)
+            attributes = envelope.binary_headers(**event, traceparent=job.traceparent)
             body = data.encode()
         case "CLOUDEVENTS_STRUCTURED":
             media_type = "application/cloudevents+json"
-            body = envelope.structured(**event, data=data)
+            body = envelope.structured(**event, data=data, traceparent=job.traceparent)
         case _:
             body = envelope.render(**event, data=data)
     if not body or job.target.method in _BODILESS:
@@ -120,9 +120,13 @@ def _headers(job: Job, body: bytes, now: datetime) -> dict[str, str]:
 
 
 def _traceparent(job: Job) -> str:
-    """Return W3C's header: a trace for the delivery, and in it a span for each attempt."""
+    """Return W3C's header: of the span that is traced here; or else, in the trace of the event or, where that has none,
+    of the delivery, a span for each attempt."""
+    if traced := tracing.current():
+        return traced
     span = (job.delivery_id.int + job.number) % 2**64
-    return f"00-{job.delivery_id.hex}-{span:016x}-01"
+    _, trace_id, _, flags = job.traceparent.split("-") if job.traceparent else ("", job.delivery_id.hex, "", "01")
+    return f"00-{trace_id}-{span:016x}-{flags}"
 
 
 def _ms_since(started: float) -> float:

@@ -16,7 +16,19 @@ from django.db import InterfaceError, InternalError, OperationalError, connectio
 from uuid_utils.compat import uuid7
 
 from endpoints.policy import RetryPolicy
-from routing import failpoints, folding, health, metrics, order, partitions, replays, retention, rollups, webhooks
+from routing import (
+    failpoints,
+    folding,
+    health,
+    metrics,
+    order,
+    partitions,
+    replays,
+    retention,
+    rollups,
+    tracing,
+    webhooks,
+)
 from routing.egress import Door
 from routing.hints import Hints
 from routing.models import Delivery
@@ -178,10 +190,11 @@ class Worker:
         self._claim_at = now + POLL_S  # before the claim: a hint that comes meanwhile must not be forgotten
         limit = PREFETCH - self._senders.held
         per_endpoint, rooms = self._senders.rooms(quick=PER_ENDPOINT)
+        begun = time.time_ns()
         with metrics.claim_seconds.time():
             jobs = claim(limit=limit, per_endpoint=per_endpoint, rooms=rooms, doubt=DOUBT - self._doubt)
         if jobs:
-            self._take(jobs)
+            self._take(_traced(jobs, begun))
             self._claim_at = now if len(jobs) == limit else min(self._claim_at, now + TICK_S)
         else:
             wait_s = seconds_until_ready(at_most=POLL_S, per_endpoint=per_endpoint, rooms=rooms)
@@ -191,7 +204,8 @@ class Worker:
         """Claim for endpoints of which there is nothing here, though there is enough to do: theirs is no backlog."""
         self._hinted = False
         per_endpoint, rooms = self._senders.rooms(quick=PER_ENDPOINT, newcomers=True)
-        self._take(claim(limit=NEWCOMERS, per_endpoint=per_endpoint, rooms=rooms, doubt=0))
+        begun = time.time_ns()
+        self._take(_traced(claim(limit=NEWCOMERS, per_endpoint=per_endpoint, rooms=rooms, doubt=0), begun))
 
     def _take(self, jobs: Sequence[Job]) -> None:
         if jobs:
@@ -245,11 +259,34 @@ class Worker:
         if end := expired(job, now, policy):
             return end
         try:
-            outcome = webhooks.deliver(job, self._door, now=now, deadline_s=policy.deadline_s)
+            outcome = _delivered(job, self._door, now, policy)
         except Exception:  # a fault of ours must cost one attempt, not the thread and all that it would have sent
             logger.exception("Delivery %s could not be attempted", job.delivery_id)
             outcome = webhooks.Outcome(now, 0, error="INTERNAL", error_detail="The operator's log says why.")
         return verdict(job, outcome, policy)
+
+
+def _traced(jobs: Sequence[Job], begun_ns: int) -> Sequence[Job]:
+    """Return the jobs with the trace of their claim, which is linked to those of their events."""
+    claim = tracing.past("claim", begun_ns, links=(job.traceparent for job in jobs)) if jobs else ""
+    return [job._replace(claim=claim) for job in jobs] if claim else jobs
+
+
+def _delivered(job: Job, door: Door, now: datetime, policy: RetryPolicy) -> webhooks.Outcome:
+    """Send the event as a span in the trace of its publication, and linked to the claim."""
+    with tracing.span(
+        "attempt",
+        parent=job.traceparent,
+        links=[job.claim],
+        workspace_id=job.workspace_id,
+        event_id=job.event_id,
+        delivery_id=job.delivery_id,
+        endpoint_id=job.target.endpoint_id,
+        attempt=job.number,
+    ):
+        outcome = webhooks.deliver(job, door, now=now, deadline_s=policy.deadline_s)
+        tracing.note(http__response__status_code=outcome.status_code, error__type=outcome.error or None)
+    return outcome
 
 
 def _count(results: Sequence[Result], stale: int) -> None:

@@ -607,7 +607,7 @@ def test_a_filter_that_the_router_forgot_misroutes_nothing_of_those_who_commit_t
 
 def test_what_the_door_does_is_about_the_workspaces_of_its_keys_alone(workspace, foreign_workspace, key, monkeypatch):
     """An event that names another workspace, by a fault of ours, is not stored."""
-    monkeypatch.setattr(ingest, "check", lambda submission, _: check(submission, foreign_workspace.pk))
+    monkeypatch.setattr(ingest, "check", lambda submission, *_: check(submission, foreign_workspace.pk))
     assert post(EVENT, key).status == 503
     assert not Event.objects.exists()
 

@@ -29,6 +29,7 @@ class Caller:
     token: str | None = field(repr=False)
     address: str = ""  # from where
     origin: str = ""  # where they reach us: https://events.example.com
+    traceparent: str = ""  # of the request
     allowances: Sequence[Allowance] = ()  # what was charged last
 
     @cached_property

@@ -167,15 +167,17 @@ def _row(event: NewEvent) -> dict[str, Any]:
         "ordering_key": event.ordering_key,
         "date": event.date,
         "data": event.data,
+        "traceparent": event.traceparent,
     }
 
 
 # Rows travel as one JSON document: a parameter for each column of each row costs several times as much.
 _INSERT_EVENTS = """
-INSERT INTO routing_event (id, workspace_id, type, source, subject, ordering_key, date, data)
-SELECT id, workspace_id, type, source, subject, ordering_key, coalesce(date, statement_timestamp()), data
+INSERT INTO routing_event (id, workspace_id, type, source, subject, ordering_key, date, data, traceparent)
+SELECT id, workspace_id, type, source, subject, ordering_key, coalesce(date, statement_timestamp()), data,
+       traceparent
 FROM json_to_recordset(%s::json) AS new(id uuid, workspace_id uuid, type text, source text, subject text,
-                                        ordering_key text, date timestamptz, data text)
+                                        ordering_key text, date timestamptz, data text, traceparent text)
 """
 _CLAIM_KEYS = """
 INSERT INTO routing_idempotencyrecord (workspace_id, key, event_id, digest)

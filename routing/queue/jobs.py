@@ -47,6 +47,8 @@ class Job(NamedTuple):
     # Whether it may be what ends its workers: 0 at first, 1 after one loss, 5 after two and all of DOUBT after more. So
     # it is soon alone among those that were lost with it, and they are not taken for it.
     doubt: int = 0
+    traceparent: str = ""  # of who published the event, or of its publication
+    claim: str = ""  # of the claim, where that is traced
 
     @property
     def payload(self) -> str:

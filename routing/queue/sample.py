@@ -30,6 +30,7 @@ def lease_sample(event: NewEvent, endpoint_id: UUID) -> Job:
         subject=event.subject,
         date=now,
         data=event.data,
+        traceparent=event.traceparent,
     )
     token = uuid4()
     delivery = Delivery.objects.create(
@@ -57,4 +58,5 @@ def lease_sample(event: NewEvent, endpoint_id: UUID) -> Job:
         data=stored.data,
         claimed_at=now,
         lease_token=token,
+        traceparent=stored.traceparent,
     )

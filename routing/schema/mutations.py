@@ -12,7 +12,7 @@ from endpoints.errors import BadInput, ServiceError
 from endpoints.models import Scope
 from endpoints.schema.access import Caller
 from endpoints.schema.scalars import JSON
-from routing import plans
+from routing import plans, tracing
 from routing.ingest import MAX_EVENTS
 from routing.models import DayIsFull, Event, Recorded, recording
 from routing.schema.deliveries import CancelDeliveries, RetryDeliveries
@@ -33,6 +33,7 @@ class EventInput(graphene.InputObjectType):
     source = graphene.String()
     subject = graphene.String()
     ordering_key = graphene.String()
+    traceparent = graphene.String(description="W3C's, of the trace it belongs to. The request's header, when left out.")
 
 
 class PublishError(graphene.ObjectType):
@@ -66,21 +67,28 @@ class PublishEvents(graphene.Mutation):
         if not 1 <= len(events) <= MAX_EVENTS:
             raise BadInput(f"events holds {len(events)} events; send 1 to {MAX_EVENTS} at once.", "events")
         caller.charge(len(events) - 1)  # the operation has been charged for one
-        checked = [_checked(given, workspace_id) for given in events]
+        with tracing.span("publish", parent=caller.traceparent, workspace_id=workspace_id, events=len(events)) as own:
+            answers = PublishEvents._answers(caller, workspace_id, events, own or caller.traceparent)
+        return {"events": [_shown(answer) for answer in answers]}
+
+    @staticmethod
+    def _answers(
+        caller: Caller, workspace_id: UUID, events: Sequence[Mapping[str, Any]], trace: str
+    ) -> list[Recorded | ServiceError]:
+        checked = [_checked(given, workspace_id, trace) for given in events]
         new = [event for event in checked if isinstance(event, NewEvent)]
         with caller.transaction("publishEvents"):
             (found,) = plans.run(recording([(caller.grant, new)], partial(Event.publishing, workspace_id)))
         if isinstance(found, DayIsFull):
             raise found
         recorded = iter(found)
-        answers = [next(recorded) if isinstance(event, NewEvent) else event for event in checked]
-        return {"events": [_shown(answer) for answer in answers]}
+        return [next(recorded) if isinstance(event, NewEvent) else event for event in checked]
 
 
-def _checked(given: Mapping[str, Any], workspace_id: UUID) -> NewEvent | BadInput:
+def _checked(given: Mapping[str, Any], workspace_id: UUID, trace: str) -> NewEvent | BadInput:
     fields = {name: value for name, value in given.items() if name not in ("data", "data_text")}
     try:
-        return check(Submission(**fields, data=msgspec.Raw(_data(given))), workspace_id)
+        return check(Submission(**fields, data=msgspec.Raw(_data(given))), workspace_id, trace)
     except BadInput as refusal:
         return refusal
 

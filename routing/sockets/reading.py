@@ -68,9 +68,9 @@ def as_row(
     settled_at: datetime | None,
     payload_shape: str | None,
     data: str,
-    *event: Any,  # id, workspace_id, type, date, source, subject
+    *event: Any,  # id, workspace_id, type, date, source, subject, traceparent
 ) -> Row:
-    names = ("id", "workspace_id", "type", "date", "source", "subject")
+    names = ("id", "workspace_id", "type", "date", "source", "subject", "traceparent")
     described = dict(zip(names, event, strict=True))
     frame = render(**described, data=shaped(payload_shape, data), cursor=str(Cursor(epoch, seq)))
     return Row(Owed(delivery_id, state), event[0], seq, settled_at, frame, len(frame))
@@ -121,7 +121,8 @@ WITH next AS MATERIALIZED (
            sum(octet_length(event.data)) OVER (ORDER BY next.seq) - octet_length(event.data) AS bytes_before
     FROM next JOIN routing_event AS event ON event.id = next.event_id AND event.workspace_id = next.workspace_id
 )
-SELECT delivery_id, seq, state, settled_at, payload_shape, data, id, workspace_id, type, date, source, subject
+SELECT delivery_id, seq, state, settled_at, payload_shape, data, id, workspace_id, type, date, source, subject,
+       traceparent
 FROM sized WHERE bytes_before < %s ORDER BY seq
 """
 _FIRST_FROM = """

@@ -7,7 +7,7 @@ from django.core.checks import Tags
 from django.core.management.base import BaseCommand
 
 from event_service.metrics import open_process_door
-from routing import lifeline
+from routing import lifeline, tracing
 from routing.worker import Worker
 
 _THREADS = 8  # more slow each other down: add processes
@@ -31,5 +31,7 @@ class Command(BaseCommand):
         if options["lifeline"] is not None:
             lifeline.watch(options["lifeline"])
         open_process_door(options["number"], worker.lives)
+        tracing.start()
         worker.run()
+        tracing.stop()
         sys.exit(0)

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand
 from event_service.asgi import application
 from event_service.metrics import open_process_door
 from event_service.server import Edge, Server
-from routing import lifeline
+from routing import lifeline, tracing
 
 
 class Command(BaseCommand):
@@ -30,7 +30,9 @@ class Command(BaseCommand):
         _open_as_many_files_as_allowed()
         server = Server(application, listener, on_ready=lambda: os.write(options["ready"], b"."), edge=_edge())
         open_process_door(options["number"], server.lives)
+        tracing.start()
         server.run()
+        tracing.stop()
         _exit()
 
 
