@@ -1,6 +1,9 @@
 """What is measured: of the installation by the database, of each process by itself, and all of it documented."""
 
+import json
 import re
+import shutil
+import subprocess
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -220,3 +223,66 @@ def test_the_page_lists_every_metric_with_its_kind_and_labels(db, workspace):
     measured.settled.labels("DELIVERED")
     assert documented("The installation") == families(metrics.REGISTRY)
     assert documented("A process") == families(measured.OF_PROCESS)
+
+
+def expressions():
+    """Return what the dashboard asks, as Prometheus gets it from Grafana."""
+    dashboard = json.loads((DOCS / "observability/dashboard.json").read_text())
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    return [expression.replace("$__rate_interval", "1m") for expression in asked]
+
+
+def test_the_dashboard_and_the_alerts_name_metrics_that_there_are(db):
+    there = {
+        sample_name
+        for registry in (metrics.REGISTRY, measured.OF_PROCESS)
+        for family in registry.collect()
+        for sample_name in (family.name, f"{family.name}_total", f"{family.name}_bucket")
+    }
+    texts = [*expressions(), (DOCS / "observability/alerts.yml").read_text()]
+    named = {name for text in texts for name in re.findall(r"\b(?:event_service|process)_\w+", text)}
+    assert named - there == set()
+    ours = {name for heading in ("The installation", "A process") for name in documented(heading)}
+    unseen = {name for name in ours if not any(name in text for text in texts)}
+    assert unseen == {
+        "event_service_ingest_waiting_requests",
+        "event_service_matched_deliveries_total",
+        "event_service_claimed_deliveries_total",
+        "event_service_settled_deliveries_total",
+        "event_service_replays_running",
+    }
+
+
+@pytest.fixture
+def promtool():
+    found = shutil.which("promtool")
+    if found is None:
+        pytest.skip("promtool, of Debian's package prometheus, is not installed")
+
+    def run(*arguments, given=None):
+        command = [found, *arguments]
+        done = subprocess.run(command, cwd=DOCS / "observability", input=given, text=True, capture_output=True)
+        return done.returncode, done.stdout + done.stderr
+
+    return run
+
+
+def test_prometheus_itself_takes_the_alerts_the_dashboard_and_what_is_scraped(promtool, db, tmp_path):
+    asked = [{"record": f"asked:{number}", "expr": expression} for number, expression in enumerate(expressions())]
+    dashboard = tmp_path / "dashboard.yml"
+    dashboard.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": asked}]}))
+    (tmp_path / "token").write_text(TOKEN)
+    scraping = tmp_path / "prometheus.yml"
+    given = (DOCS / "observability/prometheus.yml").read_text()
+    scraping.write_text(given.replace("alerts.yml", str(DOCS / "observability/alerts.yml")))
+    results = [
+        promtool("check", "rules", "alerts.yml"),
+        promtool("test", "rules", "alerts_test.yml"),
+        promtool("check", "rules", str(dashboard)),
+        promtool("check", "config", str(scraping)),
+        *(
+            promtool("check", "metrics", given=metrics.generate_latest(registry).decode())
+            for registry in (metrics.REGISTRY, measured.OF_PROCESS)
+        ),
+    ]
+    assert [said for status, said in results if status] == []
