@@ -9,6 +9,7 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 from graphql import ExecutionResult, GraphQLError
 
+from endpoints.about import about
 from endpoints.errors import BadInput, Limited, ServiceError
 from endpoints.pages import page
 from endpoints.rates import headers
@@ -49,7 +50,8 @@ def _answer(request: HttpRequest) -> JsonResponse:
     trace = accepted(request.headers.get("traceparent"))
     caller = Caller(authorization, token, request.META.get("REMOTE_ADDR", ""), origin, trace)
     try:
-        return _told(_run(_call(request), caller), caller)
+        with about(traceparent=trace):
+            return _told(_run(_call(request), caller), caller)
     except ServiceError as refusal:
         status = 429 if isinstance(refusal, Limited) else 503
         return JsonResponse({"errors": [described(refusal)]}, status=status, headers=dict(refusal.headers))

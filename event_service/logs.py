@@ -1,7 +1,11 @@
 """What the log leaves out, and how a line stays one."""
 
+import json
 import logging
 import re
+from datetime import UTC, datetime
+
+from endpoints.about import ids
 
 # PostgreSQL quotes rows and keys in the details of its errors: what was to be stored, sealed secrets, digests.
 _DETAIL = re.compile(r"^DETAIL:.*?(?=^(?:HINT|CONTEXT|Traceback|The above exception|During handling)|\Z)", re.M | re.S)
@@ -30,6 +34,22 @@ class Discreet(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return _cut(super().format(record))
+
+
+class Structured(Discreet):
+    """A JSON object a line: when, how grave, who says it and what, the ids that it is about, and a traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        told: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": _cut(record.getMessage()),
+            **ids(),
+        }
+        if record.exc_info:
+            told["exception"] = _cut(self.formatException(record.exc_info))
+        return json.dumps(told, default=str)
 
 
 def _cut(text: str) -> str:

@@ -276,6 +276,10 @@ TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 STATIC_URL = "/event-service/static/"
 WHITENOISE_USE_FINDERS = True  # straight from the packages: there is no collectstatic step to forget
+# A line for people, or a JSON object a line.
+LOG_FORMAT = os.environ.get("EVENT_SERVICE_LOG_FORMAT", "line")
+if LOG_FORMAT not in ("line", "json"):
+    raise ImproperlyConfigured(f"EVENT_SERVICE_LOG_FORMAT is {LOG_FORMAT!r}; it is line or json.")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -284,10 +288,11 @@ LOGGING = {
             "()": "event_service.logs.Discreet",
             "format": "{asctime} {levelname} {name}: {message}",
             "style": "{",
-        }
+        },
+        "json": {"()": "event_service.logs.Structured"},
     },
     "filters": {"refusals": {"()": "event_service.logs.Refusals"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["refusals"]}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["refusals"]}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {"django": {"handlers": [], "level": "INFO", "propagate": True}},
 }

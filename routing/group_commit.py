@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import psycopg
 from django.db import connection
 
+from endpoints.about import about
 from endpoints.auth import Grant
 from endpoints.errors import ServiceError, Unavailable
 from endpoints.models import Scope
@@ -120,7 +121,8 @@ class GroupCommit:
         except ServiceError as refusal:
             return refusal
         except Exception:
-            logger.exception("A request's events could not be stored")
+            with about(traceparent=request.trace, workspace_id=request.grant.workspace_id):
+                logger.exception("A request's events could not be stored")
             return Unavailable("The events could not be stored; the operator's log says why.")
 
 

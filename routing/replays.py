@@ -14,6 +14,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Value
 from django.db.models.functions import Now
 
+from endpoints.about import about
 from endpoints.errors import BadInput, Conflict, Limited
 from endpoints.models import Endpoint, EventFilter
 from endpoints.patterns import Pattern, parse_definition
@@ -104,7 +105,8 @@ def _run_next(now: datetime | None) -> bool:
     except Exception:  # a fault of ours must cost one replay, not the worker and all that it would have sent
         if replay is None:
             raise
-        logger.exception("Replay %s failed; what it had written stays", replay.pk)
+        with about(workspace_id=replay.workspace_id, endpoint_id=replay.endpoint_id, replay_id=replay.pk):
+            logger.exception("Replay %s failed; what it had written stays", replay.pk)
         replay.fail("INTERNAL")
     return replay is not None
 

@@ -7,14 +7,16 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError, connection
 from uuid_utils.compat import uuid7
 
+from endpoints.about import about
 from endpoints.policy import RetryPolicy
 from routing import (
     failpoints,
@@ -240,7 +242,8 @@ class Worker:
             self._wake.set()
 
     def _send(self, job: Job) -> bool:
-        result = self._attempt(job)
+        with _about(job):
+            result = self._attempt(job)
         failpoints.reach("K6")
         self._results.append(result)
         if len(self._results) >= SETTLE_AT:
@@ -274,19 +277,24 @@ def _traced(jobs: Sequence[Job], begun_ns: int) -> Sequence[Job]:
 
 def _delivered(job: Job, door: Door, now: datetime, policy: RetryPolicy) -> webhooks.Outcome:
     """Send the event as a span in the trace of its publication, and linked to the claim."""
-    with tracing.span(
-        "attempt",
-        parent=job.traceparent,
-        links=[job.claim],
-        workspace_id=job.workspace_id,
-        event_id=job.event_id,
-        delivery_id=job.delivery_id,
-        endpoint_id=job.target.endpoint_id,
-        attempt=job.number,
-    ):
+    with tracing.span("attempt", parent=job.traceparent, links=[job.claim], **_ids(job)) as own, about(traceparent=own):
         outcome = webhooks.deliver(job, door, now=now, deadline_s=policy.deadline_s)
         tracing.note(http__response__status_code=outcome.status_code, error__type=outcome.error or None)
     return outcome
+
+
+def _ids(job: Job) -> dict[str, Any]:
+    return {
+        "workspace_id": job.workspace_id,
+        "event_id": job.event_id,
+        "delivery_id": job.delivery_id,
+        "endpoint_id": job.target.endpoint_id,
+        "attempt": job.number,
+    }
+
+
+def _about(job: Job) -> AbstractContextManager[None]:
+    return about(traceparent=job.traceparent, **_ids(job))
 
 
 def _count(results: Sequence[Result], stale: int) -> None:

@@ -1,12 +1,18 @@
 """What stands in the log: a line for each thing that happened, whatever strangers sent."""
 
+import json
 import logging
 import re
 from io import StringIO
 
 import pytest
 
-from event_service.logs import Discreet
+from endpoints.about import about
+from endpoints.models import Endpoint
+from event_service.logs import Discreet, Structured
+from routing.queue import claim
+from routing.worker import Worker
+from tests.traffic import record
 
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (\w+) [\w.]+: (.*)")
 FORGED = "%0a2026-11-22 10:00:00,000 ERROR event_service: forged%1b[2J%e2%80%a8%c2%85"
@@ -54,3 +60,55 @@ def test_what_breaks_here_is_an_error_with_its_traceback(client, log, monkeypatc
     assert client.get("/readyz").status_code == 500
     assert " ERROR django.request: " in log.getvalue()
     assert "Traceback" in log.getvalue()
+
+
+# --- as JSON
+
+
+@pytest.fixture
+def structured(log):
+    """The same, an object a line."""
+    (handler,) = (handler for handler in logging.getLogger().handlers if isinstance(handler.formatter, Discreet))
+    before = handler.formatter
+    handler.setFormatter(Structured())
+    yield lambda: [json.loads(line) for line in log.getvalue().splitlines()]
+    handler.setFormatter(before)
+
+
+def test_an_entry_is_an_object_whatever_strangers_wrote_and_says_what_broke(structured):
+    with about(workspace_id="w"), about(delivery_id="d"):
+        try:
+            raise ValueError("broken")
+        except ValueError:
+            logging.getLogger("routing").exception("Odd: %s", "\n{\x1b\u2028")
+    logging.getLogger("routing").info("after")
+    (entry, after) = structured()
+    assert entry.pop("exception").endswith("ValueError: broken")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", entry.pop("time"))
+    assert entry == {
+        "level": "ERROR",
+        "logger": "routing",
+        "message": "Odd: \n{\x1b\u2028",
+        "workspace_id": "w",
+        "delivery_id": "d",
+    }
+    assert set(after) == {"time", "level", "logger", "message"}
+
+
+def test_what_is_logged_of_an_attempt_names_all_that_it_is_about(workspace, structured):
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    refused = Endpoint.create_webhook(workspace_id=workspace.pk, name="hook", url="https://10.0.0.1/")
+    (event_id,) = record(workspace, traceparent=f"00-{trace}-00f067aa0ba902b7-01")
+    (job,) = claim(limit=1, per_endpoint=1, rooms={})
+    worker = Worker(threads=1)
+    worker._clock.set(job.claimed_at)
+    worker._send(job)
+    (entry,) = (entry for entry in structured() if entry["logger"] == "routing.egress.door")
+    assert {name: value for name, value in entry.items() if name.endswith("id") or name == "attempt"} == {
+        "workspace_id": str(workspace.pk),
+        "event_id": str(event_id),
+        "delivery_id": str(job.delivery_id),
+        "endpoint_id": str(refused.pk),
+        "attempt": 1,
+        "trace_id": trace,
+    }
