@@ -32,6 +32,7 @@ EVENT: dict[str, Any] = {
     "source": "shop",
     "subject": "order/1",
     "workspace_id": uuid4(),
+    "traceparent": f"00-{uuid4().hex}-00f067aa0ba902b7-01",
 }
 PAGES = {"admin/", "event-service/live", "event-service/portal/", ""}  # for people
 
@@ -104,6 +105,7 @@ def test_a_webhook_has_the_headers_that_are_described(monkeypatch: pytest.Monkey
     class job:
         event_id = delivery_id = uuid4()
         number = 1
+        traceparent = ""
 
         class target:
             keys = ()

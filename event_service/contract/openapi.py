@@ -41,6 +41,7 @@ def openapi() -> Part:
             "/readyz": {
                 "get": _health("readyz", "Whether requests can be served, or what is missing.", "Ready", 200, 503)
             },
+            "/metrics": {"get": _metrics()},
         },
         "webhooks": {"event": {"post": _webhook()}},
         "components": {"schemas": _SCHEMAS, "securitySchemes": _SECURITY_SCHEMES},
@@ -127,6 +128,21 @@ def _health(name: str, summary: str, schema: str, *statuses: int) -> Part:
     }
 
 
+def _metrics() -> Part:
+    return {
+        "operationId": "metrics",
+        "summary": "How the installation fares, for Prometheus: docs/observability.md.",
+        "security": [{"metricsToken": []}],
+        "responses": {
+            "200": {"description": "Its text format.", "content": {"text/plain": {"schema": {"type": "string"}}}},
+            "401": {"description": "It is not EVENT_SERVICE_METRICS_TOKEN."},
+            "404": {"description": "EVENT_SERVICE_METRICS_TOKEN is not set."},
+            "405": {"description": _REFUSALS[405]},
+            "503": {"description": "The database does not answer."},
+        },
+    }
+
+
 def _webhook() -> Part:
     standard = {
         "description": "The event; in CloudEvents' binary mode, its data alone.",
@@ -179,6 +195,7 @@ _KEYED: list[Part] = [{"key": []}, {"token": []}]
 _SECURITY_SCHEMES = {
     "key": {"type": "http", "scheme": "bearer", "description": "A key of the workspace: es_live_..."},
     "token": {"type": "apiKey", "in": "header", "name": "Token", "description": "The same key."},
+    "metricsToken": {"type": "http", "scheme": "bearer", "description": "EVENT_SERVICE_METRICS_TOKEN."},
 }
 _SCHEMAS = {
     "Event": schemas.SUBMISSION,
@@ -203,5 +220,5 @@ WEBHOOK_HEADERS: dict[str, Part] = {
     "user-agent": {"type": "string"},
 }
 CLOUD_EVENT_HEADERS = [
-    f"ce-{name}" for name in ("specversion", "id", "source", "type", "time", "subject", "workspaceid")
+    f"ce-{name}" for name in ("specversion", "id", "source", "type", "time", "subject", "workspaceid", "traceparent")
 ]

@@ -10,6 +10,7 @@ Schema = dict[str, Any]
 _TEXT: Schema = {"type": "string", "pattern": r"^[^\u0000]*$"}
 _NAME: Schema = {**_TEXT, "minLength": 1, "maxLength": TEXT_LENGTH}
 _UUID: Schema = {"type": "string", "format": "uuid"}
+_TRACE: Schema = {"type": "string", "description": "W3C's Trace Context. What is no such value counts as none."}
 _TIME: Schema = {"type": "string", "format": "date-time"}
 _ANY: Schema = {"$ref": "#/components/schemas/Data"}
 _LARGEST = 1.7976931348623157e308
@@ -45,6 +46,7 @@ SUBMISSION = _object(
         "source": {**nullable(_NAME), "description": "Where it happened."},
         "subject": {**nullable(_NAME), "description": "What it is about."},
         "orderingKey": {**nullable(_NAME), "description": "Events of one key can be delivered in order."},
+        "traceparent": nullable(_TRACE),
     },
     "type",
 )
@@ -58,6 +60,7 @@ CLOUD_EVENT_IN = _object(
         "subject": nullable(_NAME),
         "time": nullable(_TIME),
         "partitionkey": {**nullable(_NAME), "description": "The ordering key."},
+        "traceparent": nullable(_TRACE),
         "datacontenttype": {"enum": [None, "application/json"]},
         "data": _ANY,
     },
@@ -76,6 +79,7 @@ ENVELOPE = _object(
         "source": _NAME,
         "subject": _NAME,
         "workspaceId": _UUID,
+        "traceparent": {**_TRACE, "description": "Over websockets: of who published it."},
         "data": _ANY,
     },
     *("id", "type", "date", "workspaceId"),
@@ -103,6 +107,7 @@ CLOUD_EVENT_OUT = _object(
         "subject": _NAME,
         "datacontenttype": {"const": "application/json"},
         "workspaceid": _UUID,
+        "traceparent": {**_TRACE, "description": "Of who published it."},
         "data": _ANY,
     },
     *("specversion", "id", "source", "type", "time", "workspaceid"),
