@@ -5,10 +5,14 @@ import logging
 import os
 import signal
 import socket
+import sys
+from argparse import ArgumentTypeError
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+
+from django.conf import settings
 
 logger = logging.getLogger(__name__)
 
@@ -28,15 +32,16 @@ class Supervisor:
 
     Each command gets `--lifeline FD` (see routing.lifeline). A web command also gets `--listener FD`, the socket,
     and `--ready FD`, to which it writes one byte when it serves; `on_ready` is called once, when all of them did.
+    Workers alone need no socket, and nobody is told of them.
     """
 
     def __init__(
         self,
-        listener: socket.socket,
+        listener: socket.socket | None = None,
         *,
-        web: Sequence[Sequence[str]],
+        web: Sequence[Sequence[str]] = (),
         workers: Sequence[Sequence[str]],
-        on_ready: Callable[[], object],
+        on_ready: Callable[[], object] = lambda: None,
         grace_s: float = GRACE_S,
     ) -> None:
         self._listener = listener
@@ -45,9 +50,9 @@ class Supervisor:
         self._unready = len(web)
         self._lifeline, self._life = os.pipe()  # `_life` is never written to: it ends with this process
         self._ready, ready = os.pipe()
-        served = {"--listener": listener.fileno(), "--ready": ready, "--lifeline": self._lifeline}
-        self._children = [_child(f"web {n}", command, served) for n, command in enumerate(web, 1)]
         alive = {"--lifeline": self._lifeline}
+        served = {"--ready": ready, **alive} | ({"--listener": listener.fileno()} if listener else {})
+        self._children = [_child(f"web {n}", command, served) for n, command in enumerate(web, 1)]
         self._children += [_child(f"worker {n}", command, alive) for n, command in enumerate(workers, 1)]
         self._processes: set[Process] = set()
 
@@ -63,7 +68,8 @@ class Supervisor:
         loop.add_reader(self._ready, self._count_ready)
         keepers = [asyncio.create_task(self._keep(child)) for child in self._children]
         await self._stopping.wait()
-        self._listener.close()
+        if self._listener:
+            self._listener.close()
         self._signal_all(signal.SIGTERM)
         _, late = await asyncio.wait(keepers, timeout=self._grace_s)
         if late:
@@ -111,3 +117,22 @@ class Supervisor:
 def _child(name: str, command: Sequence[str], fds: dict[str, int]) -> Child:
     options = [text for option, fd in fds.items() for text in (option, str(fd))]
     return Child(name, [*command, *options], tuple(fds.values()))
+
+
+def managed(*arguments: str) -> list[str]:
+    """Return how a command of ours is started."""
+    if settings.CHECKOUT:
+        return [sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments]
+    return [sys.executable, "-P", "-m", "event_service", *arguments]  # -P: never what lies in the current folder
+
+
+def workers(processes: int, *options: str, first_number: int) -> list[list[str]]:
+    """Return the commands of so many delivery workers, whose process doors have the numbers from `first_number` on."""
+    return [managed("deliver", "--number", str(first_number + number), *options) for number in range(processes)]
+
+
+def count(text: str) -> int:
+    """Read an option that says how many processes there are."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"{text!r} is no number of processes; give 1 or more.")
+    return int(text)

@@ -265,6 +265,15 @@ def test_sigterm_lets_running_requests_finish_and_gives_back_the_rest(
     ]
 
 
+def test_several_processes_are_kept_running_and_end_together(target: Endpoint) -> None:
+    command = [sys.executable, "manage.py", "deliver", "--processes", "2"]
+    with subprocess.Popen(command, env=environment()) as supervisor:
+        wait_until(WorkerNode.objects.count, lambda count: count == 2)
+        supervisor.terminate()
+    assert supervisor.returncode == 0
+    assert not WorkerNode.objects.exists()
+
+
 def test_a_drained_worker_finishes_what_it_holds_claims_nothing_more_and_is_resumed(
     workspace: Workspace, target: Endpoint, receiver: Receiver
 ) -> None:

@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 from django.db import connections
 
 from endpoints.telling import TellingCommand
-from routing.supervisor import Supervisor
+from routing.supervisor import Supervisor, count, managed, workers
 
 _BACKLOG = 1024  # connections that wait while every web process is busy or starting
 
@@ -20,8 +20,8 @@ class Command(TellingCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--port", type=_port, default=settings.PORT, help="0 takes a free one")
         parser.add_argument("--host", default=settings.HOST)
-        parser.add_argument("--web", type=_count, default=1, metavar="N", help="web processes")
-        parser.add_argument("--workers", type=_count, default=1, metavar="N", help="delivery processes")
+        parser.add_argument("--web", type=count, default=1, metavar="N", help="web processes")
+        parser.add_argument("--workers", type=count, default=1, metavar="N", help="delivery processes")
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.check(tags=[Tags.database], databases=["default"])
@@ -30,10 +30,8 @@ class Command(TellingCommand):
         address = _address(options["host"], listener.getsockname()[1])
         supervisor = Supervisor(
             listener,
-            web=[_manage("web", "--number", str(number)) for number in range(options["web"])],
-            workers=[
-                _manage("deliver", "--number", str(options["web"] + number)) for number in range(options["workers"])
-            ],
+            web=[managed("web", "--number", str(number)) for number in range(options["web"])],
+            workers=workers(options["workers"], first_number=options["web"]),
             on_ready=lambda: self._say_ready(f"http://{address}/event-service/graphql"),
         )
         if not supervisor.run():
@@ -41,12 +39,6 @@ class Command(TellingCommand):
 
     def _say_ready(self, url: str) -> None:
         self.tell(f"Ready: {url}", ready=url)
-
-
-def _manage(*arguments: str) -> list[str]:
-    if settings.CHECKOUT:
-        return [sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments]
-    return [sys.executable, "-P", "-m", "event_service", *arguments]  # -P: never what lies in the current folder
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -71,10 +63,4 @@ def _address(host: str, port: int) -> str:
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise ArgumentTypeError(f"{text!r} is no port; give a number from 0 to 65535.")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"{text!r} is no number of processes; give 1 or more.")
     return int(text)
