@@ -18,6 +18,7 @@ from benchmarks import (  # noqa: E402 - they need a Django that is set up
     ingest,
     isolation,
     latency,
+    pages,
     prune,
     slow,
     sockets,
@@ -36,6 +37,7 @@ BENCHMARKS = {
     "filters": filters.run,
     "slow": slow.run,
     "prune": prune.run,
+    "pages": pages.run,
 }
 
 

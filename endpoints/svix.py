@@ -97,7 +97,7 @@ def _change(endpoint: Endpoint, settings: Mapping[str, Any]) -> str:
 
 def _sign(endpoint: Endpoint, secret: str | None) -> bool:
     """Have it sign with Svix's secret, so that receivers need not change."""
-    if secret is None or checked_secret(secret) == checked_secret(endpoint.secret):
+    if secret is None or compare_digest(checked_secret(secret), checked_secret(endpoint.secret)):
         return False
     SigningKey.rotate(endpoint, secret=secret, overlap_s=0)
     return True

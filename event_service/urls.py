@@ -10,7 +10,10 @@ from event_service.graphql import graphql
 from event_service.health import healthz, readyz
 from event_service.metrics import metrics
 from routing.admin.acting import change_state, replay, test_endpoint
+from routing.admin.bulk import act_on_all
+from routing.admin.replaying import new_replay, replay_page, stop_replay
 from routing.admin.trying import try_filter
+from routing.admin.views import forget_view, save_view
 from routing.admin.whys import why_page
 from routing.console.filters import check, known
 from routing.console.queue import queue, release, set_drained
@@ -20,6 +23,14 @@ of_an_endpoint = [
     path("<uuid:endpoint_id>/test/", admin.site.admin_view(test_endpoint), name="endpoint-test"),
     path("<uuid:endpoint_id>/replay/", admin.site.admin_view(replay), name="endpoint-replay"),
     path("<uuid:endpoint_id>/<str:state>/", admin.site.admin_view(change_state), name="endpoint-state"),
+]
+of_lists = [
+    path("deliveries/<str:act>/", admin.site.admin_view(act_on_all), name="act-on-all"),
+    path("replay/new/<uuid:endpoint_id>/", admin.site.admin_view(new_replay), name="new-replay"),
+    path("replay/<uuid:replay_id>/", admin.site.admin_view(replay_page), name="replay"),
+    path("replay/<uuid:replay_id>/stop/", admin.site.admin_view(stop_replay), name="stop-replay"),
+    path("views/<str:model>/", admin.site.admin_view(save_view), name="save-view"),
+    path("views/<str:model>/<uuid:view_id>/", admin.site.admin_view(forget_view), name="forget-view"),
 ]
 of_the_queue = [
     path("", admin.site.admin_view(queue), name="queue"),
@@ -42,6 +53,7 @@ urlpatterns = [
     path("admin/filter/check/", admin.site.admin_view(check), name="filter-check"),
     path("admin/filter/known/", admin.site.admin_view(known), name="filter-known"),
     path("admin/endpoint/", include(of_an_endpoint)),
+    path("admin/", include(of_lists)),
     path("admin/queue/", include(of_the_queue)),
     path("admin/why/", admin.site.admin_view(why_page), name="why"),
     path("admin/", admin.site.urls),

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from endpoints.errors import BadInput
 from endpoints.patterns import Pattern
+from routing.ids import first_id
 from routing.models import Event
 
 EVENTS = 10_000  # that are examined, unless asked otherwise
@@ -56,13 +57,8 @@ def backtest(
 def _newest_first(workspace_id: UUID, since: datetime | None) -> Iterator[Event]:
     rows = Event.objects.filter(workspace=workspace_id).order_by("-pk")
     if since is not None:
-        rows = rows.filter(pk__gte=_first_id(max(since, _LONG_AGO) - _SKEW))
+        rows = rows.filter(pk__gte=first_id(max(since, _LONG_AGO) - _SKEW))
     page = list(rows[:READ_AT_ONCE])
     while page:
         yield from (event for event in page if since is None or event.creation_date >= since)
         page = list(rows.filter(pk__lt=page[-1].pk)[:READ_AT_ONCE])
-
-
-def _first_id(at: datetime) -> UUID:
-    """Return the lowest UUIDv7 of that millisecond (RFC 9562, section 5.7)."""
-    return UUID(int=int(at.timestamp() * 1000) << 80 | 0x7 << 76)

@@ -134,7 +134,7 @@ def test_who_is_bound_to_nothing_sees_nothing(client, both, member, model):
 
 
 def test_every_door_for_operators_is_behind_the_bounds():
-    free = {"", "event-service/graphql", "event-service/portal/", "healthz", "readyz"}
+    free = {"", "event-service/graphql", "event-service/portal/", "healthz", "metrics", "readyz"}
     free |= {f"event-service/{name}" for name in DOCUMENTS}
     routes = {str(pattern.pattern) for pattern in get_resolver().url_patterns} - free
     assert [route for route in routes if not f"/{route}".startswith(PLACES)] == []

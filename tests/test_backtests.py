@@ -26,7 +26,7 @@ def stored(workspace):
     for total in range(5, 0, -1):
         (id_,) = record(workspace, data=msgspec.Raw(b'{"total": %d}' % total))
         recorded_at = NOW - total * HOUR
-        moved = backtests._first_id(recorded_at)
+        moved = backtests.first_id(recorded_at)
         Event.objects.filter(pk=id_).update(id=moved, creation_date=recorded_at)
     return list(Event.objects.order_by("-pk"))
 

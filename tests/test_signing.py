@@ -419,7 +419,8 @@ def compared(tree):
         if isinstance(node, ast.Compare) and any(
             isinstance(operator, ast.Eq | ast.NotEq | ast.In | ast.NotIn) for operator in node.ops
         ):
-            yield from (ast.unparse(operand) for operand in (node.left, *node.comparators))
+            operands = (node.left, *node.comparators)
+            yield from (ast.unparse(operand) for operand in operands if not isinstance(operand, ast.Constant))  # a name
 
 
 def test_the_search_for_bad_comparisons_finds_one():

@@ -96,6 +96,7 @@ def test_an_event_needs_nothing_but_a_type():
         "date": None,
         "producer_id": None,
         "about": None,
+        "traceparent": "",
     }
     assert event.id.version == 7
 

@@ -12,8 +12,10 @@ from django.utils.functional import cached_property
 
 from endpoints.admin.configuration import needs
 from endpoints.errors import Conflict
+from routing.admin.finding import Finding
 from routing.admin.whys import MOST, NEEDED, destinations
 from routing.cancelling import cancel
+from routing.console.searches import DeliverySearch, EventSearch
 from routing.models import (
     Attempt,
     Count,
@@ -78,9 +80,8 @@ class TrafficAdmin(admin.ModelAdmin):
 
 
 @admin.register(Event)
-class EventAdmin(TrafficAdmin):
-    list_display = ("id", "type", "workspace", "source", "subject", "date", "creation_date")
-    list_select_related = ("workspace",)
+class EventAdmin(Finding, TrafficAdmin):
+    search, found_template = EventSearch, "routing/events.html"
     fields = (
         "id",
         "workspace",
@@ -102,11 +103,9 @@ class EventAdmin(TrafficAdmin):
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(TrafficAdmin):
-    list_display = ("id", "state", "reason", "event_id", "endpoint", "seq", "attempts_made", "due_at", "settled_at")
-    list_filter = ("state",)
-    list_select_related = ("endpoint",)
-    ids = ("pk", "event_id", "endpoint_id")
+class DeliveryAdmin(Finding, TrafficAdmin):
+    search, found_template = DeliverySearch, "routing/deliveries.html"
+    list_display = ("__str__",)  # Django's own list is made for actions, and not shown
     fields = (
         "id",
         "workspace",

@@ -182,6 +182,18 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='SavedView',
+            fields=[
+                ('id', models.UUIDField(default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('model', models.CharField(max_length=20)),
+                ('name', models.CharField(max_length=255)),
+                ('query', models.CharField(blank=True, max_length=4000)),
+                ('shared', models.BooleanField(default=False)),
+                ('creation_date', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('user', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
+            ],
+        ),
+        migrations.CreateModel(
             name='ShareGroup',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -400,6 +412,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='rollup',
             constraint=models.UniqueConstraint(fields=('endpoint', 'workspace', 'period', 'at', 'name'), name='rollup_once', nulls_distinct=False),
+        ),
+        migrations.AddConstraint(
+            model_name='savedview',
+            constraint=models.UniqueConstraint(fields=('user', 'model', 'name'), name='saved_view_once'),
         ),
         migrations.AddConstraint(
             model_name='sharegroup',

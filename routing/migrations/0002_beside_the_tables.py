@@ -12,7 +12,7 @@ say the policies: see endpoints/tenancy.py.
 
 from django.db import migrations
 
-from endpoints.tenancy import guarded
+from endpoints.tenancy import guarded, ones_own
 
 VIEW = """
 CREATE VIEW routing_conservation AS
@@ -238,4 +238,5 @@ class Migration(migrations.Migration):
         *(guarded(f"routing_{table}") for table in OF_A_WORKSPACE),
         *(guarded(f"routing_{table}", ENDPOINT) for table in OF_AN_ENDPOINT),
         guarded("routing_shareddelivery", GROUP),
+        ones_own("routing_savedview", "user_id", rights="SELECT, INSERT, UPDATE, DELETE"),
     ]

@@ -12,6 +12,7 @@ from routing.models.rollups import Count, Rollup
 from routing.models.sockets import DeliveryChange, SharedDelivery, ShareGroup, Socket, SocketNode, SocketTicket
 from routing.models.tallies import TypeTally
 from routing.models.usage import DailyEvents, DayIsFull, recording
+from routing.models.views import SavedView
 from routing.models.workers import WorkerNode
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Recorded",
     "Replay",
     "Rollup",
+    "SavedView",
     "ShareGroup",
     "SharedDelivery",
     "Socket",

@@ -1,0 +1,206 @@
+"""What each page of the console and each list of the API costs with 10,000 deliveries and with millions."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+from django.apps import apps
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from benchmarks.service import clear, new_workspace
+from endpoints.models import ApiKey, Endpoint, Scope
+from routing.models import Delivery
+
+FEW, MANY = 10_000, int(os.environ.get("BENCH_DELIVERIES", "10000000"))
+AT_ONCE = 500_000
+NOW_MS = int(time.time() * 1000)
+ENDPOINTS = 10
+EACH = 5  # deliveries of an event
+ROUNDS = 9
+MOST_QUERIES, PAGE_RATIO, LIST_RATIO = 10, 3.0, 1.3
+SEARCHES = (
+    "state=EXHAUSTED",
+    "state=SENDING",
+    "state=OPEN&within=24h",
+    "reason=HTTP_STATUS",
+    "status=503",
+    "status=404",
+    "type=order.paid",
+    "type=none.such",
+    "text=none such",
+    "endpoint=ENDPOINT",
+    "endpoint=ENDPOINT&state=EXHAUSTED&within=7d",
+    "endpoint=ENDPOINT&text=none such&since=2026-01-01T00:00",
+    "within=30d&text=none such",
+    "q=DELIVERY",
+    "q=EVENT",
+)
+LISTS = {
+    "events": "id type",
+    "deliveries": "id state",
+    "attempts": "id",
+    "replays": "id",
+    "endpoints": "id name",
+    "eventsFilters": "id name",
+    'deliveries(filters: {endpointId: {exact: "ENDPOINT"}})': "id",
+    "deliveries(filters: {state: {exact: EXHAUSTED}})": "id",
+}
+
+
+class Cost(NamedTuple):
+    ms: float
+    queries: int
+
+
+def run() -> None:
+    print(f"\npages: with {FEW:,} deliveries and with {MANY:,}; the quickest of {ROUNDS}")
+    clear()
+    settings.ALLOWED_HOSTS = ["testserver"]
+    for whose in ("KEY", "WORKSPACE", "ADDRESS"):
+        setattr(settings, f"RATE_PER_{whose}", None)
+    workspace, _ = new_workspace(webhooks=[f"http://127.0.0.1:9/{number}" for number in range(ENDPOINTS)])
+    _, key = ApiKey.issue(workspace=workspace, name="lists", scopes=Scope.values)
+    visitor = Client()
+    visitor.force_login(User.objects.create_superuser("bench"), backend="django.contrib.auth.backends.ModelBackend")
+    _fill(0, FEW)
+    few = _measure(visitor, key)
+    started = time.monotonic()
+    for before in range(FEW, MANY, AT_ONCE):
+        _fill(before, min(before + AT_ONCE, MANY))
+    _tidy()
+    print(f"  filled in {time.monotonic() - started:.0f} s", flush=True)
+    many = _measure(visitor, key)
+    for name in few:
+        _report(name, few[name], many[name])
+
+
+def _report(name: str, few: Cost, many: Cost) -> None:
+    most = LIST_RATIO if name.startswith("{") else PAGE_RATIO
+    ratio = many.ms / few.ms
+    missed = ratio > most or (most == PAGE_RATIO and many.queries > MOST_QUERIES)
+    print(
+        f"  {few.queries:3} {many.queries:3} queries {few.ms:8.1f} {many.ms:8.1f} ms  ratio {ratio:5.2f}"
+        f"{'  MISSED' if missed else ''}  {name}",
+        flush=True,
+    )
+
+
+def _measure(visitor: Client, key: str) -> dict[str, Cost]:
+    endpoint, delivery = Endpoint.objects.earliest("pk"), Delivery.objects.latest("pk")
+    ids = {"ENDPOINT": str(endpoint.pk), "DELIVERY": str(delivery.pk), "EVENT": str(delivery.event_id)}
+    found = {}
+    for page in _pages():
+        found[page] = _cost(partial(visitor.get, _with(page, ids)))
+    for name, members in LISTS.items():
+        for more in ("", "totalCount "):
+            query = f"{{ {name} {{ {more}collectionItems {{ {members} }} }} }}"
+            body = {"query": _with(query, ids)}
+            found[query] = _cost(partial(_ask, visitor, key, body))
+    return found
+
+
+def _with(text: str, ids: dict[str, str]) -> str:
+    for name, id_ in ids.items():
+        text = text.replace(name, id_)
+    return text
+
+
+def _ask(visitor: Client, key: str, body: dict[str, str]) -> Any:
+    headers = {"Authorization": f"Bearer {key}"}
+    answer = visitor.post("/event-service/graphql", body, "application/json", headers=headers)
+    assert "errors" not in answer.json(), answer.content
+    return answer
+
+
+def _cost(visit: Callable[[], Any]) -> Cost:
+    with CaptureQueriesContext(connection) as queries:
+        answer = visit()
+        count = len([each for each in queries.captured_queries if _counts(each["sql"])])  # the next visit empties it
+    assert answer.status_code == 200, answer.content[:500]
+    taken = []
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        visit()
+        taken.append((time.perf_counter() - started) * 1000)
+    return Cost(min(taken), count)  # other work on the machine only adds to it
+
+
+def _counts(sql: str) -> bool:
+    return not sql.startswith(("SAVEPOINT", "RELEASE", "BEGIN", "COMMIT"))
+
+
+def _pages() -> Iterator[str]:
+    yield from (f"/admin/?window={window}" for window in ("1h", "24h", "7d", "30d"))
+    yield from ("/admin/queue/", "/admin/endpoints/endpoint/ENDPOINT/change/")
+    yield from ("/admin/routing/delivery/DELIVERY/change/", "/admin/routing/event/EVENT/change/")
+    for app in ("endpoints", "routing"):
+        yield from (reverse(f"admin:{app}_{each._meta.model_name}_changelist") for each in _models(app))
+    yield from (f"/admin/routing/delivery/?{asked}" for asked in SEARCHES)
+    yield from (f"/admin/routing/event/?{asked}" for asked in ("type=none.such", "text=none such", "q=DELIVERY"))
+
+
+def _models(app: str) -> list[type[Any]]:
+    return list(apps.get_app_config(app).get_models())
+
+
+def _tidy() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE")
+        cursor.execute("CHECKPOINT")
+
+
+def _fill(before: int, behind: int) -> None:
+    """Write deliveries as of the last 30 days, without asking of each row whether its keys stand or counting it."""
+    endpoints = [str(pk) for pk in Endpoint.objects.order_by("pk").values_list("pk", flat=True)]
+    workspace_id = Endpoint.objects.values_list("workspace_id", flat=True)[0]
+    asked = {"workspace": workspace_id, "endpoints": endpoints, "each": EACH, "before": before, "behind": behind}
+    asked |= {"all": max(MANY, FEW), "now_ms": NOW_MS, "many": len(endpoints)}
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        for statement in (_EVENTS, _DELIVERIES, _ATTEMPTS):
+            cursor.execute(statement, asked)
+        cursor.execute("UPDATE routing_cursor SET last_seq = %s", [behind // len(endpoints) + 1])
+    if before == 0:
+        _tidy()
+
+
+# The n-th row's id: the time in it goes on evenly over 30 days until now.
+_ID = (
+    "(lpad(to_hex(%(now_ms)s::bigint - 2592000000 + {n} * 2592000000 / %(all)s), 12, '0')"
+    " || '70008' || lpad(to_hex({n}), 15, '0'))::uuid"
+)
+_AT = "now() - interval '30 days' + {n} * interval '30 days' / %(all)s"
+_FIRST = "(nth / %(each)s * %(each)s)"
+_EVENTS = f"""
+INSERT INTO routing_event (id, workspace_id, type, source, subject, ordering_key, date, data, creation_date)
+SELECT {_ID.format(n="nth")}, %(workspace)s, CASE nth / %(each)s %% 50 WHEN 0 THEN 'order.lost' ELSE 'order.paid' END,
+       '/orders', '', '', {_AT.format(n="nth")}, '{{"orderId": ' || nth || ', "note": "' || repeat('abcdefghij', 20)
+       || '"}}', {_AT.format(n="nth")}
+FROM generate_series(%(before)s::bigint, %(behind)s::bigint - 1, %(each)s) AS nth
+"""
+_DELIVERIES = f"""
+INSERT INTO routing_delivery (id, workspace_id, event_id, endpoint_id, seq, state, reason, attempts_made, due_at,
+                              creation_date, settled_at)
+SELECT {_ID.format(n="nth")}, %(workspace)s, {_ID.format(n=_FIRST)},
+       (%(endpoints)s::uuid[])[nth %% %(many)s + 1], nth / %(many)s + 1, state,
+       CASE state WHEN 'EXHAUSTED' THEN 'HTTP_STATUS' ELSE '' END, (state <> 'PENDING')::int,
+       CASE state WHEN 'PENDING' THEN now() END, {_AT.format(n="nth")},
+       CASE WHEN state <> 'PENDING' THEN {_AT.format(n="nth")} END
+FROM generate_series(%(before)s::bigint, %(behind)s::bigint - 1) AS nth CROSS JOIN LATERAL (
+    SELECT CASE WHEN nth %% 1009 = 1 THEN 'PENDING' WHEN nth %% 101 = 1 THEN 'EXHAUSTED' ELSE 'DELIVERED' END AS state
+) AS stands
+"""
+_ATTEMPTS = f"""
+INSERT INTO routing_attempt (id, workspace_id, delivery_id, number, started_at, duration_ms, status_code, error,
+                             error_detail, response_body)
+SELECT {_ID.format(n="nth")}, %(workspace)s, {_ID.format(n="nth")}, 1, {_AT.format(n="nth")}, 12,
+       CASE WHEN nth %% 101 = 1 THEN 503 ELSE 200 END, CASE WHEN nth %% 101 = 1 THEN 'HTTP_STATUS' ELSE '' END, '', ''
+FROM generate_series(%(before)s::bigint, %(behind)s::bigint - 1) AS nth WHERE nth %% 1009 <> 1
+"""

@@ -1,0 +1,37 @@
+// On all pages: times in the reader's own zone beside UTC, and a button that copies an id.
+const script = document.currentScript;
+const zone = Intl.DateTimeFormat(undefined, { timeZoneName: "short" });
+
+function local(time) {
+  const at = new Date(time.dateTime);
+  if (time.dataset.local !== undefined || isNaN(at) || at.getTimezoneOffset() === 0) return;
+  const name = zone.formatToParts(at).find((part) => part.type === "timeZoneName").value;
+  const two = (number) => String(number).padStart(2, "0");
+  const day = at.getDate() === at.getUTCDate() ? "" : `${two(at.getDate())}.${two(at.getMonth() + 1)}. `;
+  time.dataset.local = `${day}${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())} ${name}`;
+  const beside = document.createElement("small");
+  beside.className = "local";
+  beside.textContent = ` ${time.dataset.local}`;
+  time.append(beside);
+}
+
+function copyable(code) {
+  if (code.nextElementSibling?.classList.contains("copy")) return;
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "copy";
+  button.setAttribute("aria-label", `${script.dataset.copy} ${code.textContent}`);
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(code.textContent.trim());
+    button.dataset.done = "";
+    setTimeout(() => delete button.dataset.done, 1500);
+  });
+  code.after(button);
+}
+
+function dress() {
+  document.querySelectorAll("time[datetime]").forEach(local);
+  if (navigator.clipboard) document.querySelectorAll("code.id").forEach(copyable);
+}
+dress();
+document.addEventListener("console:shown", dress);

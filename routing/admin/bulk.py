@@ -1,0 +1,61 @@
+"""All that a search finds, retried or cancelled: batch after batch, driven by the page that shows how far it came."""
+
+from typing import Any, NamedTuple
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_http_methods
+
+from routing.admin.finding import asked_of
+from routing.cancelling import cancel
+from routing.console.searches import DeliverySearch
+from routing.models import Delivery
+from routing.repeats import problem_of, retry
+
+BATCH = 500  # deliveries; each is written, and noted in the audit log
+
+
+class Act(NamedTuple):
+    permission: str
+    title: object
+    button: object
+
+
+ACTS = {
+    "retry": Act("routing.retry_delivery", gettext_lazy("Deliver again all that are found"), gettext_lazy("Begin")),
+    "cancel": Act("routing.cancel_delivery", gettext_lazy("Cancel all that are found"), gettext_lazy("Begin")),
+}
+
+
+@require_http_methods(["GET", "POST"])
+def act_on_all(request: HttpRequest, act: str) -> HttpResponse:
+    """Ask first; then take a batch with each POST, from new to old. What is written meanwhile is not come across."""
+    if act not in ACTS:
+        raise Http404(f"{act!r:.40} is nothing to do with deliveries; {' and '.join(ACTS)} are.")
+    if not request.user.has_perms((ACTS[act].permission, "routing.view_delivery")):
+        raise PermissionDenied
+    search = DeliverySearch(request.GET, request.user)
+    if not search.is_valid():
+        raise Http404("These filters are none.")
+    found: dict[str, Any] = {"did": _number(request, "did"), "passed": _number(request, "passed")}
+    if request.method == "POST":
+        look = search.walk().look(request.POST.get("before", ""), BATCH)
+        did = _retry(look.rows) if act == "retry" else cancel(look.rows).cancelled
+        found = {"did": found["did"] + did, "passed": found["passed"] + len(look.rows) - did, "look": look}
+    said = [(field.label, field.data) for field in search if field.data]
+    found |= {"title": ACTS[act].title, "act": act, "button": ACTS[act].button, "asked": asked_of(request).urlencode()}
+    return render(request, "routing/bulk.html", {**admin.site.each_context(request), **found, "said": said})
+
+
+def _retry(deliveries: Any) -> int:
+    """Retry those that ended and whose endpoint takes something."""
+    able = [each for each in deliveries if each.state not in Delivery.OPEN and not problem_of(each.endpoint)]
+    return len(retry(able))
+
+
+def _number(request: HttpRequest, name: str) -> int:
+    given = request.POST.get(name, "")
+    return int(given[:12]) if given.isdecimal() else 0
