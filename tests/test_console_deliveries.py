@@ -371,6 +371,9 @@ def test_an_operator_finds_what_failed_and_has_it_again(page, service):
         found.first.get_by_role("button", name=f"Copy {shown}").click()
         assert page.evaluate("navigator.clipboard.readText()") == shown
         look(page, "deliveries-found")
+        page.set_viewport_size({"width": 390, "height": 844})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390 + 1, "It scrolls sideways on a phone."
+        page.set_viewport_size({"width": 1280, "height": 900})
 
         page.get_by_label("Text in the data").fill("NUMBER-7")
         page.get_by_label("Status code").fill("5xx")
