@@ -1,6 +1,7 @@
 """Endpoints of Svix, as its API lists them (GET /api/v1/app/{app}/endpoint), made webhooks of ours."""
 
 from collections.abc import Mapping
+from hmac import compare_digest
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
