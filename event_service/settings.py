@@ -213,6 +213,7 @@ MIDDLEWARE = [
     "endpoints.pages.Policies",
     "event_service.charged.Charged",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "event_service.language.Language",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -274,6 +275,10 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("ru", "Русский")]
+LOCALE_PATHS = [Path(__file__).resolve().parent / "locale"]
+LANGUAGE_COOKIE_HTTPONLY, LANGUAGE_COOKIE_SAMESITE, LANGUAGE_COOKIE_SECURE = True, "Lax", HTTPS
+LANGUAGE_COOKIE_AGE = 365 * 86_400
 STATIC_URL = "/event-service/static/"
 WHITENOISE_USE_FINDERS = True  # straight from the packages: there is no collectstatic step to forget
 # A line for people, or a JSON object a line.

@@ -21,14 +21,16 @@ from event_service.known_browsers import remember
 from routing.console.navigation import links
 from routing.console.overview import overview
 
-_WRONG = "This is no code of yours, or it was used."
+_WRONG = _("This is no code of yours, or it was used.")
 
 
 class SignInForm(AdminAuthenticationForm, OTPAuthenticationFormMixin):
-    otp_token = forms.CharField(label="Code", required=False, widget=forms.TextInput({"autocomplete": "one-time-code"}))
+    otp_token = forms.CharField(
+        label=_("Code"), required=False, widget=forms.TextInput({"autocomplete": "one-time-code"})
+    )
     otp_error_messages = {
         **OTPAuthenticationFormMixin.otp_error_messages,
-        "token_required": "Give a code of your app, or a recovery code.",
+        "token_required": _("Give a code of your app, or a recovery code."),
         "device_required": _WRONG,
         "invalid_token": _WRONG,
     }

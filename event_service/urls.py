@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path, reverse_lazy
 from django.views.generic import RedirectView
+from django.views.i18n import set_language
 
 from event_service.contract import DOCUMENTS
 from event_service.contract.door import tell
@@ -46,6 +47,7 @@ urlpatterns = [
     path("event-service/live/ticket", live_ticket, name="live-ticket"),
     path("event-service/live/states", live_states, name="live-states"),
     path("event-service/portal/", include("routing.portal.urls")),
+    path("event-service/language", set_language, name="set_language"),
     path("healthz", healthz),
     path("readyz", readyz),
     path("metrics", metrics),

@@ -22,7 +22,6 @@ from routing.sockets.operators import PERMISSION
 MOST_ASKED = 100  # events whose deliveries are asked for at once
 _TOLD = ("state", "reason", "attempts")
 AT_ONCE = 500  # endpoints to choose from; another one is opened by its id: ?endpoint=ID
-_REFUSED = f"Only members of staff with the permission {PERMISSION} may look at events."
 
 
 @never_cache
@@ -31,10 +30,11 @@ def live(request: HttpRequest) -> HttpResponse:
     if not request.user.is_authenticated:
         return redirect_to_login(request.get_full_path(), reverse("admin:login"))
     if not _may_look(request):
-        return HttpResponseForbidden(_REFUSED, content_type="text/plain")
+        return HttpResponseForbidden(_refused(), content_type="text/plain")
     chosen = _endpoint(request.GET.get("endpoint", ""))
     found: dict[str, Any] = {"title": _("Live"), "endpoints": _endpoints(chosen), "chosen": chosen, "most": AT_ONCE}
-    found["states"] = Delivery.State.values
+    field: Any = Delivery._meta.get_field("state")
+    found["states"] = field.flatchoices
     return render(request, "routing/live.html", {**admin.site.each_context(request), **found})
 
 
@@ -43,7 +43,7 @@ def live(request: HttpRequest) -> HttpResponse:
 def live_ticket(request: HttpRequest) -> HttpResponse:
     """Make a ticket, which the page opens a websocket with."""
     if not _may_look(request):
-        return JsonResponse({"error": {"code": "FORBIDDEN", "message": _REFUSED}}, status=403)
+        return JsonResponse({"error": {"code": "FORBIDDEN", "message": _refused()}}, status=403)
     given = request.POST.get("endpoint", "")
     endpoint = _endpoint(given)
     if endpoint is None:
@@ -68,6 +68,12 @@ def live_states(request: HttpRequest) -> HttpResponse:
     rows = Delivery.objects.filter(endpoint=endpoint, event__in=event_ids).order_by("seq") if endpoint else []
     told = {str(row.event_id): (row.state, row.reason, row.attempts_made) for row in rows}
     return JsonResponse({id_: dict(zip(_TOLD, values, strict=True)) for id_, values in told.items()})
+
+
+def _refused() -> str:
+    return _("Only members of staff with the permission %(permission)s may look at events.") % {
+        "permission": PERMISSION
+    }
 
 
 def _may_look(request: HttpRequest) -> bool:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils.http import parse_http_date_safe
+from django.utils.translation import gettext_noop
 
 from endpoints.policy import RetryPolicy
 from routing import retry
@@ -73,8 +74,8 @@ def _attempt(outcome: Outcome) -> dict[str, Any]:
 
 def _reason_to_disable(outcome: Outcome, wishes: set[str]) -> str:
     if outcome.status_code == GONE:
-        return "The receiver answered 410 Gone."
-    return "The receiver answered webhook-delivery: disable." if "disable" in wishes else ""
+        return gettext_noop("The receiver answered 410 Gone.")  # pages translate what is stored
+    return gettext_noop("The receiver answered webhook-delivery: disable.") if "disable" in wishes else ""
 
 
 def _pause_s(outcome: Outcome) -> float:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from django.utils.translation import gettext as _
+
 from endpoints.models import Endpoint, EventFilter
 from endpoints.patterns import Explanation, explain
 from routing.health import SOURCE
@@ -40,24 +42,31 @@ def why(event: Event, endpoint: Endpoint) -> Why:
 
 
 def _of_delivery(delivery: Delivery) -> str:
-    again = "The last delivery of it" if delivery.retry_of_id else "It was wanted: delivery"
-    because = f" ({delivery.reason})" if delivery.reason else ""
-    return f"{again} {delivery.seq} is {delivery.state}{because} after {delivery.attempts_made} attempts."
+    said = (
+        _("The last delivery of it %(seq)s is %(state)s after %(made)s attempts.")
+        if delivery.retry_of_id
+        else _("It was wanted: delivery %(seq)s is %(state)s after %(made)s attempts.")
+    )
+    state = f"{delivery.state} ({delivery.reason})" if delivery.reason else delivery.state
+    return said % {"seq": delivery.seq, "state": state, "made": delivery.attempts_made}
 
 
 def _of_none(event: Event, endpoint: Endpoint, filters: Sequence[FilterWhy]) -> str:
     if event.creation_date < endpoint.creation_date:
-        return f"The endpoint was made at {endpoint.creation_date.isoformat()}, after the event was recorded."
+        said = _("The endpoint was made at %(at)s, after the event was recorded.")
+        return said % {"at": endpoint.creation_date.isoformat()}
     if endpoint.deleted_at and endpoint.deleted_at < event.creation_date:
-        return f"The endpoint was deleted at {endpoint.deleted_at.isoformat()}, before the event was recorded."
+        said = _("The endpoint was deleted at %(at)s, before the event was recorded.")
+        return said % {"at": endpoint.deleted_at.isoformat()}
     if event.source == SOURCE and event.subject == str(endpoint.pk):
-        return "The event is about the endpoint itself, which is not told of it."
+        return _("The event is about the endpoint itself, which is not told of it.")
     if not filters:
-        return "No filter is linked to the endpoint now, so it gets every event; when this one came, others were."
+        return _("No filter is linked to the endpoint now, so it gets every event; when this one came, others were.")
     matching = [each for each in filters if each.explanation.matched]
     if matching:
-        name = matching[0].event_filter.name
-        return f"Filter {name!r} matches it as it is now; it was changed or linked after the event was recorded."
+        said = _("Filter %(name)s matches it as it is now; it was changed or linked after the event was recorded.")
+        return said % {"name": repr(matching[0].event_filter.name)}
     if len(filters) == 1:
-        return f"Its filter {filters[0].event_filter.name!r} does not match: {filters[0].explanation.reason}"
-    return f"None of its {len(filters)} filters matches."
+        name, reason = filters[0].event_filter.name, filters[0].explanation.reason
+        return _("Its filter %(name)s does not match: %(reason)s") % {"name": repr(name), "reason": reason}
+    return _("None of its %(count)s filters matches.") % {"count": len(filters)}

@@ -9,6 +9,8 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import URLPattern, path
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from endpoints.admin.configuration import DATES, ConfigurationAdmin, NamedForm, StrictDecoder, checked, needs
 from endpoints.admin.filters import FilterLinkInline
@@ -38,13 +40,19 @@ OF_WEBHOOKS = ("url", "method", "retry_policy", "max_in_flight", "rate_limit")
 class EndpointForm(NamedForm):
     quota = (Quota.ENDPOINTS, "endpoints")
     retry_policy = forms.JSONField(
-        decoder=StrictDecoder, required=False, help_text='Such as {"schedule": [5, 300]}; {} is the default.'
+        label=gettext_lazy("retry policy"),
+        decoder=StrictDecoder,
+        required=False,
+        help_text=gettext_lazy('Such as {"schedule": [5, 300]}; {} is the default.'),
     )
 
     payload_shape = forms.JSONField(
+        label=gettext_lazy("payload shape"),
         decoder=StrictDecoder,
         required=False,
-        help_text='What is sent of data: {"paths": ["customer.id"]} or {"template": {...}}; all of it when empty.',
+        help_text=gettext_lazy(
+            'What is sent of data: {"paths": ["customer.id"]} or {"template": {...}}; all of it when empty.'
+        ),
     )
 
     def clean_retry_policy(self) -> Any:
@@ -62,17 +70,17 @@ class EndpointForm(NamedForm):
             for field, check in SETTINGS.items():
                 self._check(field, check)
             if given.get("open_access"):
-                self.add_error("open_access", "Only a websocket can be open: a webhook is not listened to.")
+                self.add_error("open_access", _("Only a websocket can be open: a webhook is not listened to."))
             return given
         for field in OF_WEBHOOKS:
             if given.get(field):
-                self.add_error(field, f"A websocket endpoint has no {field}; leave it empty.")
+                self.add_error(field, _("A websocket endpoint has no %(field)s; leave it empty.") % {"field": field})
         for field, default in (
             ("ordering", Endpoint.Ordering.UNORDERED),
             ("payload_format", Endpoint.PayloadFormat.STANDARD),
         ):
             if given.get(field) != default:
-                self.add_error(field, f"A websocket endpoint has no {field}; leave the default.")
+                self.add_error(field, _("A websocket endpoint has no %(field)s; leave the default.") % {"field": field})
         return given
 
     def _check(self, field: str, check: Callable[[Any], Any]) -> None:
@@ -146,26 +154,26 @@ class EndpointAdmin(ConfigurationAdmin):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Endpoint]) -> None:
         Endpoint.remove(queryset)
 
-    @admin.action(description="Pause the selected endpoints", permissions=["pause"])
+    @admin.action(description=gettext_lazy("Pause the selected endpoints"), permissions=["pause"])
     def pause(self, request: HttpRequest, endpoints: QuerySet[Endpoint]) -> None:
         self._change_state(request, endpoints, Endpoint.State.PAUSED)
 
-    @admin.action(description="Resume the selected endpoints", permissions=["resume"])
+    @admin.action(description=gettext_lazy("Resume the selected endpoints"), permissions=["resume"])
     def resume(self, request: HttpRequest, endpoints: QuerySet[Endpoint]) -> None:
         self._change_state(request, endpoints, Endpoint.State.ACTIVE)
 
-    @admin.action(description="Rotate the secrets of the selected webhooks", permissions=["rotate"])
+    @admin.action(description=gettext_lazy("Rotate the secrets of the selected webhooks"), permissions=["rotate"])
     def rotate_secrets(self, request: HttpRequest, endpoints: QuerySet[Endpoint]) -> None:
         try:
             with transaction.atomic():
                 for endpoint in endpoints.select_for_update(no_key=True, of=("self",)).order_by("pk"):
                     SigningKey.rotate(endpoint)
-                    self.log_change(request, endpoint, "Secret rotated.")
+                    self.log_change(request, endpoint, _("Secret rotated."))
         except ServiceError as refusal:
-            messages.error(request, f"Nothing was rotated. {refusal.message}")
+            messages.error(request, _("Nothing was rotated. %(reason)s") % {"reason": refusal.message})
 
     def _change_state(self, request: HttpRequest, endpoints: QuerySet[Endpoint], state: Endpoint.State) -> None:
         chosen = list(endpoints)
         Endpoint.change_state(chosen, state)
         for endpoint in chosen:
-            self.log_change(request, endpoint, f"State set to {state}.")
+            self.log_change(request, endpoint, _("State set to %(state)s.") % {"state": state.label})

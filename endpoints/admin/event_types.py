@@ -7,6 +7,7 @@ from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy
 
 from endpoints.admin.configuration import DATES, ConfigurationAdmin, NamedForm, StrictDecoder, checked
 from endpoints.checks import checked_name
@@ -17,7 +18,10 @@ from endpoints.models.event_types import TYPE_LENGTH
 
 class EventTypeForm(NamedForm):
     schema = forms.JSONField(
-        decoder=StrictDecoder, required=False, help_text="What data must be like: JSON Schema, draft 2020-12."
+        label=gettext_lazy("schema"),
+        decoder=StrictDecoder,
+        required=False,
+        help_text=gettext_lazy("What data must be like: JSON Schema, draft 2020-12."),
     )
 
     def clean_name(self) -> Any:

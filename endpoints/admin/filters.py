@@ -8,6 +8,8 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from endpoints.admin.configuration import DATES, ConfigurationAdmin, NamedForm, StrictDecoder, checked
 from endpoints.models import Endpoint, EventFilter, FilterLink
@@ -22,7 +24,10 @@ class FilterLinkForm(forms.ModelForm):
         endpoint, event_filter = given.get("endpoint"), given.get("event_filter")
         if endpoint and event_filter:
             if endpoint.workspace_id != event_filter.workspace_id:
-                raise ValidationError(f"{event_filter} is a filter of another workspace than {endpoint} is of.")
+                raise ValidationError(
+                    _("%(filter)s is a filter of another workspace than %(endpoint)s is of.")
+                    % {"filter": event_filter, "endpoint": endpoint}
+                )
             self.instance.workspace_id = endpoint.workspace_id
         return given
 
@@ -47,7 +52,7 @@ class Indented(JSONEncoder):
 
 class EventFilterForm(NamedForm):
     quota = (Quota.EVENT_FILTERS, "event filters")
-    definition = forms.JSONField(decoder=StrictDecoder, encoder=Indented)
+    definition = forms.JSONField(label=gettext_lazy("definition"), decoder=StrictDecoder, encoder=Indented)
 
     def clean_definition(self) -> Any:
         return checked(parse_definition, self.cleaned_data["definition"])

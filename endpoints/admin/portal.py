@@ -119,11 +119,11 @@ class PortalLinkAdmin(RecordAdmin):
     actions = ("revoke",)
     has_revoke_permission = needs(REVOKE)
 
-    @admin.action(description="Revoke the selected links", permissions=["revoke"])
+    @admin.action(description=gettext_lazy("Revoke the selected links"), permissions=["revoke"])
     def revoke(self, request: HttpRequest, links: QuerySet[PortalLink]) -> None:
         for link in links:
             link.revoke()
-            self.log_change(request, link, "Revoked.")
+            self.log_change(request, link, _("Revoked."))
 
 
 class PortalThemeForm(NamedForm):

@@ -9,6 +9,8 @@ from django.contrib.auth import authenticate
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
@@ -20,7 +22,11 @@ PERMISSION = "endpoints.reveal_endpoint_secret"
 
 
 class PasswordForm(forms.Form):
-    password = forms.CharField(strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}))
+    password = forms.CharField(
+        label=gettext_lazy("Password"),
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
 
     def __init__(self, request: HttpRequest, *args: Any) -> None:
         super().__init__(*args)
@@ -31,7 +37,7 @@ class PasswordForm(forms.Form):
         with beyond():  # failures count towards the lock, and are counted where bound staff have no access
             user = authenticate(self._request, username=self._request.user.get_username(), password=given)
         if user is None or user.pk != self._request.user.pk:
-            raise ValidationError("This is not your password.")
+            raise ValidationError(_("This is not your password."))
         return given
 
 

@@ -7,12 +7,21 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import URLPattern, path
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from endpoints.admin.configuration import DATES, ConfigurationAdmin, NamedForm, checked, needs
 from endpoints.admin.portal import make_link, revoke_link
 from endpoints.checks import checked_expiry
 from endpoints.models import ApiKey, Scope, Workspace
 from endpoints.models.quotas import Quota, standing
+
+_USED = {
+    Quota.EVENTS: gettext_lazy("events per day"),
+    Quota.ENDPOINTS: gettext_lazy("endpoints"),
+    Quota.EVENT_FILTERS: gettext_lazy("event filters"),
+    Quota.SOCKETS: gettext_lazy("sockets"),
+}
 
 
 @admin.register(Workspace)
@@ -32,20 +41,23 @@ class WorkspaceAdmin(ConfigurationAdmin):
             *super().get_urls(),
         ]
 
-    @admin.display(description="In use, and at most")
+    @admin.display(description=gettext_lazy("In use, and at most"))
     def used(self, workspace: Workspace) -> str:
-        found = {quota.removeprefix("max_"): standing(workspace, quota) for quota in Quota}
-        return "; ".join(
-            f"{name.replace('_', ' ')}: {found.used} of {'any number' if found.limit is None else found.limit}"
-            for name, found in found.items()
-        )
+        told = []
+        for quota in Quota:
+            found = standing(workspace, quota)
+            most = _("any number") if found.limit is None else found.limit
+            told.append(_("%(name)s: %(used)s of %(most)s") % {"name": _USED[quota], "used": found.used, "most": most})
+        return "; ".join(told)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # its traffic holds it
 
 
 class ApiKeyForm(NamedForm):
-    scopes = forms.MultipleChoiceField(choices=Scope.choices, widget=forms.CheckboxSelectMultiple)
+    scopes = forms.MultipleChoiceField(
+        label=gettext_lazy("Scopes"), choices=Scope.choices, widget=forms.CheckboxSelectMultiple
+    )
 
     def clean_expires_at(self) -> Any:
         return checked(checked_expiry, self.cleaned_data["expires_at"])
@@ -70,10 +82,10 @@ class ApiKeyAdmin(ConfigurationAdmin):
             return
         key, text = ApiKey.issue(workspace=obj.workspace, name=obj.name, scopes=obj.scopes, expires_at=obj.expires_at)
         obj.pk = key.pk
-        messages.success(request, f"The key is {text} - it is shown this once.")
+        messages.success(request, _("The key is %(key)s - it is shown this once.") % {"key": text})
 
-    @admin.action(description="Revoke the selected keys", permissions=["revoke"])
+    @admin.action(description=gettext_lazy("Revoke the selected keys"), permissions=["revoke"])
     def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
         for key in keys:
             key.revoke()
-            self.log_change(request, key, "Revoked.")
+            self.log_change(request, key, _("Revoked."))

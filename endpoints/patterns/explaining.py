@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from endpoints.patterns.matching import Pattern
 from endpoints.patterns.parse import OR, Path, alternatives_of
 from endpoints.patterns.published import as_pattern
@@ -47,21 +49,21 @@ def explain(definition: Any, event: Mapping[str, Any]) -> Explanation:
 
 def _reason(matched: bool, checks: list[Check]) -> str:
     if not checks:
-        return "The pattern is empty: it matches every event."
+        return _("The pattern is empty: it matches every event.")
     if matched:
-        return "All conditions hold."
+        return _("All conditions hold.")
     failed = [check for check in checks if check.required and not check.held]
     if failed:
         return failed[0].why
-    return "Each condition holds by itself, but not all of them within the same element of an array."
+    return _("Each condition holds by itself, but not all of them within the same element of an array.")
 
 
 def _held_with_others(check: Check) -> Check:
     """Absence may be wanted of the one element of an array that the other conditions hold in."""
     if check.held:
         return check
-    why = f"{check.path} is not in the element of the array that the other conditions hold in."
-    return replace(check, held=True, why=why)
+    why = _("%(name)s is not in the element of the array that the other conditions hold in.")
+    return replace(check, held=True, why=why % {"name": check.path})
 
 
 def _checks(
@@ -79,7 +81,11 @@ def _checks(
 
 def _either(branches: list[Any], event: Mapping[str, Any], *, at: str, path: Path, required: bool) -> Iterator[Check]:
     holding = [number for number, branch in enumerate(branches) if _alone(path, branch).match(event)]
-    why = f"{at}[{holding[0]}] holds." if holding else f"None of the {len(branches)} branches of {at} holds."
+    why = (
+        _("%(branch)s holds.") % {"branch": f"{at}[{holding[0]}]"}
+        if holding
+        else _("None of the %(count)s branches of %(at)s holds.") % {"count": len(branches), "at": at}
+    )
     yield Check(at, ".".join(path), [], bool(holding), [], why, required)
     for number, branch in enumerate(branches):
         yield from _checks(branch, event, at=f"{at}[{number}]", path=path, required=False)
@@ -98,18 +104,24 @@ def _why(wanted: list[Any], path: Path, values: list[Any], found: list[str]) -> 
     for value, shown in zip(values, found, strict=True):
         for member in wanted[:SHOWN_WANTED]:
             if _alone(path, [member]).match(_nested(path, value)):
-                return (
-                    f"{name} is {shown}." if shown == _shown(member) else f"{name} is {shown}: {_shown(member)} holds."
-                )
-    return f"{name} is as wanted." if values else f"The event has no {name}, as wanted."
+                told = {"name": name, "found": shown, "wanted": _shown(member)}
+                if shown == told["wanted"]:
+                    return _("%(name)s is %(found)s.") % told
+                return _("%(name)s is %(found)s: %(wanted)s holds.") % told
+    return (_("%(name)s is as wanted.") if values else _("The event has no %(name)s, as wanted.")) % {"name": name}
 
 
 def _why_not(wanted: list[Any], path: Path, found: list[str]) -> str:
     name = ".".join(path)
     if not found:
-        return f"The event has no {name}."
-    more = f" or another of {len(wanted)}" if len(wanted) > 1 else ""
-    return f"{name} is {' and '.join(found)}, not {_shown(wanted[0])}{more}."
+        return _("The event has no %(name)s.") % {"name": name}
+    said = (
+        _("%(name)s is %(found)s, not %(wanted)s or another of %(count)s.")
+        if len(wanted) > 1
+        else _("%(name)s is %(found)s, not %(wanted)s.")
+    )
+    together = _(" and ").join(found)
+    return said % {"name": name, "found": together, "wanted": _shown(wanted[0]), "count": len(wanted)}
 
 
 def _alone(path: Path, node: Any) -> Pattern:

@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from endpoints.errors import BadInput
@@ -36,7 +37,7 @@ def _tried(form: Any) -> Backtest:
     try:
         wanted = parse_definition(json.loads(form.get("definition", "")))
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"The definition is not JSON: {error}.", "definition") from None
+        raise BadInput(_("The definition is not JSON: %(error)s.") % {"error": error}, "definition") from None
     return backtest(wanted, workspace_id=_workspace_id(form), since=timezone.now() - _hours(form))
 
 
@@ -45,11 +46,12 @@ def _workspace_id(form: Any) -> UUID:
     try:
         return UUID(given)
     except ValueError:
-        raise BadInput(f"Choose a workspace: {given!r:.60} is none.", "workspace") from None
+        raise BadInput(_("Choose a workspace: %(given)s is none.") % {"given": f"{given!r:.60}"}, "workspace") from None
 
 
 def _hours(form: Any) -> timedelta:
     given = form.get("try_hours", "")
     if not (given.isdecimal() and 1 <= int(given[:9]) <= LONGEST_HOURS):
-        raise BadInput(f"{given!r:.60} is no number of hours; give 1 to {LONGEST_HOURS}.", "try_hours")
+        said = _("%(given)s is no number of hours; give 1 to %(most)s.")
+        raise BadInput(said % {"given": f"{given!r:.60}", "most": LONGEST_HOURS}, "try_hours")
     return timedelta(hours=int(given[:9]))

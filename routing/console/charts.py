@@ -6,6 +6,8 @@ A page's policy allows no style in it, so all geometry is in attributes and all 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from django.utils.formats import number_format
+
 WIDTH, HEIGHT = 720, 160  # of the drawing's own units; it takes the room that it gets
 
 
@@ -40,7 +42,11 @@ def stacked(
     marks = []
     for place, (label, parts) in enumerate(zip(labels, values, strict=True)):
         top = float(HEIGHT)
-        said = ", ".join(f"{count:,} {name}" for (_, name), count in zip(kinds, parts, strict=True) if count)
+        said = ", ".join(
+            f"{number_format(count, force_grouping=True)} {name}"
+            for (_, name), count in zip(kinds, parts, strict=True)
+            if count
+        )
         for (kind, _), count in zip(kinds, parts, strict=True):
             if count:
                 height = max(2.0, HEIGHT * count / highest)
@@ -50,6 +56,10 @@ def stacked(
     rows: list[Sequence[object]] = [("", *(name for _, name in kinds))]
     rows += [(label, *parts) for label, parts in zip(labels, values, strict=True) if any(parts)]
     return Chart(title, marks, highest, labels[0] if labels else "", labels[-1] if labels else "", rows)
+
+
+def _said(count: int, name: str) -> str:
+    return f"{number_format(count, force_grouping=True)} {name}"
 
 
 def tracker(title: str, labels: Sequence[str], kinds: Sequence[str], said: Sequence[str]) -> Chart:

@@ -8,6 +8,8 @@ from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from endpoints.models import Endpoint, StaffBinding, Workspace
@@ -84,14 +86,14 @@ def _has_endpoints(whose: Whose) -> bool:
 def complaint(endpoint: Endpoint) -> str:
     """Say in a line what is wrong with an endpoint."""
     if endpoint.state == Endpoint.State.DISABLED:
-        return str(_("Disabled: %(reason)s")) % {"reason": endpoint.state_reason}
+        return str(_("Disabled: %(reason)s")) % {"reason": gettext(endpoint.state_reason)}
     if endpoint.lane.opened_at:
         return str(_("Its breaker is open: it is tried by single requests, after each failure more seldom"))
     return str(_("Nothing but failures"))
 
 
 def label(at: datetime, window: str) -> str:
-    return at.strftime("%d %b" if window == "30d" else "%d %b %H:%M" if window == "7d" else "%H:%M") + " UTC"
+    return date_format(at, "d M" if window == "30d" else "d M H:i" if window == "7d" else "H:i") + " UTC"
 
 
 def _chart(found: Traffic, window: str) -> charts.Chart:
@@ -102,12 +104,18 @@ def _chart(found: Traffic, window: str) -> charts.Chart:
     return charts.stacked(str(_("Deliveries that ended")), [label(at, window) for at in found.starts], kinds, values)
 
 
+_UNITS = (
+    (86_400, _("%(number)s d")),
+    (3_600, _("%(number)s h")),
+    (60, _("%(number)s min")),
+    (1, _("%(number)s s")),
+)
+
+
 def age(duration: timedelta | None) -> str:
     """Return a duration as people say it: 12 s, 5 min, 3 h, 2 d."""
     if duration is None:
         return "–"
     seconds = duration.total_seconds()
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
+    size, said = next(unit for unit in _UNITS if seconds >= 2 * unit[0] or unit[0] == 1)
+    return str(said) % {"number": f"{seconds / size:.0f}"}

@@ -28,8 +28,9 @@ def ms(value: float | None) -> str:
     if value is None:
         return "–"
     if value < 1_000:
-        return f"{value:.0f} ms"
-    return f"{value / 1_000:.1f} s" if value < 120_000 else age(timedelta(milliseconds=value))
+        return _("%(number)s ms") % {"number": f"{value:.0f}"}
+    seconds = number_format(value / 1_000, 1)
+    return _("%(number)s s") % {"number": seconds} if value < 120_000 else age(timedelta(milliseconds=value))
 
 
 @register.filter
@@ -37,7 +38,7 @@ def percent(part: float | None) -> str:
     """Return a part as percent; never 100 where something is missing."""
     if part is None:
         return "–"
-    return "100 %" if part == 1 else f"{min(part * 100, 99.99):.2f} %"
+    return "100 %" if part == 1 else f"{number_format(min(part * 100, 99.99), 2)} %"
 
 
 @register.filter
@@ -129,4 +130,4 @@ def _said(counts: dict[str, int]) -> str:
     failed = sum(count for name, count in counts.items() if name.startswith("FAILED"))
     said = [(counts.get("DELIVERED", 0), _("delivered")), (failed, _("failed attempts"))]
     said.append((counts.get("EXHAUSTED", 0), _("exhausted")))
-    return ", ".join(f"{number:,} {what}" for number, what in said if number) or _("nothing")
+    return ", ".join(f"{count(number)} {what}" for number, what in said if number) or _("nothing")

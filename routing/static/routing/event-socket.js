@@ -78,7 +78,7 @@ export class EventSocket {
       this.#work = this.#work.then(() => {
         if (socket !== this.#socket) return;
         this.#socket = null;
-        this.#goOn(reason || "The connection broke.", { final: FINAL.includes(code) });
+        this.#goOn(reason || this.#options.broke || "The connection broke.", { final: FINAL.includes(code) });
       });
     };
   }

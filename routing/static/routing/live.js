@@ -11,6 +11,7 @@ const [page, endpoint, pause, status, rows, hint, byType, byState, byText, types
 ].map((id) => document.getElementById(id));
 const csrfToken = document.querySelector("[name=csrfmiddlewaretoken]").value;
 let events = null; // the EventSocket of the chosen endpoint
+const texts = page.dataset;
 let count = 0; // of what came since it was chosen
 
 async function ticket() {
@@ -21,8 +22,8 @@ async function ticket() {
     signal: AbortSignal.timeout(10_000),
   });
   if (answer.ok) return (await answer.json()).ticket;
-  const problems = { 403: "You may not look at events any more. Sign in again.", 404: "The endpoint was deleted." };
-  const problem = new Error(problems[answer.status] ?? `The service answered ${answer.status}.`);
+  const problems = { 403: texts.textForbidden, 404: texts.textDeleted };
+  const problem = new Error(problems[answer.status] ?? filled(texts.textAnswered, answer.status));
   throw Object.assign(problem, { final: answer.status in problems });
 }
 
@@ -33,7 +34,7 @@ function choose() {
   rows.replaceChildren();
   types.replaceChildren();
   hint.hidden = false;
-  pause.textContent = "Pause";
+  pause.textContent = texts.textPause;
   pause.disabled = !endpoint.value;
   history.replaceState(null, "", endpoint.value ? `?endpoint=${endpoint.value}` : location.pathname);
   if (!endpoint.value) {
@@ -42,28 +43,28 @@ function choose() {
   }
   const url = new URL(`/event-service/ws?endpoint_id=${endpoint.value}`, location.href);
   url.protocol = url.protocol.replace("http", "ws");
-  events = new EventSocket({ url, ticket, watch: true, take: show, reset: showReset, tell });
+  events = new EventSocket({ url, ticket, watch: true, take: show, reset: showReset, tell, broke: texts.textBroke });
   events.start();
 }
 
 function pauseOrGoOn() {
-  const paused = pause.textContent === "Pause";
-  pause.textContent = paused ? "Resume" : "Pause";
+  const paused = pause.textContent === texts.textPause;
+  pause.textContent = paused ? texts.textResume : texts.textPause;
   if (paused) events.stop();
   else events.start();
 }
 
 function tell(state, reason = "") {
-  const texts = {
-    idle: "Nothing is chosen yet.",
-    connecting: "Connecting …",
-    open: "Live",
-    waiting: `${reason} Connecting again …`,
-    stopped: "Paused. What comes meanwhile is shown when you resume.",
-    ended: `Ended: ${reason}`,
+  const said = {
+    idle: texts.textIdle,
+    connecting: texts.textConnecting,
+    open: texts.textOpen,
+    waiting: filled(texts.textWaiting, reason),
+    stopped: texts.textStopped,
+    ended: filled(texts.textEnded, reason),
   };
   status.dataset.state = state;
-  status.textContent = texts[state] + (count ? ` (${count} ${count === 1 ? "event" : "events"})` : "");
+  status.textContent = said[state] + (count ? ` (${filled(texts.textCame, count)})` : "");
   if (state === "ended") pause.disabled = true;
 }
 
@@ -79,7 +80,7 @@ function show(event, text) {
   const data = element("pre", { tabIndex: 0 });
   row.append(summary, data);
   // Laid out when it is looked at: most never are.
-  row.addEventListener("toggle", () => (data.textContent ||= indented(dataText(text)) || "no data"), { once: true });
+  row.addEventListener("toggle", () => (data.textContent ||= indented(dataText(text)) || texts.textNoData), { once: true });
   Object.assign(add(row, event.cursor), { event, text: text.toLowerCase() });
   learnType(event.type);
   sift();
@@ -89,8 +90,9 @@ function show(event, text) {
 }
 
 function showReset({ reason, missing, cursor }) {
-  const until = missing.until ? ` up to ${missing.until}` : "";
-  const text = `Events behind ${missing.after ?? "the start"}${until} can't be shown (${reason}). Going on from here.`;
+  const after = missing.after ?? texts.textStart;
+  const which = missing.until ? filled(texts.textSpan, after, missing.until) : after;
+  const text = filled(texts.textBehind, which, reason);
   add(element("p", { className: "reset", textContent: text }), cursor);
 }
 
@@ -150,8 +152,17 @@ function showState(row, { state, reason, attempts }) {
   const badge = row.querySelector(".badge");
   row.dataset.state = state;
   badge.className = `badge ${KINDS[state] ?? ""}`;
-  badge.textContent = state.toLowerCase() + (attempts > 1 ? ` ×${attempts}` : "");
-  badge.title = [state, reason, `${attempts} attempts`].filter(Boolean).join(", ");
+  badge.textContent = (nameOf(state) ?? state).toLowerCase() + (attempts > 1 ? ` ×${attempts}` : "");
+  badge.title = [nameOf(state) ?? state, reason, filled(texts.textAttempts, attempts)].filter(Boolean).join(", ");
+}
+
+function nameOf(state) {
+  return document.querySelector(`#state-names [value="${state}"]`)?.textContent;
+}
+
+// Texts come with the page, in its language; each %s is one of the values, in order.
+function filled(text, ...values) {
+  return text.replace(/%s/g, () => values.shift());
 }
 
 function element(name, properties, children = []) {

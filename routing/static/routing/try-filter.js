@@ -4,16 +4,16 @@ const place = document.getElementById("tried");
 
 button?.addEventListener("click", async (event) => {
   event.preventDefault();
-  place.textContent = "Looking…";
+  place.textContent = button.dataset.looking;
   button.disabled = true;
   try {
     const answer = await fetch(button.formAction, { method: "POST", body: new FormData(button.form) });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const found = page.getElementById("tried");
     if (found) place.replaceChildren(...found.childNodes);
-    else place.textContent = `The server answered ${answer.status}. Load the page again.`;
+    else place.textContent = button.dataset.answered.replace("%s", answer.status);
   } catch (error) {
-    place.textContent = `The server does not answer: ${error.message}.`;
+    place.textContent = button.dataset.failed.replace("%s", error.message);
   } finally {
     button.disabled = false;
   }

@@ -1,0 +1,40 @@
+"""What people's pages call tables, columns and choices: as the models name them, in the language of who looks."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.apps import apps
+from django.utils.translation import gettext_lazy
+
+APPS = ("endpoints", "routing")
+AS_WRITTEN = ("method", "scheme")  # what protocols call so, in any language
+
+
+def names() -> Iterator[tuple[Any, str, str]]:
+    """Give whatever has a name on a page, the attribute that it has it in, and the name."""
+    for config in map(apps.get_app_config, APPS):
+        yield config, "verbose_name", str(config.verbose_name)
+        for model in config.get_models():
+            for attribute in ("verbose_name", "verbose_name_plural"):
+                yield model._meta, attribute, str(getattr(model._meta, attribute))
+            for field in (*model._meta.local_fields, *model._meta.local_many_to_many):
+                yield field, "verbose_name", str(field.verbose_name)
+                if field.help_text:
+                    yield field, "help_text", str(field.help_text)
+
+
+def choices() -> Iterator[tuple[Any, list[tuple[Any, str]]]]:
+    """Give each field of the models whose choices are words, and these."""
+    for config in map(apps.get_app_config, APPS):
+        for model in config.get_models():
+            for field in model._meta.local_fields:
+                if field.choices and field.name not in AS_WRITTEN:
+                    yield field, [(value, str(label)) for value, label in field.flatchoices]
+
+
+def translate() -> None:
+    """Have them looked up anew for each page. Migrations do not change: they are made from how fields were written."""
+    for named, attribute, name in list(names()):
+        setattr(named, attribute, gettext_lazy(name))
+    for field, pairs in choices():
+        field.choices = [(value, gettext_lazy(label)) for value, label in pairs]
