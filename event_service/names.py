@@ -24,12 +24,14 @@ def names() -> Iterator[tuple[Any, str, str]]:
 
 
 def choices() -> Iterator[tuple[Any, list[tuple[Any, str]]]]:
-    """Give each field of the models whose choices are words, and these."""
+    """Give each field of the models that has choices, and these with what they are called."""
     for config in map(apps.get_app_config, APPS):
         for model in config.get_models():
             for field in model._meta.local_fields:
-                if field.choices and field.name not in AS_WRITTEN:
-                    yield field, [(value, str(label)) for value, label in field.flatchoices]
+                chosen = getattr(field, "base_field", field)  # of an array
+                if chosen.choices:
+                    as_written = field.name in AS_WRITTEN
+                    yield chosen, [(value, value if as_written else str(label)) for value, label in chosen.flatchoices]
 
 
 def translate() -> None:

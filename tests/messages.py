@@ -41,7 +41,7 @@ def sources() -> dict[Text, str]:
     for _, _, name in names.names():
         found.setdefault(name, "event_service/names.py")
     for _, pairs in names.choices():
-        found |= {label: "event_service/names.py" for _, label in pairs if label not in found}
+        found |= {label: "event_service/names.py" for value, label in pairs if label not in found and label != value}
     return found
 
 
@@ -72,7 +72,9 @@ def compiled(catalog: Catalog) -> bytes:
 
 def brought_up(old: Catalog) -> Catalog:
     """Return what the sources have now, as far as `old` knows it in its language."""
-    new = Catalog(old.locale, "", header_comment=HEADER, fuzzy=False, creation_date=MADE, revision_date=MADE)
+    of = {"project": "event-service", "version": settings.VERSION, "creation_date": MADE, "revision_date": MADE}
+    nobody = {"msgid_bugs_address": "", "last_translator": "", "language_team": ""}
+    new = Catalog(old.locale, header_comment=HEADER, fuzzy=False, **of, **nobody)
     for text, place in sorted(sources().items(), key=lambda each: (each[1], str(each[0]))):
         known = old.get(text if isinstance(text, str) else text[0])
         fits = known is not None and isinstance(known.string, str) == isinstance(text, str)

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy
 from endpoints.admin.configuration import DATES, ConfigurationAdmin, NamedForm, checked, needs
 from endpoints.admin.portal import make_link, revoke_link
 from endpoints.checks import checked_expiry
-from endpoints.models import ApiKey, Scope, Workspace
+from endpoints.models import ApiKey, Workspace
 from endpoints.models.quotas import Quota, standing
 
 _USED = {
@@ -54,9 +54,14 @@ class WorkspaceAdmin(ConfigurationAdmin):
         return False  # its traffic holds it
 
 
+def _scopes() -> list[tuple[Any, Any]]:
+    scopes: Any = ApiKey._meta.get_field("scopes")
+    return list(scopes.base_field.flatchoices)
+
+
 class ApiKeyForm(NamedForm):
     scopes = forms.MultipleChoiceField(
-        label=gettext_lazy("Scopes"), choices=Scope.choices, widget=forms.CheckboxSelectMultiple
+        label=gettext_lazy("Scopes"), choices=_scopes, widget=forms.CheckboxSelectMultiple
     )
 
     def clean_expires_at(self) -> Any:

@@ -34,12 +34,15 @@ class EndpointForm(forms.Form):
         return checked(checked_url, self.cleaned_data["url"])
 
 
+def _states() -> list[tuple[Any, Any]]:
+    field: Any = Delivery._meta.get_field("state")
+    return [("", _("any")), ("OPEN", _("waiting")), *field.flatchoices]
+
+
 class SearchForm(forms.Form):
     """Which deliveries to list."""
 
-    state = forms.ChoiceField(
-        label=_("State"), required=False, choices=[("", _("any")), ("OPEN", _("waiting")), *Delivery.State.choices]
-    )
+    state = forms.ChoiceField(label=_("State"), required=False, choices=_states)
     type = forms.CharField(label=_("Type of event"), required=False, max_length=TEXT_LENGTH)
     id = forms.UUIDField(label=_("Id of a delivery or event"), required=False)
     endpoint = forms.UUIDField(required=False, widget=forms.HiddenInput)
