@@ -131,8 +131,8 @@ def workers(processes: int, *options: str, first_number: int) -> list[list[str]]
     return [managed("deliver", "--number", str(first_number + number), *options) for number in range(processes)]
 
 
-def count(text: str) -> int:
+def count(text: str, *, least: int = 1) -> int:
     """Read an option that says how many processes there are."""
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"{text!r} is no number of processes; give 1 or more.")
+    if not text.isdecimal() or int(text) < least:
+        raise ArgumentTypeError(f"{text!r} is no number of processes; give {least} or more.")
     return int(text)

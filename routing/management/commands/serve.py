@@ -1,6 +1,7 @@
 import socket
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
+from functools import partial
 from typing import Any, cast
 
 from django.conf import settings
@@ -21,7 +22,9 @@ class Command(TellingCommand):
         parser.add_argument("--port", type=_port, default=settings.PORT, help="0 takes a free one")
         parser.add_argument("--host", default=settings.HOST)
         parser.add_argument("--web", type=count, default=1, metavar="N", help="web processes")
-        parser.add_argument("--workers", type=count, default=1, metavar="N", help="delivery processes")
+        parser.add_argument(
+            "--workers", type=partial(count, least=0), default=1, metavar="N", help="delivery processes; 0: they run elsewhere"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.check(tags=[Tags.database], databases=["default"])
