@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
                 ('last_modified', models.DateTimeField(editable=False)),
                 ('type', models.CharField(choices=[('WEB_SOCKET', 'Web Socket'), ('WEB_HOOK', 'Web Hook')], max_length=10)),
                 ('url', models.CharField(blank=True, max_length=2000)),
-                ('method', models.CharField(blank=True, choices=[('POST', 'Post'), ('PUT', 'Put'), ('PATCH', 'Patch'), ('GET', 'Get'), ('DELETE', 'Delete')], max_length=6)),
+                ('method', models.CharField(blank=True, choices=[('POST', 'POST'), ('PUT', 'PUT'), ('PATCH', 'PATCH'), ('GET', 'GET'), ('DELETE', 'DELETE')], max_length=6)),
                 ('open_access', models.BooleanField(default=False, help_text='Anybody who knows the id of this websocket endpoint may listen, without a key.')),
                 ('headers', models.JSONField(blank=True, default=dict)),
                 ('payload_format', models.CharField(choices=[('STANDARD', 'Standard'), ('CLOUDEVENTS_STRUCTURED', 'Cloudevents Structured'), ('CLOUDEVENTS_BINARY', 'Cloudevents Binary')], default='STANDARD', max_length=22)),
@@ -193,7 +193,7 @@ class Migration(migrations.Migration):
             name='SigningKey',
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('scheme', models.CharField(choices=[('v1', 'V1'), ('v1a', 'V1A')], max_length=3)),
+                ('scheme', models.CharField(choices=[('v1', 'v1'), ('v1a', 'v1a')], max_length=3)),
                 ('sealed', models.BinaryField()),
                 ('fingerprint', models.BinaryField(max_length=32)),
                 ('creation_date', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),

@@ -23,7 +23,11 @@ class Command(TellingCommand):
         parser.add_argument("--host", default=settings.HOST)
         parser.add_argument("--web", type=count, default=1, metavar="N", help="web processes")
         parser.add_argument(
-            "--workers", type=partial(count, least=0), default=1, metavar="N", help="delivery processes; 0: they run elsewhere"
+            "--workers",
+            type=partial(count, least=0),
+            default=1,
+            metavar="N",
+            help="delivery processes; 0: elsewhere",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
