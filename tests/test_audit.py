@@ -37,6 +37,7 @@ ABOUT = {
     "deleteEventTypes": {"ids": "type"},
     "rotateApiKey": {"id": "key"},
     "revokeApiKey": {"id": "key"},
+    "revokePortalLink": {"id": "link"},
 }
 
 
@@ -73,6 +74,8 @@ def test_every_operation_that_changes_something_is_in_the_log_with_its_key(graph
         query = query.replace("(id:", '(name: "another", id:')
     if name == "updateEventType":
         query = query.replace("(id:", '(description: "another", id:')
+    if name == "updatePortalTheme":
+        query = query.replace(name, f'{name}(name: "another")')
     forget()
 
     answer = graphql(query, as_key=ours.key)
