@@ -13,7 +13,7 @@ _VERSION = "1.0"
 
 
 class _CloudEvent(msgspec.Struct):
-    """Its extension attributes are not kept, but for `partitionkey` and `traceparent`."""
+    """What the service knows of it. `partitionkey` is the ordering key, and kept as an extension too."""
 
     specversion: str
     id: str
@@ -28,25 +28,29 @@ class _CloudEvent(msgspec.Struct):
     data_base64: str | None = None
 
 
-_DECODER = msgspec.json.Decoder(_CloudEvent)
+class _Plain(_CloudEvent, forbid_unknown_fields=True):
+    pass
+
+
+_PLAIN, _DECODER = msgspec.json.Decoder(_Plain), msgspec.json.Decoder(_CloudEvent)
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_KNOWN = frozenset(_CloudEvent.__struct_fields__)
+_ATTRIBUTES = _KNOWN - {"data", "data_base64"}
 
 
 def from_structured(text: bytes | msgspec.Raw) -> Submission:
     """Return the event of one JSON object. Raises msgspec.ValidationError for what is not a CloudEvent."""
-    event = _DECODER.decode(text)
+    event: _CloudEvent
+    others: dict[str, Any] = {}
+    try:
+        event = _PLAIN.decode(text)
+    except msgspec.ValidationError:  # It is none, or it has extensions: who has none does not pay for them.
+        event = _DECODER.decode(text)
+        members = _MEMBERS.decode(text).items()
+        others = {name: msgspec.json.decode(value) for name, value in members if name not in _KNOWN}
     if event.data_base64 is not None:
         raise msgspec.ValidationError("data_base64 is not read; send JSON in data")
-    _check(event.specversion, event.datacontenttype)
-    return _submission(
-        event.id,
-        event.source,
-        event.type,
-        event.data,
-        event.subject,
-        event.time,
-        event.partitionkey,
-        event.traceparent,
-    )
+    return _submission(event, others)
 
 
 def from_binary(headers: dict[bytes, bytes], media_type: str, body: bytes) -> Submission:
@@ -59,16 +63,26 @@ def from_binary(headers: dict[bytes, bytes], media_type: str, body: bytes) -> Su
     missing = [name for name in ("id", "source", "type") if not attributes.get(name)]
     if missing:
         raise msgspec.ValidationError(f"the header ce-{missing[0]} is missing")
-    _check(attributes["specversion"], media_type or None)
-    return _submission(
-        attributes["id"],
-        attributes["source"],
-        attributes["type"],
-        msgspec.Raw(body),
-        attributes.get("subject"),
-        attributes.get("time"),
-        attributes.get("partitionkey"),
-        attributes.get("traceparent"),
+    known: dict[str, Any] = {name: attributes.pop(name) for name in _ATTRIBUTES & attributes.keys()}
+    event = _CloudEvent(**known | {"datacontenttype": media_type or None}, data=msgspec.Raw(body))
+    return _submission(event, attributes)
+
+
+def _submission(event: _CloudEvent, others: dict[str, Any]) -> Submission:
+    _check(event.specversion, event.datacontenttype)
+    if event.partitionkey is not None:
+        others["partitionkey"] = event.partitionkey
+    # A CloudEvent is the same one where source and id are both the same (specification, section 3.1.1).
+    return Submission(
+        type=event.type,
+        data=event.data,
+        id=f"{event.source} {event.id}",
+        date=event.time,
+        source=event.source,
+        subject=event.subject,
+        ordering_key=event.partitionkey,
+        traceparent=event.traceparent,
+        extensions=others or None,
     )
 
 
@@ -77,26 +91,3 @@ def _check(version: str, media_type: str | None) -> None:
         raise msgspec.ValidationError(f"specversion is {version!r}; send {_VERSION!r}")
     if media_type is not None and media_type.partition(";")[0].strip() != "application/json":
         raise msgspec.ValidationError(f"datacontenttype is {media_type!r}; send 'application/json'")
-
-
-def _submission(
-    id: str,
-    source: str,
-    type: str,
-    data: msgspec.Raw,
-    subject: str | None,
-    time: Any,
-    key: str | None,
-    traceparent: Any,
-) -> Submission:
-    # A CloudEvent is the same one where source and id are both the same (specification, section 3.1.1).
-    return Submission(
-        type=type,
-        data=data,
-        id=f"{source} {id}",
-        date=time,
-        source=source,
-        subject=subject,
-        ordering_key=key,
-        traceparent=traceparent,
-    )

@@ -12,6 +12,8 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from routing.extensions import OWN, texts
+
 
 class _Envelope(msgspec.Struct, kw_only=True):
     """The members in their order; what is UNSET is left out."""
@@ -22,6 +24,7 @@ class _Envelope(msgspec.Struct, kw_only=True):
     source: str | UnsetType
     subject: str | UnsetType
     workspace_id: UUID = msgspec.field(name="workspaceId")
+    extensions: msgspec.Raw | UnsetType
     data: msgspec.Raw | UnsetType
     cursor: str | UnsetType
     traceparent: str | UnsetType
@@ -62,6 +65,7 @@ def render(
     data: str,
     cursor: str | None = None,
     traceparent: str = "",
+    extensions: str = "",
 ) -> bytes:
     """Return the event as JSON with the exact bytes of `data`; what is empty is left out.
 
@@ -75,6 +79,7 @@ def render(
             source=source or UNSET,
             subject=subject or UNSET,
             workspace_id=workspace_id,
+            extensions=msgspec.Raw(extensions.encode()) if extensions else UNSET,
             data=msgspec.Raw(data.encode()) if data else UNSET,
             cursor=cursor or UNSET,
             traceparent=traceparent or UNSET,
@@ -118,9 +123,10 @@ def structured(
     workspace_id: UUID,
     data: str,
     traceparent: str = "",
+    extensions: str = "",
 ) -> bytes:
     """Return the event as one JSON object with the exact bytes of `data`."""
-    return _encode(
+    body = _encode(
         _CloudEvent(
             id=id,
             source=source or SOURCE,
@@ -133,6 +139,9 @@ def structured(
             data=msgspec.Raw(data.encode()) if data else UNSET,
         )
     )
+    more = msgspec.json.decode(extensions) if extensions else {}
+    more.pop(OWN, None)
+    return body[:-1] + b"," + _encode(more)[1:] if more else body
 
 
 def binary_headers(
@@ -144,9 +153,10 @@ def binary_headers(
     subject: str,
     workspace_id: UUID,
     traceparent: str = "",
+    extensions: str = "",
 ) -> dict[str, str]:
     """Return the event but for its data, which is the body as it is."""
-    attributes = {
+    attributes = {f"ce-{name}": value for name, value in texts(extensions).items()} | {
         "ce-specversion": "1.0",
         "ce-id": str(id),
         "ce-source": source or SOURCE,

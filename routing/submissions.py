@@ -12,7 +12,7 @@ import msgspec
 from uuid_utils.compat import uuid7
 
 from endpoints.errors import BadInput
-from routing import envelope, tracing
+from routing import envelope, extensions, tracing
 
 TEXT_LENGTH = 255  # characters of type, source, subject, orderingKey and of the producer's own id
 MAX_DATA_BYTES = 256 * 1024
@@ -31,6 +31,7 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True):
     subject: Any = None
     ordering_key: Any = msgspec.field(default=None, name="orderingKey")
     traceparent: Any = None
+    extensions: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,15 @@ class NewEvent:
     producer_id: str | None
     about: UUID | None = None  # an endpoint that is not told of itself
     traceparent: str = ""  # no part of the content: the same event may be sent again in another trace
+    extensions: str = ""  # a JSON text; empty where there are none
 
     def digest(self) -> bytes:
         """Return the SHA-256 of the content: a producer's id stands for this and nothing else."""
-        content = [self.type, self.data, self.source, self.subject, self.ordering_key]
+        content: list[Any] = [self.type, self.data, self.source, self.subject, self.ordering_key]
         if self.date:
             content.append(self.date.isoformat())
+        if self.extensions:
+            content.append(extensions.texts(self.extensions))
         return hashlib.sha256(msgspec.json.encode(content)).digest()
 
     def fields(self) -> dict[str, Any]:
@@ -89,6 +93,7 @@ def check(submission: Submission, workspace_id: UUID, traceparent: str = "") -> 
         date=_date(submission.date),
         producer_id=_text("id", submission.id) or None,
         traceparent=tracing.accepted(submission.traceparent) or traceparent,
+        extensions=extensions.checked(submission.extensions),
     )
 
 

@@ -89,6 +89,7 @@ def content(job: Job) -> tuple[bytes, dict[str, str]]:
         "source": job.source,
         "subject": job.subject,
         "workspace_id": job.workspace_id,
+        "extensions": job.extensions,
     }
     attributes, media_type, data = {}, "application/json", job.payload
     match job.target.payload_format:

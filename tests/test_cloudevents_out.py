@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from cloudevents.core.bindings import http as sdk
 from standardwebhooks import Webhook
 
 from endpoints.vault import seal
@@ -144,6 +145,44 @@ def test_what_goes_out_comes_in_as_the_same_event(sent, text):
         cloudevents.from_structured(structured.body),
     ):
         assert (read.type, read.source, read.subject, bytes(read.data).decode()) == expected
+
+
+EXTENSIONS = {
+    "comexampleext": 'a "b" c%20d €',
+    "dataschema": "https://example.com/s",
+    "rate": 7,
+    "sampled": True,
+    "workspaceid": "not ours",
+}
+
+
+@pytest.mark.parametrize(("payload_format", "rate", "sampled"), [(STRUCTURED, 7, True), (BINARY, "7", "true")])
+def test_the_official_sdk_reads_every_attribute_and_extension(sent, payload_format, rate, sampled):
+    request = sent(payload_format, extensions=msgspec.json.encode(EXTENSIONS).decode(), data='{"total": 1}')
+
+    event = sdk.from_http_event(sdk.HTTPMessage(dict(request.headers), request.body))
+
+    assert event.get_data() == {"total": 1}
+    assert event.get_attributes() == {
+        "specversion": "1.0",
+        "id": str(EVENT),
+        "source": "shop",
+        "type": "order.paid",
+        "time": NOW,
+        "subject": "order/1",
+        "datacontenttype": "application/json",
+        "workspaceid": str(WORKSPACE),
+        "comexampleext": 'a "b" c%20d €',
+        "dataschema": "https://example.com/s",
+        "rate": rate,
+        "sampled": sampled,
+    }
+
+
+def test_a_standard_body_has_the_extensions_in_a_member(sent):
+    request = sent("STANDARD", extensions='{"rate":7}')
+
+    assert msgspec.json.decode(request.body)["extensions"] == {"rate": 7}
 
 
 def test_the_attempts_of_a_delivery_are_spans_of_one_trace(sent):

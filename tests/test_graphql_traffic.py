@@ -49,12 +49,14 @@ def test_an_event_is_recorded_with_its_deliveries(publish, workspace, webhook):
             "source": "shop",
             "subject": "order/1",
             "orderingKey": "customer/7",
+            "extensions": {"rate": 7, "comexampleext": "é"},
         }
     )
     event = Event.objects.get()
     assert event.pk == accepted(answer)
     assert (event.workspace, event.type, event.data, event.date) == (workspace, "order.paid", '{"amount":1}', DAY)
     assert (event.source, event.subject, event.ordering_key) == ("shop", "order/1", "customer/7")
+    assert event.extensions == '{"comexampleext":"é","rate":7}'
     assert list(event.deliveries.values_list("endpoint", "seq")) == [(webhook.pk, 1)]
 
 
@@ -142,12 +144,19 @@ ISO = "2024-05-22T08:55:23.000000+00:00"
 
 
 def test_an_event_shows_everything(graphql, workspace, webhook):
-    event = stored(workspace, source="s", subject="t", ordering_key="k", data='{"agentId": "7", "cameraId": 8}')
+    event = stored(
+        workspace,
+        source="s",
+        subject="t",
+        ordering_key="k",
+        extensions='{"x":1}',
+        data='{"agentId": "7", "cameraId": 8}',
+    )
     row = delivery(event, webhook)
     creation = Event.objects.get().creation_date.isoformat(timespec="microseconds")
     answer = graphql("""{ events { totalCount collectionItems {
-      id date creationDate lastModified type source subject orderingKey data dataText agentId cameraId workspaceId
-      matched deliveries { id }
+      id date creationDate lastModified type source subject orderingKey extensions data dataText agentId cameraId
+      workspaceId matched deliveries { id }
     } } }""")
     assert answer["data"]["events"] == {
         "totalCount": 1,
@@ -161,6 +170,7 @@ def test_an_event_shows_everything(graphql, workspace, webhook):
                 "source": "s",
                 "subject": "t",
                 "orderingKey": "k",
+                "extensions": {"x": 1},
                 "data": {"agentId": "7", "cameraId": 8},
                 "dataText": '{"agentId": "7", "cameraId": 8}',
                 "agentId": "7",
@@ -176,9 +186,11 @@ def test_an_event_shows_everything(graphql, workspace, webhook):
 def test_an_event_without_anything_shows_null(graphql, workspace):
     stored(workspace, data="")
     answer = graphql("""{ events { collectionItems {
-      source subject orderingKey data dataText agentId cameraId matched deliveries { id }
+      source subject orderingKey extensions data dataText agentId cameraId matched deliveries { id }
     } } }""")
-    absent = dict.fromkeys(["source", "subject", "orderingKey", "data", "dataText", "agentId", "cameraId"])
+    absent = dict.fromkeys(
+        ["source", "subject", "orderingKey", "extensions", "data", "dataText", "agentId", "cameraId"]
+    )
     assert answer["data"]["events"]["collectionItems"] == [{**absent, "matched": 0, "deliveries": []}]
 
 

@@ -14,6 +14,8 @@ from typing import Any
 import psycopg
 import pytest
 from asgiref.testing import ApplicationCommunicator
+from cloudevents.core.bindings import http as sdk
+from cloudevents.core.v1.event import CloudEvent
 from django.db import connection
 from django.db.models.functions import Now
 
@@ -622,6 +624,85 @@ BINARY = {f"ce_{name}": value for name, value in CLOUD.items()}
 def stored():
     (event,) = Event.objects.values("type", "source", "subject", "ordering_key", "data")
     return tuple(event.values())
+
+
+def by_sdk(**attributes):
+    given = {**CLOUD, "datacontenttype": "application/json", "dataschema": "https://example.com/order.json"}
+    given |= {"comexampleext": 'a "b" c%20d €', "sampledrate": 7, "partitionkey": "7", "tracestate": "a=1"}
+    return CloudEvent(given | attributes, {"total": 1})
+
+
+def extensions():
+    return [json.loads(text or "{}") for text in Event.objects.order_by("pk").values_list("extensions", flat=True)]
+
+
+def test_what_the_official_sdk_sends_is_kept_with_every_attribute(key):
+    structured, binary = sdk.to_structured_event(by_sdk()), sdk.to_binary_event(by_sdk(id="2"))
+    many = [sdk.to_structured_event(by_sdk(id=id_)).body for id_ in ("3", "4")]
+
+    accepted(post(structured.body, key, content_type=structured.headers["content-type"]))
+    accepted(post(binary.body, key, **{name.replace("-", "_"): value for name, value in binary.headers.items()}))
+    assert told(post(b"[" + b",".join(many) + b"]", key, content_type=BATCH)) == [False, False]
+
+    typed = {
+        "comexampleext": 'a "b" c%20d €',
+        "dataschema": "https://example.com/order.json",
+        "partitionkey": "7",
+        "sampledrate": 7,
+        "tracestate": "a=1",
+    }
+    assert extensions() == [typed, {**typed, "sampledrate": "7"}, typed, typed]
+    assert set(Event.objects.values_list("source", "type", "ordering_key")) == {("/shop", "order.paid", "7")}
+    assert [json.loads(data) for data in Event.objects.values_list("data", flat=True)] == [{"total": 1}] * 4
+
+
+def test_extensions_are_content_whichever_way_they_are_sent(key):
+    first = accepted(post({**CLOUD, "rate": 7, "sampled": True}, key, content_type=STRUCTURED))
+
+    same = post(b"", key, **BINARY, ce_sampled="true", ce_rate="7", content_type="")
+    other = post({**CLOUD, "rate": 8, "sampled": True}, key, content_type=STRUCTURED)
+
+    assert (accepted(same), told(same)) == (first, [True])
+    assert (other.status, told(other)) == (409, [("CONFLICT", "id")])
+
+
+def test_plain_json_has_extensions_in_a_member(key):
+    accepted(post({**EVENT, "extensions": {"b": True, "a": 1, "none": None}}, key))
+    accepted(post({**EVENT, "extensions": {"none": None}}, key))
+
+    assert list(Event.objects.order_by("pk").values_list("extensions", flat=True)) == ['{"a":1,"b":true}', ""]
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "message"),
+    [
+        ([], "extensions", "give an object of names and values"),
+        ({"fooBar": 1}, "extensions", "'fooBar' is no name of an extension attribute"),
+        ({"x" * 65: 1}, "extensions", "it has 1 to 64 of the characters"),
+        ({"time": "now"}, "extensions", "time is no extension attribute"),
+        ({"x": 1.5}, "extensions.x", "x is 1.5; give a string, a boolean or an integer of 32 bits"),
+        ({"x": 2**31}, "extensions.x", "x is 2147483648; give"),
+        ({"x": {}}, "extensions.x", "x is {}; give"),
+        ({"x": "\0"}, "extensions.x", "a NUL character"),
+        ({f"x{number}": 1 for number in range(33)}, "extensions", "There are 33 extension attributes; at most 32"),
+        ({"x": "y" * 4096}, "extensions", "have 4104 bytes; at most 4096"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_extensions_that_no_receiver_could_be_sent_are_refused(key, given, field, message):
+    answer = post({**EVENT, "extensions": given}, key)
+
+    assert (answer.status, told(answer)) == (400, [("BAD_USER_INPUT", field)])
+    assert message in answer.body["events"][0]["error"]["message"]
+    assert not Event.objects.exists()
+
+
+def test_binary_data_is_refused_with_its_reason(key):
+    structured = sdk.to_structured_event(CloudEvent({**CLOUD, "datacontenttype": "image/png"}, b"\0"))
+
+    answer = post(structured.body, key, content_type=STRUCTURED)
+
+    assert "data_base64 is not read; send JSON in data" in answer.body["events"][0]["error"]["message"]
 
 
 def test_a_structured_cloud_event_is_an_event(key):

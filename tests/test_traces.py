@@ -127,13 +127,14 @@ def test_every_door_keeps_the_trace_of_who_published(key, workspace, graphql, cl
 def test_it_goes_on_to_receivers_and_readers_with_a_span_for_each_attempt(key, workspace, receiver, web_socket):
     Endpoint.create_webhook(workspace_id=workspace.pk, name="hook", url=receiver.url)
     cloudy = {format_: _webhook(workspace, format_) for format_ in ("CLOUDEVENTS_BINARY", "CLOUDEVENTS_STRUCTURED")}
-    publish(key, ({"traceparent": GIVEN}, {"type": "t"}))
+    publish(key, ({"traceparent": GIVEN}, {"type": "t", "extensions": {"x": 1}}))
     jobs = {job.target.payload_format: job for job in claim(limit=9, per_endpoint=9, rooms={})}
     assert content(jobs["CLOUDEVENTS_BINARY"])[1]["ce-traceparent"] == GIVEN
     assert json.loads(content(jobs["CLOUDEVENTS_STRUCTURED"])[0])["traceparent"] == GIVEN
     assert "traceparent" not in json.loads(content(jobs["STANDARD"])[0])
     (row,) = read_on(web_socket.pk, "e", 0)
     assert json.loads(row.frame)["traceparent"] == GIVEN
+    assert json.loads(row.frame)["extensions"] == json.loads(content(jobs["STANDARD"])[0])["extensions"] == {"x": 1}
     Endpoint.remove(list(cloudy.values()))
 
     publish(key, ({"traceparent": GIVEN}, {"type": "t"}))

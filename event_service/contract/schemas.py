@@ -3,6 +3,7 @@
 from typing import Any
 
 from endpoints import errors
+from routing import extensions
 from routing.submissions import TEXT_LENGTH
 
 Schema = dict[str, Any]
@@ -37,6 +38,17 @@ def _object(properties: Schema, *required: str, closed: bool = True) -> Schema:
     return {**found, "additionalProperties": False} if closed else found
 
 
+_EXTENSION: Schema = {
+    "anyOf": [_TEXT, {"type": ["boolean", "null"]}, {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1}]
+}
+EXTENSIONS: Schema = {
+    "type": "object",
+    "description": f"Further attributes, CloudEvents' extensions: at most {extensions.MAX_BYTES} bytes as JSON.",
+    "propertyNames": {"pattern": f"^{extensions.NAME}$", "not": {"enum": sorted(extensions.TAKEN)}},
+    "maxProperties": extensions.MOST,
+    "additionalProperties": _EXTENSION,
+}
+
 SUBMISSION = _object(
     {
         "type": {**_NAME, "description": "What happened, such as order.paid."},
@@ -47,6 +59,7 @@ SUBMISSION = _object(
         "subject": {**nullable(_NAME), "description": "What it is about."},
         "orderingKey": {**nullable(_NAME), "description": "Events of one key can be delivered in order."},
         "traceparent": nullable(_TRACE),
+        "extensions": nullable(EXTENSIONS),
     },
     "type",
 )
@@ -70,6 +83,11 @@ CLOUD_EVENT_IN = _object(
     "type",
     closed=False,
 )
+CLOUD_EVENT_IN |= {
+    "propertyNames": {"pattern": f"^{extensions.NAME}$"},
+    "maxProperties": extensions.MOST + len(CLOUD_EVENT_IN["required"]),
+    "additionalProperties": {**_EXTENSION, "description": "An extension, or dataschema: kept, and sent on."},
+}
 
 ENVELOPE = _object(
     {
@@ -79,6 +97,7 @@ ENVELOPE = _object(
         "source": _NAME,
         "subject": _NAME,
         "workspaceId": _UUID,
+        "extensions": EXTENSIONS,
         "traceparent": {**_TRACE, "description": "Over websockets: of who published it."},
         "data": _ANY,
     },

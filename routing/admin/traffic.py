@@ -89,6 +89,7 @@ class EventAdmin(Finding, TrafficAdmin):
         "source",
         "subject",
         "ordering_key",
+        "extensions",
         "date",
         "creation_date",
     )

@@ -79,6 +79,7 @@ class Migration(migrations.Migration):
                 ('date', models.DateTimeField()),
                 ('data', models.TextField()),
                 ('traceparent', models.CharField(blank=True, db_default='', default='', max_length=55)),
+                ('extensions', models.TextField(blank=True, db_default='', default='')),
                 ('creation_date', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('workspace', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='endpoints.workspace')),
             ],

@@ -44,6 +44,7 @@ class Event(models.Model):
     date = models.DateTimeField()  # when it happened, as the producer says; or when it was recorded
     data = models.TextField()  # the producer's exact JSON text: never parsed and written again
     traceparent = models.CharField(max_length=55, blank=True, default="", db_default="")  # W3C's, of who published it
+    extensions = models.TextField(blank=True, default="", db_default="")  # a JSON text; empty where there are none
     creation_date = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -168,16 +169,19 @@ def _row(event: NewEvent) -> dict[str, Any]:
         "date": event.date,
         "data": event.data,
         "traceparent": event.traceparent,
+        "extensions": event.extensions,
     }
 
 
 # Rows travel as one JSON document: a parameter for each column of each row costs several times as much.
 _INSERT_EVENTS = """
-INSERT INTO routing_event (id, workspace_id, type, source, subject, ordering_key, date, data, traceparent)
+INSERT INTO routing_event (id, workspace_id, type, source, subject, ordering_key, date, data, traceparent,
+                           extensions)
 SELECT id, workspace_id, type, source, subject, ordering_key, coalesce(date, statement_timestamp()), data,
-       traceparent
+       traceparent, extensions
 FROM json_to_recordset(%s::json) AS new(id uuid, workspace_id uuid, type text, source text, subject text,
-                                        ordering_key text, date timestamptz, data text, traceparent text)
+                                        ordering_key text, date timestamptz, data text, traceparent text,
+                                        extensions text)
 """
 _CLAIM_KEYS = """
 INSERT INTO routing_idempotencyrecord (workspace_id, key, event_id, digest)

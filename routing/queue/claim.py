@@ -231,7 +231,7 @@ WITH RECURSIVE {_HOP}, busy AS MATERIALIZED (
 )
 SELECT claimed.endpoint_id, claimed.id, claimed.workspace_id, claimed.ordering_key, claimed.attempts_made,
        claimed.creation_date, event.id, event.type, event.date, event.source, event.subject, event.data,
-       clock_timestamp(), claimed.lease_token, claimed.weight, event.traceparent
+       clock_timestamp(), claimed.lease_token, claimed.weight, event.traceparent, event.extensions
 FROM claimed JOIN routing_event AS event ON event.id = claimed.event_id
 ORDER BY claimed.seq
 """

@@ -48,6 +48,7 @@ class Job(NamedTuple):
     # it is soon alone among those that were lost with it, and they are not taken for it.
     doubt: int = 0
     traceparent: str = ""  # of who published the event, or of its publication
+    extensions: str = ""  # a JSON text; "" where there are none
     claim: str = ""  # of the claim, where that is traced
 
     @property

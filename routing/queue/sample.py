@@ -31,6 +31,7 @@ def lease_sample(event: NewEvent, endpoint_id: UUID) -> Job:
         date=now,
         data=event.data,
         traceparent=event.traceparent,
+        extensions=event.extensions,
     )
     token = uuid4()
     delivery = Delivery.objects.create(
@@ -59,4 +60,5 @@ def lease_sample(event: NewEvent, endpoint_id: UUID) -> Job:
         claimed_at=now,
         lease_token=token,
         traceparent=stored.traceparent,
+        extensions=stored.extensions,
     )

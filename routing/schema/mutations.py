@@ -30,6 +30,7 @@ class EventInput(graphene.InputObjectType):
     data_text = graphene.String(description="Instead of data: its JSON text, kept and sent byte for byte.")
     id = graphene.String(description="Your own id of the event: the same id is recorded once.")
     date = graphene.String(description="When it happened: RFC 3339 with an offset. Now, when left out.")
+    extensions = JSON(description="Further attributes by name, of CloudEvents: strings, booleans and integers.")
     source = graphene.String()
     subject = graphene.String()
     ordering_key = graphene.String()

@@ -40,6 +40,7 @@ class EventOutput(graphene.ObjectType):
     ordering_key = graphene.String()
     data = graphene.Field(JSON, description="What dataText says.")
     data_text = graphene.String(description="The producer's JSON text, byte for byte; null where there was none.")
+    extensions = graphene.Field(JSON, description="Its attributes beyond these, by name; null where there are none.")
     agent_id = graphene.ID(description="data.agentId, where that is a string.")
     camera_id = graphene.ID(description="data.cameraId, where that is a string.")
     workspace_id = graphene.ID(required=True)
@@ -61,6 +62,10 @@ class EventOutput(graphene.ObjectType):
     @staticmethod
     def resolve_ordering_key(event: Event, _info: Any) -> str | None:
         return event.ordering_key or None
+
+    @staticmethod
+    def resolve_extensions(event: Event, _info: Any) -> Any:
+        return msgspec.json.decode(event.extensions) if event.extensions else None
 
     @staticmethod
     def resolve_data_text(event: Event, _info: Any) -> str | None:

@@ -68,9 +68,9 @@ def as_row(
     settled_at: datetime | None,
     payload_shape: str | None,
     data: str,
-    *event: Any,  # id, workspace_id, type, date, source, subject, traceparent
+    *event: Any,  # id, workspace_id, type, date, source, subject, traceparent, extensions
 ) -> Row:
-    names = ("id", "workspace_id", "type", "date", "source", "subject", "traceparent")
+    names = ("id", "workspace_id", "type", "date", "source", "subject", "traceparent", "extensions")
     described = dict(zip(names, event, strict=True))
     frame = render(**described, data=shaped(payload_shape, data), cursor=str(Cursor(epoch, seq)))
     return Row(Owed(delivery_id, state), event[0], seq, settled_at, frame, len(frame))
@@ -122,7 +122,7 @@ WITH next AS MATERIALIZED (
     FROM next JOIN routing_event AS event ON event.id = next.event_id AND event.workspace_id = next.workspace_id
 )
 SELECT delivery_id, seq, state, settled_at, payload_shape, data, id, workspace_id, type, date, source, subject,
-       traceparent
+       traceparent, extensions
 FROM sized WHERE bytes_before < %s ORDER BY seq
 """
 _FIRST_FROM = """

@@ -108,12 +108,13 @@ WHERE share_group.id = %(group_id)s AND endpoint.state = 'ACTIVE' AND endpoint.d
 FOR UPDATE OF share_group FOR KEY SHARE OF socket
 """
 _COLUMNS = (
-    "id, seq, state, settled_at, payload_shape, data, event_id, workspace_id, type, date, source, subject, traceparent"
+    "id, seq, state, settled_at, payload_shape, data, event_id, workspace_id, type, date, source, subject, "
+    "traceparent, extensions"
 )
 _SIZED = """
 SELECT next.*, delivery.id, delivery.state, delivery.settled_at, delivery.workspace_id,
        event.id AS event_id, event.type, event.date, event.source, event.subject, event.data,
-       event.traceparent, event.ordering_key AS key, endpoint.payload_shape::text AS payload_shape,
+       event.traceparent, event.extensions, event.ordering_key AS key, endpoint.payload_shape::text AS payload_shape,
        sum(octet_length(event.data)) OVER (ORDER BY next.seq) - octet_length(event.data) AS bytes_before
 FROM next JOIN routing_delivery AS delivery ON delivery.id = next.delivery_id
 JOIN routing_event AS event ON event.id = delivery.event_id AND event.workspace_id = delivery.workspace_id
