@@ -49,7 +49,10 @@ def closure(name):
     return known
 
 
-FILES = ["requirements.txt", "requirements-dev.txt", "requirements-tracing.txt", "requirements-audit.txt"]
+FILES = [
+    *("requirements.txt", "requirements-dev.txt", "requirements-tracing.txt"),
+    *("requirements-audit.txt", "requirements-schemathesis.txt"),
+]
 
 
 @pytest.mark.parametrize("name", [*FILES, "constraints.txt"])
