@@ -1,6 +1,6 @@
 """CloudEvents 1.0 on the way in: structured, batched and binary (HTTP protocol binding, sections 3.1 to 3.3)."""
 
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import unquote
 
 import msgspec
@@ -10,14 +10,15 @@ from routing.submissions import Submission
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
 _VERSION = "1.0"
+_Named = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class _CloudEvent(msgspec.Struct):
     """What the service knows of it. `partitionkey` is the ordering key, and kept as an extension too."""
 
     specversion: str
-    id: str
-    source: str
+    id: _Named
+    source: _Named
     type: str
     subject: str | None = None
     time: Any = None
