@@ -108,10 +108,11 @@ def test_an_operator_sees_it_beneath_the_form(service):
 def test_an_event_says_where_it_went_and_one_click_says_why_not(admin_client, workspace, webhook, stored):
     other = Endpoint.create_web_socket(workspace_id=workspace.pk, name="<i>Others</i>")
     EventFilter.create(workspace_id=workspace.pk, name="Big", definition=WANTED, endpoints=[webhook, other])
-    (small,) = record(workspace, data=msgspec.Raw(b'{"total": 1, "note": "<b>"}'))
+    (small,) = record(workspace, data=msgspec.Raw(b'{"total": 1, "note": "<b>"}'), extensions={"rate": "<b>"})
 
     page = admin_client.get(f"/admin/routing/event/{small}/change/").content.decode()
     assert page.count("Why not?") == 2
+    assert "{&quot;rate&quot;:&quot;&lt;b&gt;&quot;}" in page
     assert "&lt;i&gt;Others&lt;/i&gt;" in page
     (link,) = re.findall(f"/admin/why/.event={small}&amp;endpoint={webhook.pk}", page)
     said = admin_client.get(html.unescape(link)).content.decode()
