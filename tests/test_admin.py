@@ -349,8 +349,8 @@ def test_endpoints_are_paused_and_resumed(admin_client, webhook, web_socket):
     admin_client.post(page(Endpoint, "changelist"), {"action": "resume", **chosen})
     assert {row.name: row.state for row in Endpoint.objects.all()} == {"MyHook": "ACTIVE", "MySocket": "ACTIVE"}
     assert [entry.change_message for entry in LogEntry.objects.order_by("pk")] == [
-        "State set to PAUSED.",
-        "State set to ACTIVE.",
+        "State set to Paused.",
+        "State set to Active.",
     ]
 
 

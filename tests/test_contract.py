@@ -35,7 +35,7 @@ EVENT: dict[str, Any] = {
     "extensions": '{"x":1,"y":true,"z":"€"}',
     "traceparent": f"00-{uuid4().hex}-00f067aa0ba902b7-01",
 }
-PAGES = {"admin/", "event-service/live", "event-service/portal/", ""}  # for people
+PAGES = {"admin/", "event-service/language", "event-service/live", "event-service/portal/", ""}  # for people
 
 
 def fits(schema: str, value: bytes | str, among: dict[str, Any] = OPENAPI) -> bool:

@@ -97,6 +97,7 @@ def test_an_event_needs_nothing_but_a_type():
         "producer_id": None,
         "about": None,
         "traceparent": "",
+        "extensions": "",
     }
     assert event.id.version == 7
 
