@@ -28,7 +28,7 @@ class Listed(msgspec.Struct, rename="camel"):
     channels: list[str] | None = None
     rate_limit: int | None = None
     disabled: bool = False
-    headers: dict[str, str] = {}
+    headers: dict[str, str] | None = None  # which lists leave out
     metadata: dict[str, str] = {}
     secret: str | None = None
 
@@ -44,7 +44,8 @@ class Listed(msgspec.Struct, rename="camel"):
     def settings(self) -> dict[str, Any]:
         limit = {"count": self.rate_limit, "period_seconds": 1} if self.rate_limit else None
         name = (self.description or self.known_as)[:NAME_LENGTH]
-        return {"name": name, "url": self.url, "headers": self.headers, "rate_limit": limit}
+        headers = {} if self.headers is None else {"headers": self.headers}
+        return {"name": name, "url": self.url, "rate_limit": limit, **headers}
 
 
 class _Page(msgspec.Struct):

@@ -278,6 +278,8 @@ def test_nothing_is_done_before_it_is_asked_for_nor_without_the_permission(membe
     assert (client.post("/admin/deliveries/cancel/").status_code, of(webhook).get().state) == (403, "PENDING")
     assert client.get("/admin/deliveries/delete/").status_code == 404
     assert client.post("/admin/deliveries/retry/?state=nope").status_code == 404
+    for not_theirs in ("type=order.*", "text=x", "tpye=a"):  # what is left out would find more than was asked for
+        assert client.get(f"/admin/deliveries/retry/?{not_theirs}").status_code == 403
 
 
 def test_actions_lead_back_to_what_was_found(admin_client, workspace, webhook):

@@ -368,6 +368,26 @@ def test_an_operator_makes_a_link_by_a_click_sees_it_once_and_revokes_it(admin_c
     assert AuditEntry.objects.filter(object_id=str(link.pk), actor_kind="USER").count() == 2
 
 
+@pytest.mark.parametrize(
+    ("names", "offered"),
+    [
+        ([], []),
+        (["change_endpoint", "reveal_endpoint_secret"], ["edit"]),
+        (["reveal_endpoint_secret", "rotate_endpoint_secret"], ["secrets"]),
+    ],
+)
+def test_who_makes_a_link_gives_no_right_that_they_lack(client, workspace, django_user_model, names, offered):
+    names = ["add_portallink", "view_workspace", "see_all_workspaces", *names]
+    maker = django_user_model.objects.create_user("maker", is_staff=True)
+    maker.user_permissions.set(Permission.objects.filter(codename__in=names))
+    client.force_login(maker)
+    address = reverse("admin:endpoints_workspace_portal", args=[workspace.pk])
+
+    assert [value for value, _ in client.get(address).context["form"].fields["rights"].choices] == offered
+    client.post(address, {"name": "Ann", "life_s": "86400", "rights": ["operate"]})
+    assert not PortalLink.objects.exists()
+
+
 @pytest.mark.parametrize("permission", ["add_portallink", "revoke_portallink"])
 def test_links_need_a_permission(client, django_user_model, workspace, permission):
     member = django_user_model.objects.create_user("m", password="p", is_staff=True)

@@ -34,6 +34,20 @@ LIVES = [
 ]
 
 
+# What who makes a link must be allowed, so that it lets nobody do what they may not do themselves.
+NEEDED = {
+    PortalRight.OPERATE: (
+        "endpoints.pause_endpoint",
+        "endpoints.resume_endpoint",
+        "endpoints.test_endpoint",
+        "routing.add_replay",
+        "routing.retry_delivery",
+    ),
+    PortalRight.EDIT: ("endpoints.change_endpoint",),
+    PortalRight.SECRETS: ("endpoints.reveal_endpoint_secret", "endpoints.rotate_endpoint_secret"),
+}
+
+
 class PortalLinkForm(forms.Form):
     name = forms.CharField(
         label=gettext_lazy("For whom"), max_length=NAME_LENGTH, help_text=gettext_lazy("The audit log names it.")
@@ -57,8 +71,10 @@ class PortalLinkForm(forms.Form):
     life_s = forms.TypedChoiceField(label=gettext_lazy("It ends after"), choices=LIVES, coerce=int, initial=LIFE_S)
     once = forms.BooleanField(label=gettext_lazy("It opens once, for whoever comes first"), required=False)
 
-    def __init__(self, workspace: Workspace, *args: Any) -> None:
+    def __init__(self, workspace: Workspace, user: Any, *args: Any) -> None:
         super().__init__(*args)
+        rights: Any = self.fields["rights"]
+        rights.choices = [each for each in rights.choices if user.has_perms(NEEDED[each[0]])]
         rows = Endpoint.objects.live().filter(workspace=workspace).order_by("-creation_date", "pk")
         chosen: Any = self.fields["endpoint"]
         chosen.queryset = rows
@@ -72,7 +88,7 @@ class PortalLinkForm(forms.Form):
 def make_link(request: HttpRequest, workspace_id: UUID) -> HttpResponse:
     """Ask what the link is to be, make it, and show its address this once."""
     workspace = _workspace(request, workspace_id, MAKE)
-    form = PortalLinkForm(workspace, request.POST or None)
+    form = PortalLinkForm(workspace, request.user, request.POST or None)
     found: dict[str, Any] = {"workspace": workspace, "form": form, "title": _("A link to the portal")}
     if request.method == "POST" and form.is_valid():
         given = form.cleaned_data

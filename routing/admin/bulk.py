@@ -40,6 +40,8 @@ def act_on_all(request: HttpRequest, act: str) -> HttpResponse:
     search = DeliverySearch(request.GET, request.user)
     if not search.is_valid():
         raise Http404("These filters are none.")
+    if unknown := asked_of(request).keys() - search.fields.keys():  # or more would be found than was asked for
+        raise PermissionDenied(f"{', '.join(sorted(unknown))}: no such filter, or none of yours.")
     found: dict[str, Any] = {"did": _number(request, "did"), "passed": _number(request, "passed")}
     if request.method == "POST":
         look = search.walk().look(request.POST.get("before", ""), BATCH)

@@ -37,9 +37,10 @@ def known(request: HttpRequest) -> JsonResponse:
     workspace = _workspace(request, request.GET.get("workspace", ""))
     rows = EventType.objects.filter(workspace=workspace).order_by(F("last_seen_at").desc(nulls_last=True), "name")
     types = list(rows.values_list("name", "inferred_shape")[:MOST_TYPES])
-    events = _recent(workspace) if request.user.has_perm(SEES_EVENTS) else []
+    sees_events = request.user.has_perm(SEES_EVENTS)
+    events = _recent(workspace) if sees_events else []
     names = dict.fromkeys([name for name, _shape in types] + [event.type for event in events])
-    shapes = [shape for _name, shape in types] + [infer(event.fields().get("data")) for event in events]
+    shapes = [shape for _name, shape in types if sees_events] + [infer(event.fields().get("data")) for event in events]
     paths = (path for shape in shapes for path in _paths(shape, ("data",)))
     found = dict.fromkeys([*FIELDS, *islice(dict.fromkeys(paths), MOST_PATHS)])
     return JsonResponse({"types": list(names), "paths": list(found), "operators": list(OPERATORS)})

@@ -161,7 +161,10 @@ class DeliverySearch(Search):
         if not given:
             return []
         named = Q(name__icontains=given) if id_ is None else Q(pk=id_)
-        found = list(Endpoint.objects.filter(named).order_by("name", "pk")[:NAMED])
+        found = list(Endpoint.objects.filter(named).order_by("name", "pk")[: NAMED + 1])
+        if len(found) > NAMED:
+            said = _("More than %(number)s endpoints have this in their name.")
+            raise forms.ValidationError(said % {"number": NAMED})
         if not found:
             raise forms.ValidationError(_("No endpoint has this id, or this in its name."))
         return found

@@ -111,7 +111,7 @@ class Watching:
             watcher.end(refusal)
 
     def placed(self) -> list[Watcher]:
-        return [watcher for watcher in self.watchers if watcher.placed]
+        return [watcher for watcher in tuple(self.watchers) if watcher.placed]  # metrics ask from a thread of theirs
 
     def hint(self) -> None:
         self._wanted.set()

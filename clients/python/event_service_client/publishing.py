@@ -155,7 +155,8 @@ def _judge(answer: httpx.Response, batch: Sequence[Event]) -> list[Result] | Una
     told = _told(answer)
     if "events" in told:
         return [_result(item, event) for item, event in zip(told["events"], batch, strict=True)]
-    message = told.get("error", {}).get("message") or answer.reason_phrase
+    error = told.get("error")
+    message = (error.get("message") if isinstance(error, dict) else None) or answer.reason_phrase
     if answer.status_code in TEMPORARY:
         wait_s = retry_after_s(answer.headers.get("retry-after"))
         return Unavailable(f"{answer.url} answered {answer.status_code}: {message}", wait_s)

@@ -177,7 +177,7 @@ function local(date) {
 
 // The bytes that were published: parsed and written again, 1.00 would be 1.
 function dataText(frame) {
-  const before = /^\{(?:"\w+":"[^"\\]*(?:\\.[^"\\]*)*",)*"data":/.exec(frame);
+  const before = /^\{(?:"\w+":(?:"[^"\\]*(?:\\.[^"\\]*)*"|\{(?:[^"{}]|"[^"\\]*(?:\\.[^"\\]*)*")*\}),)*"data":/.exec(frame);
   return before ? frame.slice(before[0].length, frame.lastIndexOf(',"cursor":')) : "";
 }
 

@@ -104,7 +104,7 @@ class Forwarder:
         refusals = row.refusals + 1
         changes = {"refusals": refusals, "problem": f"{refusal.code}: {refusal.message}"}
         if refusals > len(PAUSES_S):
-            self._mine(claim).filter(id=row.id).update(state=State.SET_ASIDE, **changes)
+            self._mine(claim).filter(id=row.id).update(state=State.SET_ASIDE, claim=None, **changes)
         else:
             due_at = timezone.now() + timedelta(seconds=PAUSES_S[refusals - 1])
-            self._mine(claim).filter(id=row.id).update(due_at=due_at, **changes)
+            self._mine(claim).filter(id=row.id).update(due_at=due_at, claim=None, **changes)
