@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from routing.extensions import OWN, texts
+_OWN = "workspaceid"  # an extension that the service gives each CloudEvent itself, whatever came in
 
 
 class _Envelope(msgspec.Struct, kw_only=True):
@@ -140,7 +140,7 @@ def structured(
         )
     )
     more = msgspec.json.decode(extensions) if extensions else {}
-    more.pop(OWN, None)
+    more.pop(_OWN, None)
     return body[:-1] + b"," + _encode(more)[1:] if more else body
 
 
@@ -173,3 +173,12 @@ def binary_headers(
 
 def _rfc3339(date: datetime) -> str:
     return date.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def texts(extensions: str) -> dict[str, str]:
+    """Return the values as the headers of a binary CloudEvent have them, which know no types."""
+    members = msgspec.json.decode(extensions) if extensions else {}
+    return {
+        name: value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        for name, value in members.items()
+    }

@@ -10,7 +10,6 @@ from endpoints.errors import BadInput
 MOST = 32
 MAX_BYTES = 4096  # of all of them, as JSON: in a binary CloudEvent they are headers, of which servers take 8 KiB or so
 NAME = "[a-z0-9]{1,64}"  # the specification has these characters, and would like 20 of them at most
-OWN = "workspaceid"  # what the service says itself of each CloudEvent that it sends
 TAKEN = frozenset(("specversion", "id", "source", "type", "time", "subject", "datacontenttype", "traceparent", "data"))
 _NAME = re.compile(NAME)
 _INTEGERS = range(-(2**31), 2**31)
@@ -54,12 +53,3 @@ def _value(name: str, value: Any) -> str | int | bool:
             f"The extension attribute {name} holds a NUL character, which can't be stored.", f"extensions.{name}"
         )
     return value
-
-
-def texts(extensions: str) -> dict[str, str]:
-    """Return the values as the headers of a binary CloudEvent have them, which know no types."""
-    members = msgspec.json.decode(extensions) if extensions else {}
-    return {
-        name: value if isinstance(value, str) else msgspec.json.encode(value).decode()
-        for name, value in members.items()
-    }

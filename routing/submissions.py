@@ -58,7 +58,7 @@ class NewEvent:
         if self.date:
             content.append(self.date.isoformat())
         if self.extensions:
-            content.append(extensions.texts(self.extensions))
+            content.append(envelope.texts(self.extensions))
         return hashlib.sha256(msgspec.json.encode(content)).digest()
 
     def fields(self) -> dict[str, Any]:

@@ -191,7 +191,7 @@ def test_events_appear_as_they_come_and_stay_undelivered(
     assert shown.startswith('{\n  "total": 1.00,\n  "lines": [\n    1e2,\n    {}\n  ],\n  "note": "<b>')
     assert json.loads(shown) == json.loads(data)
     assert states(service, endpoint) == {"PENDING"}
-    expect(page.locator("#status")).to_have_text("Live (1 event)")
+    expect(page.locator("#status")).to_have_text("Live (came: 1)")
     assert said == []
 
 

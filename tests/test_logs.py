@@ -19,13 +19,12 @@ FORGED = "%0a2026-11-22 10:00:00,000 ERROR event_service: forged%1b[2J%e2%80%a8%
 
 
 @pytest.fixture
-def log():
+def log(monkeypatch):
     """What the service writes, by the handler of its own settings."""
     (handler,) = (handler for handler in logging.getLogger().handlers if isinstance(handler.formatter, Discreet))
     written = StringIO()
-    before = handler.setStream(written)
-    yield written
-    handler.setStream(before)
+    monkeypatch.setattr(handler, "stream", written)  # the one before may be that of a test that is over
+    return written
 
 
 def lines(log):

@@ -112,7 +112,7 @@ def dumped():
         tables = [name for (name,) in cursor.fetchall()]
         found = []
         for table in tables:
-            with cursor.copy(f'COPY "{table}" TO STDOUT') as rows:
+            with cursor.copy(f'COPY (SELECT * FROM "{table}") TO STDOUT') as rows:
                 found += [bytes(row) for row in rows]
     return b"".join(found)
 
