@@ -15,6 +15,7 @@ class Target(NamedTuple):
     host: str  # in IDNA, an IPv6 address without brackets
     port: int
     path: str  # with the query, as it goes on the wire
+    authority: str  # the field Host: without the port that the scheme has anyway
 
 
 def read_url(url: str) -> Target:
@@ -34,4 +35,7 @@ def read_url(url: str) -> Target:
     port = _PORTS[parts.scheme] if parts.port is None else parts.port
     if not 0 < port < 65536:
         raise ValueError(f"has port {port}; use 1 to 65535")
-    return Target(parts.scheme, str(parts.host).strip("[]"), port, parts.request_uri)
+    host = str(parts.host)
+    name = host.rstrip(".")  # which says only that it is whole
+    authority = name if port == _PORTS[parts.scheme] else f"{name}:{port}"
+    return Target(parts.scheme, host.strip("[]"), port, parts.request_uri, authority)

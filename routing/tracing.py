@@ -31,6 +31,11 @@ def accepted(text: str | None) -> str:
     return f"00-{found[1]}-{found[2]}-{found[3]}"
 
 
+def is_on() -> bool:
+    """Tell whether anybody traces."""
+    return _tracer is not None
+
+
 def span(
     name: str, *, parent: str | None = None, links: Iterable[str] = (), **attributes: Any
 ) -> AbstractContextManager[str]:

@@ -103,8 +103,7 @@ def content(job: Job) -> tuple[bytes, dict[str, str]]:
             body = envelope.render(**event, data=data)
     if not body or job.target.method in _BODILESS:
         return b"", attributes
-    # In this spelling: requests looks for it so, and sends the body in chunks where it is missing.
-    return body, attributes | {"content-type": media_type, "Content-Length": str(len(body))}
+    return body, attributes | {"content-type": media_type}
 
 
 def _headers(job: Job, body: bytes, now: datetime) -> dict[str, str]:

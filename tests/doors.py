@@ -12,8 +12,7 @@ DEADLINE_S = 5
 
 
 def send(door, url, method="POST", body=b"{}", workspace_id=WORKSPACE, deadline_s=DEADLINE_S):
-    headers = {"Content-Length": str(len(body))}
-    return door.send(method, url, headers, body, workspace_id=workspace_id, deadline_s=deadline_s)
+    return door.send(method, url, {}, body, workspace_id=workspace_id, deadline_s=deadline_s)
 
 
 def refusal(door, url):

@@ -1,118 +1,29 @@
 """The connections that are kept, and how HTTP is spoken over them."""
 
-import http.client
+import os
 import re
 import socket
 import struct
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping
 from contextlib import suppress
-from email.parser import Parser
-from http import HTTPStatus
-from http.client import HTTPException, HTTPMessage, UnknownProtocol
-from io import BufferedReader
-from typing import Any, cast
+from typing import Any, NamedTuple
 
-import requests
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from routing.egress.answers import Answer, read
 from routing.egress.dialling import Proxy, dial
 from routing.egress.errors import EgressError
+from routing.egress.targets import Target
 from routing.egress.watchdog import Attempt
 
-HEAD_LIMIT = 64 * 1024  # bytes of status line and headers, with every 100 Continue before them
 KEPT = 256  # connections that wait for another request
 KEPT_FOR_S = 30
 _LONGEST = struct.pack("@ll", 120, 0)  # seconds and microseconds for one call, should the watchdog fail
-_LENGTH = re.compile("[0-9]{1,18}")
-_FIELD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r?\n")  # RFC 9110, section 5
-
-
-class _Head:
-    """The reader of an answer while its head is read: bounded in all, and never taken for whole where it broke off.
-
-    http.client bounds lines and their number, and takes the end of the connection for the end of the head.
-    """
-
-    def __init__(self, reader: BufferedReader) -> None:
-        self._reader = reader
-        self._read = 0
-
-    def readline(self, limit: int) -> bytes:
-        line = self._reader.readline(limit)
-        if len(line) < limit and line[-1:] != b"\n" and (self._read or line[:5] == b"HTTP/"):
-            raise EgressError("CONNECTION_LOST", "The receiver hung up before the end of the headers.")
-        self._read += len(line)
-        if self._read > HEAD_LIMIT:
-            raise HTTPException(f"The head of the answer has more than {HEAD_LIMIT} bytes.")
-        return line
-
-    def close(self) -> None:
-        """The reader is closed with the reply."""
-
-
-class Reply(http.client.HTTPResponse):
-    """An answer that tells whether bytes followed it: they would be taken for the next one."""
-
-    followed = False
-
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        self._sock = sock
-        self._reader: BufferedReader = self.fp
-
-    def begin(self) -> None:
-        """Read the head as http.client does, without its parser: that is for mail, and the dearest of an exchange."""
-        self.fp = _Head(self._reader)  # type: ignore[assignment]
-        try:
-            version, self.status, reason = self._read_final_status()
-            self.headers = self.msg = _message(http.client._read_headers(self.fp))  # type: ignore[attr-defined]
-        finally:
-            self.fp = self._reader
-        self.code, self.reason = self.status, reason.strip()
-        self.version = 10 if version in ("HTTP/1.0", "HTTP/0.9") else 11
-        self._frame()
-
-    def _read_final_status(self) -> tuple[str, int, str]:
-        while True:
-            version, status, reason = self._read_status()  # type: ignore[attr-defined]
-            if status != HTTPStatus.CONTINUE:
-                break
-            http.client._read_headers(self.fp)  # type: ignore[attr-defined]
-        if not version.startswith("HTTP/1.") and version != "HTTP/0.9":
-            raise UnknownProtocol(version)
-        return version, status, reason
-
-    def _frame(self) -> None:
-        """Work out where the body ends: RFC 9112, section 6.3."""
-        self.chunked = (self.headers.get("transfer-encoding") or "").lower() == "chunked"
-        self.chunk_left = None
-        length = "" if self.chunked else self.headers.get("content-length") or ""
-        self.length = int(length) if _LENGTH.fullmatch(length) else None
-        if self.status < HTTPStatus.OK or self.status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
-            self.length = 0
-        self.will_close = self._check_close() or (not self.chunked and self.length is None)  # type: ignore[attr-defined]
-
-    def _close_conn(self) -> None:
-        if self.fp is self._reader:
-            self._sock.settimeout(0)
-            with suppress(OSError):
-                self.followed = bool(self._reader.peek(1))
-        super()._close_conn()  # type: ignore[misc]
-
-
-def _message(lines: Sequence[bytes]) -> HTTPMessage:
-    """Return the fields that `lines` are. What is odd among them is left to the parser of the standard library."""
-    *fields, _ = lines
-    if not all(map(_FIELD.fullmatch, fields)):
-        return Parser(HTTPMessage).parsestr(b"".join(lines).decode("iso-8859-1"))
-    message = HTTPMessage()
-    for field in fields:
-        name, _, value = field.decode("iso-8859-1").partition(":")
-        message.set_raw(name, value.strip(" \t\r\n"))
-    return message
+_BODILESS = ("GET", "DELETE")  # what says nothing of a body that it has not
+_BREAK = re.compile("[\r\n\0]")
 
 
 class _Judged:
@@ -122,8 +33,8 @@ class _Judged:
     through: Proxy | None
     port: int
     timeout: Any
-    response_class: type[http.client.HTTPResponse] = Reply
     sock: Any
+    guard: socket.socket | None = None
     _dns_host: str
 
     def _new_conn(self) -> socket.socket:
@@ -131,16 +42,16 @@ class _Judged:
         dialled.settimeout(None)  # the watchdog ends the attempt, and a time-out would cost each call a second wait
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             dialled.setsockopt(socket.SOL_SOCKET, option, _LONGEST)
+        # Of its own: TLS takes the socket over, and to shut an SSLSocket from another thread breaks it for the thread
+        # that reads.
+        self.guard = socket.socket(dialled.family, dialled.type, dialled.proto, fileno=os.dup(dialled.fileno()))
+        self.attempt.watch(self.guard)
         return dialled
 
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        """Send head and body in one piece: one wait for the socket, and one packet where they fit."""
-        self._pieces: list[bytes] = []
-        super().request(*args, **kwargs)  # type: ignore[misc]
-        self.sock.sendall(b"".join(self._pieces))
-
-    def send(self, data: Any) -> None:
-        self._pieces.append(data)
+    def close(self) -> None:
+        super().close()  # type: ignore[misc]
+        if self.guard:
+            self.guard.close()
 
 
 class PlainConnection(_Judged, HTTPConnection):
@@ -154,17 +65,37 @@ class TLSConnection(_Judged, HTTPSConnection):
 Connection = PlainConnection | TLSConnection
 
 
-def ask(connection: Connection, attempt: Attempt, request: requests.PreparedRequest, path: str) -> Reply:
-    """Send `request` over `connection` and return the answer, of which the body is yet to be read."""
+class Request(NamedTuple):
+    method: str
+    target: Target
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def ask(connection: Connection, attempt: Attempt, request: Request) -> Answer:
+    """Send `request` over `connection` and return the answer. Raises EgressError, or one of FAILURES."""
+    sent = _head(request) + request.body  # in one piece: one wait for the socket, and one packet where they fit
     connection.attempt = attempt
     connection.timeout = None
     if connection.sock is None:
         connection.connect()
-    else:
-        attempt.watch(connection.sock)
+    elif connection.guard:
+        attempt.watch(connection.guard)
     with suppress(BrokenPipeError, ConnectionResetError):  # it may have answered before it hung up
-        connection.request(str(request.method), path, request.body, request.headers)
-    return cast(Reply, http.client.HTTPConnection.getresponse(connection))
+        connection.sock.sendall(sent)
+    return read(connection.sock, request.method)
+
+
+def _head(request: Request) -> bytes:
+    """Return the request line and the fields: RFC 9112, section 3. Raises EgressError for one that would be two."""
+    lines = [f"{request.method} {request.target.path} HTTP/1.1", f"Host: {request.target.authority}"]
+    lines += [f"{name}: {value}" for name, value in request.headers.items()]
+    if request.body or request.method not in _BODILESS:
+        lines.append(f"Content-Length: {len(request.body)}")
+    head = "\r\n".join(lines)
+    if len(_BREAK.findall(head)) != 2 * len(lines) - 2:
+        raise EgressError("BAD_HEADER", "A header holds a line break or a NUL.")
+    return f"{head}\r\n\r\n".encode("latin-1")
 
 
 class Pool:

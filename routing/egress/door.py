@@ -5,33 +5,20 @@ import ssl
 from collections.abc import Mapping
 from functools import lru_cache
 from http.client import BadStatusLine, HTTPException, LineTooLong, UnknownProtocol
-from io import BytesIO
-from typing import Any, NamedTuple, cast
 from uuid import UUID
 
-import requests
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from requests.adapters import BaseAdapter
-from requests.structures import CaseInsensitiveDict
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
-from routing.egress.connections import Connection, PlainConnection, Pool, Reply, TLSConnection, ask
+from routing.egress.answers import FAILURES, Answer
+from routing.egress.connections import Connection, PlainConnection, Pool, Request, TLSConnection, ask
 from routing.egress.dialling import Proxy
 from routing.egress.errors import EgressError
 from routing.egress.targets import Target, target_of
 from routing.egress.watchdog import Attempt, Watchdog
 
 logger = logging.getLogger(__name__)
-
-BODY_LIMIT = 16 * 1024  # bytes of an answer that are read
-_FAILURES = (OSError, HTTPException, ValueError)  # of the far end; ValueError is http.client's for a bad chunk
-
-
-class Answer(NamedTuple):
-    status_code: int
-    headers: Mapping[str, str]  # found whatever the case of their names
-    body: bytes  # its first 16 KiB, not decoded
 
 
 class Door:
@@ -44,142 +31,62 @@ class Door:
         self.tls = _tls_context(settings.EGRESS_CA, settings.EGRESS_CLIENT_CERT)
 
     def send(
-        self, method: str, url: str, headers: dict[str, str], body: bytes, *, workspace_id: UUID, deadline_s: float
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, *, workspace_id: UUID, deadline_s: float
     ) -> Answer:
         """Send one request and return its answer, whatever the status, within `deadline_s`. Raises EgressError.
 
         Status line and headers decide: of a body that is cut short or endless, what came is returned.
         """
-        request = requests.PreparedRequest()
-        request.method, request.url, request.body = method, url, body or None
-        request.headers = cast(Any, headers)  # ready as it is: it only has to be iterated
+        attempt = self.watchdog.start(deadline_s)
         try:
-            response = Adapter(self, workspace_id).send(request, timeout=deadline_s)
-        except EgressError as error:
+            return self._exchange(Request(method, target_of(url), headers, body), workspace_id, attempt)
+        except (EgressError, *FAILURES) as failure:
+            error = _explained(failure, attempt)
             level = logging.WARNING if error.code.endswith("_REFUSED") else logging.INFO
             logger.log(level, "A request of workspace %s came to nothing: %s %s", workspace_id, error.code, error)
-            raise
-        return Answer(response.status_code, response.headers, response.content)
+            raise error from failure
+        finally:
+            self.watchdog.finish(attempt)
 
     def close(self) -> None:
         self.watchdog.close()
         self.pool.close()
 
-
-class Adapter(BaseAdapter):
-    """The transport of `requests` through the door, for one workspace.
-
-    `timeout` is the deadline in seconds. Certificates and proxies are the installation's, not the caller's.
-    """
-
-    def __init__(self, door: Door, workspace_id: UUID) -> None:
-        super().__init__()
-        self._door = door
-        self._workspace_id = workspace_id
-
-    def send(
-        self,
-        request: requests.PreparedRequest,
-        stream: bool = False,
-        timeout: Any = None,
-        verify: Any = True,
-        cert: Any = None,
-        proxies: Any = None,
-    ) -> requests.Response:
-        attempt = self._door.watchdog.start(timeout)
-        try:
-            return self._exchange(request, target_of(str(request.url)), attempt)
-        except (EgressError, *_FAILURES) as error:
-            raise _explained(error, attempt) from error
-        finally:
-            self._door.watchdog.finish(attempt)
-
-    def close(self) -> None:
-        """The connections are the door's."""
-
-    def _exchange(self, request: requests.PreparedRequest, target: Target, attempt: Attempt) -> requests.Response:
-        origin = (self._workspace_id, target.scheme, target.host, target.port)
-        if kept := self._door.pool.take(origin):
+    def _exchange(self, request: Request, workspace_id: UUID, attempt: Attempt) -> Answer:
+        origin = (workspace_id, request.target.scheme, request.target.host, request.target.port)
+        if kept := self.pool.take(origin):
             try:
-                return self._over(kept, origin, request, target, attempt)
+                return self._over(kept, origin, request, attempt)
             except ConnectionError:
                 if attempt.over:
                     raise
                 # The receiver closed the connection as it was taken: no answer came, and none will.
-        return self._over(self._connection(target), origin, request, target, attempt)
+        return self._over(self._connection(request.target), origin, request, attempt)
 
     def _connection(self, target: Target) -> Connection:
         connection: Connection
         if target.scheme == "https":
-            connection = TLSConnection(target.host, target.port, ssl_context=self._door.tls)
+            connection = TLSConnection(target.host, target.port, ssl_context=self.tls)
         else:
             connection = PlainConnection(target.host, target.port)
-        connection.through = self._door.proxy
+        connection.through = self.proxy
         return connection
 
     def _over(
-        self,
-        connection: Connection,
-        origin: tuple[UUID, str, str, int],
-        request: requests.PreparedRequest,
-        target: Target,
-        attempt: Attempt,
-    ) -> requests.Response:
+        self, connection: Connection, origin: tuple[UUID, str, str, int], request: Request, attempt: Attempt
+    ) -> Answer:
         """Make the exchange over `connection`, and keep it if nothing of the exchange can reach the next one."""
-        clean = False
+        ended = False
         try:
-            reply = ask(connection, attempt, request, target.path)
-            try:
-                _check(reply)
-                body, complete = _body(reply)
-            finally:
-                reply.close()
-            attempt.finish()  # before others may take the connection
-            clean = complete and _is_unambiguous(reply)
+            answer = ask(connection, attempt, request)
+            ended = answer.ended
         finally:
-            if clean:
-                self._door.pool.give(origin, connection)
+            attempt.finish()  # before others may have the connection, or its number
+            if ended:
+                self.pool.give(origin, connection)
             else:
                 connection.close()
-        return _response(request, reply, body)
-
-
-def _check(reply: Reply) -> None:
-    if reply.status < 200:  # another answer would follow, and be taken for the next request's
-        raise EgressError("INFORMATIONAL_STATUS", f"The answer is an informational {reply.status}.")
-    if reply.status > 599:
-        raise EgressError("BAD_STATUS", f"The answer has the status {reply.status}, which HTTP does not know.")
-    lengths = reply.msg.get_all("content-length", [])
-    if len(lengths) > 1:
-        raise EgressError("AMBIGUOUS_LENGTH", f"The answer has {len(lengths)} Content-Length headers.")
-
-
-def _body(reply: Reply) -> tuple[bytes, bool]:
-    """Return the beginning of the body, and whether it is all of it."""
-    length = reply.length
-    wanted = BODY_LIMIT if length is None else min(length, BODY_LIMIT)
-    body = b""
-    try:
-        while len(body) < wanted and (more := reply.read1(wanted - len(body))):
-            body += more
-    except _FAILURES:
-        return body, False
-    return body, len(body) == length if length is not None else len(body) < wanted
-
-
-def _is_unambiguous(reply: Reply) -> bool:
-    """Return whether it is beyond doubt where the answer ended, and nothing came after it."""
-    framings = sum(name in reply.msg for name in ("content-length", "transfer-encoding"))
-    return framings < 2 and not (reply.will_close or reply.followed or reply.msg.defects)
-
-
-def _response(request: requests.PreparedRequest, reply: Reply, body: bytes) -> requests.Response:
-    response = requests.Response()
-    response.status_code, response.reason = reply.status, reply.reason
-    response.headers = CaseInsensitiveDict(reply.getheaders())
-    response.request, response.url = request, str(request.url)
-    response.raw, response._content = BytesIO(body), body  # read already: `content` need not
-    return response
+        return answer
 
 
 def _explained(error: Exception, attempt: Attempt) -> EgressError:

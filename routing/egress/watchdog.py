@@ -1,6 +1,5 @@
 """The end of an attempt at its deadline, wherever it stands."""
 
-import os
 import socket
 import threading
 import time
@@ -27,15 +26,9 @@ class Attempt:
             raise EgressError("TIMEOUT", "The receiver did not answer in time.")
         return left_s
 
-    def watch(self, connected: socket.socket) -> None:
-        """Have `connected` shut down at the deadline.
-
-        The guard is a duplicate: TLS takes the socket over, http.client closes it before a body without a length is
-        read, and to shut an SSLSocket from another thread breaks it for the thread that reads.
-        """
-        guard = socket.socket(connected.family, connected.type, connected.proto, fileno=os.dup(connected.fileno()))
+    def watch(self, guard: socket.socket) -> None:
+        """Have the connection of `guard` shut down at the deadline."""
         with self._lock:
-            self._release()
             self._guard = guard
         if self.over:
             self.cut()
@@ -48,14 +41,9 @@ class Attempt:
                     self._guard.shutdown(socket.SHUT_RDWR)
 
     def finish(self) -> None:
-        """Leave the connection alone from now on: another attempt may use it."""
+        """Leave the connection alone from now on: it is closed, or another attempt may use it."""
         with self._lock:
-            self._release()
-
-    def _release(self) -> None:
-        if self._guard:
-            self._guard.close()
-        self._guard = None
+            self._guard = None
 
 
 class Watchdog:
