@@ -25,6 +25,7 @@ from routing.models import Answer, DayIsFull, Event, recording
 from routing.plans import Ask, Plan, Row, Statement, Tell
 from routing.rules import Judgement
 from routing.submissions import NewEvent
+from routing.wire import Wire
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +137,7 @@ class Link:
     """A connection to the database that is made when it is needed, and runs plans in few trips."""
 
     def __init__(self) -> None:
-        self._connection: psycopg.AsyncConnection[Row] | None = None
+        self._wire: Wire | None = None
 
     async def run(self, make_plan: Callable[[], Plan[Result]]) -> Result:
         """Run the plan in a transaction.
@@ -144,7 +145,7 @@ class Link:
         Where the connection turns out to be broken before anything was said on it, another one is made, once.
         Raises psycopg's errors.
         """
-        known = self._connection is not None
+        known = self._wire is not None
         trips = _Trips(await self._connected())
         try:
             return await trips.run(make_plan())
@@ -152,66 +153,66 @@ class Link:
             await self.close()
             if not known or trips.made:
                 raise
-        except BaseException:
+        except Exception:
             await self._roll_back()
+            raise
+        except BaseException:  # in the middle of a trip, perhaps
+            await self.close()
             raise
         return await self.run(make_plan)
 
-    async def _connected(self) -> "psycopg.AsyncConnection[Row]":
-        if self._connection is None:
+    async def _connected(self) -> Wire:
+        if self._wire is None:
             parameters = await asyncio.to_thread(_parameters)
-            self._connection = await psycopg.AsyncConnection.connect(**parameters)
-        return self._connection
+            self._wire = await Wire.connect(**parameters)
+        return self._wire
 
     async def _roll_back(self) -> None:
         try:
-            if self._connection is not None:
-                await self._connection.rollback()
+            if self._wire is not None:
+                await self._wire.trip([("ROLLBACK", ())])
         except psycopg.Error:
             await self.close()
 
     async def close(self) -> None:
-        if self._connection is not None:
-            await self._connection.close()
-            self._connection = None
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            await wire.close()
 
 
 class _Trips:
     """One transaction. What needs no answer waits for the next statement that does, or for the COMMIT."""
 
-    def __init__(self, connection: "psycopg.AsyncConnection[Row]") -> None:
-        self._connection = connection
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
         self._held: list[Statement] = [("BEGIN", ())]
         self.made = 0
 
     async def run(self, plan: Plan[Result]) -> Result:
-        async with self._connection.pipeline() as pipeline:
-            try:
-                step = next(plan)
-                while True:
-                    self._held.append((step.sql, step.parameters))
-                    step = plan.send(await self._ask(pipeline) if isinstance(step, Ask) else ())
-            except StopIteration as end:
-                failpoints.reach("K1")
-                self._held.append(("COMMIT", ()))
-                await self._ask(pipeline)
-                result: Result = end.value
-                return result
+        try:
+            step = next(plan)
+            while True:
+                self._held.append((step.sql, step.parameters))
+                step = plan.send(await self._ask() if isinstance(step, Ask) else ())
+        except StopIteration as end:
+            failpoints.reach("K1")
+            self._held.append(("COMMIT", ()))
+            await self._ask()
+            result: Result = end.value
+            return result
 
-    async def _ask(self, pipeline: psycopg.AsyncPipeline) -> Sequence[Row]:
+    async def _ask(self) -> Sequence[Row]:
         """Send what is held and return the rows of the last statement."""
-        for sql, parameters in self._held:
-            cursor = await self._connection.execute(sql, parameters)
-        self._held = []
-        await pipeline.sync()
+        statements, self._held = self._held, []
+        rows = await self._wire.trip(statements)
         self.made += 1
-        return await cursor.fetchall() if cursor.description else ()
+        return rows
 
 
 def _parameters() -> dict[str, Any]:
     parameters = connection.get_connection_params()
     del parameters["cursor_factory"]  # Django's cursors are not for asyncio
-    return {**parameters, "autocommit": True, "prepare_threshold": 2}
+    return parameters
 
 
 def _recording(requests: Sequence[_Request]) -> Plan[list[Answers | DayIsFull]]:
