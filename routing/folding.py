@@ -70,16 +70,19 @@ def _look_at(folded: Sequence[Folded]) -> None:
                 types.update(inferred_shape=shape)
 
 
+# A workspace may have been deleted since: nothing is added up for it, and it is not deleted before that is done.
 _TAKE = """
 WITH taken AS (
     DELETE FROM routing_typetally WHERE id IN (SELECT id FROM routing_typetally ORDER BY id LIMIT %s) RETURNING *
+), there AS MATERIALIZED (
+    SELECT id FROM endpoints_workspace WHERE id IN (SELECT workspace_id FROM taken) ORDER BY id FOR KEY SHARE
 )
 SELECT workspace_id, type, sum(accepted)::bigint AS accepted, sum(warned)::bigint AS warned,
        sum(rejected)::bigint AS rejected, min(seen_at) AS first_seen_at, max(seen_at) AS last_seen_at,
        (array_agg(problem ORDER BY id DESC) FILTER (WHERE problem <> ''))[1] AS problem,
        max(seen_at) FILTER (WHERE problem <> '') AS problem_at,
        (array_agg(event_id ORDER BY id DESC) FILTER (WHERE event_id IS NOT NULL))[1] AS event_id
-FROM taken GROUP BY workspace_id, type
+FROM taken WHERE workspace_id IN (SELECT id FROM there) GROUP BY workspace_id, type
 """
 _SUMS = """
 json_to_recordset(%s::json) AS new(

@@ -161,6 +161,17 @@ def test_a_fold_that_fails_loses_nothing(workspace, monkeypatch):
     assert counts() == (2, 0, 0)
 
 
+def test_what_a_workspace_that_is_gone_left_behind_is_let_go(workspace, foreign_workspace):
+    record(workspace, type="kept")
+    record(foreign_workspace, type="left")
+    with connection.cursor() as cursor:  # as a deletion that did not see what came meanwhile
+        cursor.execute("UPDATE routing_typetally SET workspace_id = gen_random_uuid() WHERE type = 'left'")
+
+    assert fold() == 1
+    assert list(EventType.objects.values_list("name", flat=True)) == ["kept"]
+    assert not TypeTally.objects.exists()
+
+
 def test_a_fold_takes_a_share_and_the_next_one_goes_on(workspace, monkeypatch):
     monkeypatch.setattr(folding, "AT_ONCE", 2)
     for _ in range(5):
