@@ -90,7 +90,7 @@ class Producer:
 
 def new_event(workspace_id: str, name: str) -> dict[str, Any]:
     data = {"n": name, "workspace": workspace_id, "note": "abcdefghij" * random.randint(0, 20)}
-    return {"type": random.choice(TYPES), "id": name, "data": data}
+    return {"type": random.choice(TYPES), "id": name, "orderingKey": name, "data": data}
 
 
 def _lines(events: Sequence[dict[str, Any]], answer: requests.Response, tries: int) -> list[dict[str, Any]]:

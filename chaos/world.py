@@ -1,6 +1,7 @@
 """Who wants what in a run: made by a process of its own, `python -m chaos.world`, and known to all sides.
 
-Each workspace has four endpoints, each of which wants three of the four types of events: every event goes to three.
+Each workspace has four endpoints, each of which wants three of the four types of events: every event goes to three. One
+of them is ordered, by keys that each event has for itself, so that results with keys and without are settled.
 """
 
 import json
@@ -59,6 +60,7 @@ def _make(name: str, receiver: str) -> tuple[dict[str, str], dict[str, str]]:
             EventFilter.create(workspace_id=workspace.pk, name=unwanted, definition=wanted, endpoints=[endpoint])
             secrets[path] = endpoint.secret
         Endpoint.objects.filter(workspace=workspace).update(retry_policy=RETRIES)
+        Endpoint.objects.filter(workspace=workspace, name=TYPES[0]).update(ordering=Endpoint.Ordering.FIFO_SKIP)
     return {str(workspace.pk): key}, secrets
 
 

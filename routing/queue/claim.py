@@ -1,12 +1,12 @@
 """Who may send what next: fair over workspaces and endpoints, first attempts before retries, within every limit."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
-from django.db import connection, transaction
+from django.db import connection
 
 from routing.queue.jobs import DOUBT, LEASE_S, Job, Target
 
@@ -33,11 +33,11 @@ def claim(*, limit: int, per_endpoint: int, rooms: Mapping[UUID, int], doubt: in
         "lease_s": LEASE_S,
         "token": uuid4(),
     }
-    with transaction.atomic(), connection.cursor() as cursor:
+    with connection.cursor() as cursor:  # one statement is a transaction by itself
         cursor.execute(_CLAIM, parameters)
         rows = cursor.fetchall()
-        targets = read_targets(cursor, {row[0] for row in rows}) if rows else {}
-    return [Job(targets[row[0]], *row[1:]) for row in rows]
+    targets = _targets(rows[0][0]) if rows else {}
+    return [Job(targets[row[1]], *row[2:]) for row in rows]
 
 
 def seconds_until_ready(*, at_most: float, per_endpoint: int, rooms: Mapping[UUID, int]) -> float:
@@ -58,20 +58,21 @@ def _document(rooms: Mapping[UUID, int]) -> str:
     return msgspec.json.encode([{"endpoint_id": id_, "room": room} for id_, room in rooms.items()]).decode()
 
 
-def read_targets(cursor: Any, endpoint_ids: Iterable[UUID]) -> dict[UUID, Target]:
-    cursor.execute(_TARGETS, [list(endpoint_ids)])
-    targets = (
+def read_target(cursor: Any, endpoint_id: UUID) -> Target:
+    cursor.execute(f"SELECT ({_TARGETS} WHERE endpoint.id = %s)", [endpoint_id])
+    return _targets(cursor.fetchone()[0])[endpoint_id]
+
+
+def _targets(document: str) -> dict[UUID, Target]:
+    """Return what `_TARGETS` found."""
+    found = (
         Target(
-            *(id_, workspace_id, url, method, json.loads(headers)),
-            *(format_, json.loads(policy), ordering, _keys(keys), shape),
+            *(UUID(id_), UUID(workspace_id), url, method, headers),
+            *(format_, policy, ordering, [(scheme, sealed.encode()) for scheme, sealed in keys], shape),
         )
-        for id_, workspace_id, url, method, headers, format_, policy, ordering, keys, shape in cursor.fetchall()
+        for id_, workspace_id, url, method, headers, format_, policy, ordering, keys, shape in json.loads(document)
     )
-    return {target.endpoint_id: target for target in targets}
-
-
-def _keys(document: str) -> list[tuple[str, bytes]]:
-    return [(scheme, sealed.encode()) for scheme, sealed in json.loads(document)]
+    return {target.endpoint_id: target for target in found}
 
 
 # hop: each endpoint that waits for a time, and for which, found by hopping along the two indexes from one endpoint to
@@ -110,6 +111,20 @@ _LANE_ROOM = """
 least(coalesce(endpoint.max_in_flight, %(endpoint_in_flight)s),
       CASE WHEN lane.opened_at IS NOT NULL THEN 1 WHEN lane.openings > 0 THEN 1 + lane.window_attempts END)
 - lane.in_flight
+"""
+
+# The columns of Target. The signing keys, the current ones first; those that a rotation replaced until their overlap is
+# over.
+_TARGETS = """
+SELECT json_agg(json_build_array(
+    endpoint.id, endpoint.workspace_id, endpoint.url, endpoint.method, endpoint.headers, endpoint.payload_format,
+    endpoint.retry_policy, endpoint.ordering,
+    (SELECT coalesce(json_agg(json_build_array(scheme, convert_from(sealed, 'UTF8'))
+                              ORDER BY expires_at DESC NULLS FIRST, scheme, creation_date DESC), '[]')
+     FROM endpoints_signingkey AS key
+     WHERE key.endpoint_id = endpoint.id AND (key.expires_at IS NULL OR key.expires_at > clock_timestamp())),
+    endpoint.payload_shape::text))::text
+FROM endpoints_endpoint AS endpoint
 """
 
 # standing: the endpoints that may be sent to, one of each workspace before the second of any; those first that have
@@ -229,11 +244,13 @@ WITH RECURSIVE {_HOP}, busy AS MATERIALIZED (
     FROM taken WHERE delivery.id = taken.id
     RETURNING delivery.*, taken.weight
 )
-SELECT claimed.endpoint_id, claimed.id, claimed.workspace_id, claimed.ordering_key, claimed.attempts_made,
+SELECT CASE WHEN row_number() OVER (ORDER BY claimed.seq, claimed.id) = 1
+            THEN ({_TARGETS} WHERE endpoint.id IN (SELECT endpoint_id FROM taken)) END,
+       claimed.endpoint_id, claimed.id, claimed.workspace_id, claimed.ordering_key, claimed.attempts_made,
        claimed.creation_date, event.id, event.type, event.date, event.source, event.subject, event.data,
        clock_timestamp(), claimed.lease_token, claimed.weight, event.traceparent, event.extensions
 FROM claimed JOIN routing_event AS event ON event.id = claimed.event_id
-ORDER BY claimed.seq
+ORDER BY claimed.seq, claimed.id
 """
 
 _NEXT_READY = f"""
@@ -246,16 +263,4 @@ LEFT JOIN json_to_recordset(%(rooms)s::json) AS rooms(endpoint_id uuid, room int
        ON rooms.endpoint_id = hop.endpoint_id
 WHERE endpoint.state = 'ACTIVE' AND endpoint.deleted_at IS NULL
   AND coalesce(rooms.room, %(per_endpoint)s) > 0 AND {_LANE_ROOM} > 0
-"""
-
-# The signing keys, the current ones first; those that a rotation replaced until their overlap is over.
-_TARGETS = """
-SELECT endpoint.id, endpoint.workspace_id, endpoint.url, endpoint.method, endpoint.headers::text,
-       endpoint.payload_format, endpoint.retry_policy::text, endpoint.ordering,
-       (SELECT coalesce(json_agg(json_build_array(scheme, convert_from(sealed, 'UTF8'))
-                                 ORDER BY expires_at DESC NULLS FIRST, scheme, creation_date DESC), '[]')::text
-        FROM endpoints_signingkey AS key
-        WHERE key.endpoint_id = endpoint.id AND (key.expires_at IS NULL OR key.expires_at > clock_timestamp())),
-       endpoint.payload_shape::text
-FROM endpoints_endpoint AS endpoint WHERE endpoint.id = ANY(%s)
 """

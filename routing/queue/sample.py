@@ -6,7 +6,7 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from routing.models import Cursor, Delivery, Event, Lane
-from routing.queue.claim import read_targets
+from routing.queue.claim import read_target
 from routing.queue.jobs import LEASE_S, Job
 from routing.submissions import NewEvent
 
@@ -21,7 +21,7 @@ def lease_sample(event: NewEvent, endpoint_id: UUID) -> Job:
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp(), clock_timestamp() + %s * interval '1 second'", [LEASE_S])
         now, lease_end = cursor.fetchone()
-        target = read_targets(cursor, [endpoint_id])[endpoint_id]
+        target = read_target(cursor, endpoint_id)
     stored = Event.objects.create(
         id=event.id,
         workspace_id=event.workspace_id,

@@ -1,6 +1,7 @@
 """What came of the claims: next states, attempts, and what each lane learns from them."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import msgspec
@@ -29,13 +30,14 @@ def settle(results: Sequence[Result]) -> int:
         "ours": list(OURS),
     }
     keys = {(result.job.target.endpoint_id, result.job.ordering_key) for result in results if result.job.ordering_key}
-    with transaction.atomic(), connection.cursor() as cursor:
+    # Without keys it is one statement, which is a transaction by itself.
+    with transaction.atomic() if keys else nullcontext(), connection.cursor() as cursor:
         cursor.execute(_SETTLE, parameters)
         (written,) = cursor.fetchone()
         if keys:
             order.lock(keys)
             order.let_next_go(keys)
-        failpoints.reach("K7")
+            failpoints.reach("K7")
     return int(written)
 
 
