@@ -223,8 +223,9 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
-# --- retention: days for which events, with all that became of them, and attempts are kept; None: for ever
+# --- retention: days for which events, with all that became of them, and payloads and attempts are kept; None: for ever
 KEEP_DAYS = _whole("EVENT_SERVICE_KEEP_DAYS", "0") or None
+KEEP_PAYLOADS_DAYS = _whole("EVENT_SERVICE_KEEP_PAYLOADS_DAYS", "0") or None
 KEEP_ATTEMPTS_DAYS = _whole("EVENT_SERVICE_KEEP_ATTEMPTS_DAYS", "0") or None
 # --- signing in
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]

@@ -28,6 +28,7 @@ class Backtest:
     complete: bool  # whether that is all there is since the time that was asked for
     oldest: datetime | None  # when the last event that was examined was recorded
     samples: list[Event]  # the newest that matched
+    passed_over: int = 0  # events beside these, whose payload was forgotten
 
 
 def backtest(
@@ -41,17 +42,20 @@ def backtest(
     """Match the events that were recorded since then, the newest first. Raises BadInput for a limit out of bounds."""
     if not 1 <= limit <= MOST_EVENTS:
         raise BadInput(f"limit is {limit}; it is between 1 and {MOST_EVENTS}.", "limit")
-    ends_at, examined, matched, oldest = clock() + BUDGET_S, 0, 0, None
+    ends_at, examined, passed_over, matched, oldest = clock() + BUDGET_S, 0, 0, 0, None
     samples: list[Event] = []
     events = _newest_first(workspace_id, since)
     for event in islice(events, limit):
-        examined, oldest = examined + 1, event.creation_date
-        if wanted.match(event.fields()):
-            matched += 1
-            samples += [event] if len(samples) < SAMPLES else []
+        if event.payload_forgotten_at:
+            passed_over += 1
+        else:
+            examined, oldest = examined + 1, event.creation_date
+            if wanted.match(event.fields()):
+                matched += 1
+                samples += [event] if len(samples) < SAMPLES else []
         if clock() > ends_at:
             break
-    return Backtest(examined, matched, next(events, None) is None, oldest, samples)
+    return Backtest(examined, matched, next(events, None) is None, oldest, samples, passed_over)
 
 
 def _newest_first(workspace_id: UUID, since: datetime | None) -> Iterator[Event]:

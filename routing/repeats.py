@@ -13,7 +13,8 @@ from endpoints.audit import note
 from endpoints.errors import Conflict
 from endpoints.models import Endpoint
 from routing import order
-from routing.models import Delivery
+from routing.models import Delivery, Event
+from routing.models.events import forgotten
 from routing.router import WEB_SOCKET_HINT, WEBHOOK_HINT
 
 
@@ -30,7 +31,8 @@ def retry(deliveries: Sequence[Delivery]) -> list[Delivery]:
     """Owe once more what these deliveries owed. Return the new ones.
 
     One that was retried before keeps the delivery that repeats it: asking twice changes nothing.
-    Raises Conflict, and writes nothing, for one that has not ended or whose endpoint takes nothing.
+    Raises Conflict, and writes nothing, for one that has not ended, whose endpoint takes nothing or whose event has no
+    payload any more.
     """
     endpoints = Endpoint.objects.in_bulk({delivery.endpoint_id for delivery in deliveries})
     for delivery in deliveries:
@@ -41,7 +43,16 @@ def retry(deliveries: Sequence[Delivery]) -> list[Delivery]:
     write([Repeat(delivery.event_id, delivery.endpoint_id, delivery.pk) for delivery in deliveries])
     for workspace_id, chosen in groupby(deliveries, key=lambda delivery: delivery.workspace_id):
         note("Delivery", [delivery.pk for delivery in chosen], workspace_id)
-    return _repeating(deliveries)
+    made = _repeating(deliveries)
+    if lacking := {delivery.pk for delivery in deliveries} - {each.retry_of_id for each in made}:
+        raise Conflict(_why_not(next(delivery for delivery in deliveries if delivery.pk in lacking)), "ids")
+    return made
+
+
+def _why_not(delivery: Delivery) -> str:
+    at = Event.objects.filter(pk=delivery.event_id).values_list("payload_forgotten_at", flat=True).first()
+    gone = forgotten(delivery.event_id, at) if at else f"Event {delivery.event_id} is not kept any more."
+    return f"Delivery {delivery.pk} can't be retried: {gone}"
 
 
 def problem_of(endpoint: Endpoint) -> str:
@@ -87,16 +98,23 @@ def _hint(endpoint_id: UUID, type: str) -> tuple[str, str]:
 
 
 # As the router writes them: numbers without gaps, in the order of commits. Unlike there the cursors are locked before,
-# and by another statement, so that this one sees all that others have written.
+# and by another statement, so that this one sees all that others have written. Whoever forgets an event or its payload
+# holds its lock: what is gone by then is left out.
 _WRITE = """
-WITH owed AS MATERIALIZED (
-    SELECT repeat.*, event.workspace_id, endpoint.type, endpoint.state = 'DISABLED' AS disabled,
-           CASE WHEN endpoint.ordering <> 'UNORDERED' THEN event.ordering_key ELSE '' END AS ordering_key,
-           row_number() OVER (PARTITION BY repeat.endpoint_id ORDER BY repeat.id) AS turn
+WITH kept AS MATERIALIZED (
+    SELECT repeat.*, event.workspace_id, event.ordering_key
     FROM json_to_recordset(%s::json) AS repeat(id uuid, event_id uuid, endpoint_id uuid, retry_of_id uuid)
     JOIN routing_event AS event ON event.id = repeat.event_id
+    WHERE event.payload_forgotten_at IS NULL
+    FOR KEY SHARE OF event
+), owed AS MATERIALIZED (
+    SELECT repeat.id, repeat.event_id, repeat.endpoint_id, repeat.retry_of_id, repeat.workspace_id, endpoint.type,
+           endpoint.state = 'DISABLED' AS disabled,
+           CASE WHEN endpoint.ordering <> 'UNORDERED' THEN repeat.ordering_key ELSE '' END AS ordering_key,
+           row_number() OVER (PARTITION BY repeat.endpoint_id ORDER BY repeat.id) AS turn
+    FROM kept AS repeat
     JOIN endpoints_endpoint AS endpoint
-      ON endpoint.id = repeat.endpoint_id AND endpoint.workspace_id = event.workspace_id
+      ON endpoint.id = repeat.endpoint_id AND endpoint.workspace_id = repeat.workspace_id
     WHERE NOT EXISTS (
         SELECT FROM routing_delivery AS made
         WHERE made.event_id = repeat.event_id AND made.endpoint_id = repeat.endpoint_id

@@ -55,12 +55,14 @@ class _Row(NamedTuple):
     event_id: UUID
     delivery_id: UUID | None  # what is repeated; None where the endpoint never had the event
     selected: bool
+    has_payload: bool
 
 
 class _Batch(NamedTuple):
     rows: Sequence[_Row]
     position: str  # up to which everything was looked at
     last: bool  # there is nothing behind it
+    passed_over: int  # of what was looked at: their payload was forgotten
 
 
 def preview(selection: Selection, *, to_endpoint: Endpoint | None = None) -> int | None:
@@ -126,10 +128,11 @@ def _advance(replay: Any) -> None:
         return
     batch = _look(replay, replay.position, room=min(WRITTEN, replay.per_second))
     replay.done += repeats.write([Repeat(row.event_id, target.pk, row.delivery_id) for row in batch.rows])
+    replay.passed_over += batch.passed_over
     replay.position = batch.position
     throttle = timedelta(seconds=len(batch.rows) / replay.per_second)
     replay.resume_at = max(replay.resume_at, replay.now - ARREARS) + throttle
-    replay.save(update_fields=["done", "position", "resume_at"])
+    replay.save(update_fields=["done", "passed_over", "position", "resume_at"])
     if batch.last:
         replay.finish()
 
@@ -234,8 +237,13 @@ def _look(replay: Replay, position: str, *, room: int) -> _Batch:
     for row in _matching(replay, rows):
         taken.append(row)
         if len(taken) == room:
-            return _Batch(taken, row.position, last=False)
-    return _Batch(taken, rows[-1].position if rows else position, last=len(rows) < limit)
+            return _Batch(taken, row.position, last=False, passed_over=_payloads_gone(rows[: rows.index(row)]))
+    end = rows[-1].position if rows else position
+    return _Batch(taken, end, last=len(rows) < limit, passed_over=_payloads_gone(rows))
+
+
+def _payloads_gone(rows: Sequence[_Row]) -> int:
+    return sum(row.selected and not row.has_payload for row in rows)
 
 
 def _examine(replay: Replay, position: str, limit: int) -> list[_Row]:
@@ -256,7 +264,7 @@ def _examine(replay: Replay, position: str, limit: int) -> list[_Row]:
 
 
 def _matching(replay: Replay, rows: Sequence[_Row]) -> Iterator[_Row]:
-    selected = [row for row in rows if row.selected]
+    selected = [row for row in rows if row.selected and row.has_payload]
     if not replay.wanted:
         yield from selected
         return
@@ -268,6 +276,8 @@ def _matching(replay: Replay, rows: Sequence[_Row]) -> Iterator[_Row]:
 
 
 def _matches(wanted: Sequence[Sequence[Pattern]], event: Event) -> bool:
+    if event.payload_forgotten_at:  # since it was examined
+        return False
     fields = event.fields()
     return all(any(pattern.match(fields) for pattern in patterns) for patterns in wanted)
 
@@ -283,26 +293,31 @@ WITH page AS MATERIALIZED (
     WHERE endpoint_id = %(endpoint_id)s AND seq > %(position)s::bigint AND seq <= %(end)s::bigint
     ORDER BY seq LIMIT %(limit)s
 )
-SELECT page.seq::text, page.event_id, page.id, page.meant AND made.id IS NULL
+SELECT page.seq::text, page.event_id, page.id, page.meant AND made.id IS NULL,
+       event.id IS NOT NULL AND event.payload_forgotten_at IS NULL
 FROM page LEFT JOIN LATERAL (
     SELECT id FROM routing_delivery
     WHERE page.meant AND event_id = page.event_id AND endpoint_id IN (page.endpoint_id, %(to_endpoint_id)s)
       AND retry_of_id = page.id
     LIMIT 1
 ) AS made ON true
+LEFT JOIN LATERAL (
+    SELECT id, payload_forgotten_at FROM routing_event WHERE page.meant AND id = page.event_id LIMIT 1
+) AS event ON true
 ORDER BY page.seq
 """
 
 # The endpoint was never tried with an event that it has no delivery of, or that ended before its first attempt.
 _EVENTS = """
 WITH page AS MATERIALIZED (
-    SELECT id, creation_date < %(until)s
-               AND (creation_date >= %(since)s OR %(since)s::timestamptz IS NULL) AS meant
+    SELECT id, payload_forgotten_at,
+           creation_date < %(until)s AND (creation_date >= %(since)s OR %(since)s::timestamptz IS NULL) AS meant
     FROM routing_event
     WHERE workspace_id = %(workspace_id)s AND id > %(position)s::uuid AND id <= %(end)s::uuid
     ORDER BY id LIMIT %(limit)s
 )
-SELECT page.id::text, page.id, ended.id, page.meant AND tried.id IS NULL AND made.id IS NULL
+SELECT page.id::text, page.id, ended.id, page.meant AND tried.id IS NULL AND made.id IS NULL,
+       page.payload_forgotten_at IS NULL
 FROM page
 LEFT JOIN LATERAL (
     SELECT id FROM routing_delivery

@@ -1,7 +1,8 @@
 """What is too old is forgotten: attempts of whole days by dropping their partition, all else in short transactions.
 
-An event goes with all that became of it, once its last delivery ended that long ago: what is open keeps its event. Days
-begin at 00:00 UTC, so that attempts of a day that is over have left with their partition before anybody counts rows.
+An event goes with all that became of it, once its last delivery ended that long ago: what is open keeps its event. Its
+payload may go before it, which leaves the rest of it, and its deliveries; what is open keeps that too. Days begin at
+00:00 UTC, so that attempts of a day that is over have left with their partition before anybody counts rows.
 """
 
 from collections.abc import Iterator
@@ -21,15 +22,16 @@ _LATE = timedelta(hours=1)  # by which the id of an attempt may lie behind the e
 class Forgot(NamedTuple):
     """What one transaction took away, or would have."""
 
-    what: str  # "days" of attempts, "attempts", "events", "deliveries" or "ids" of producers
+    what: str  # "days" of attempts, "attempts", "events", "deliveries", "payloads" or "ids" of producers
     rows: int
 
 
 class _Term(NamedTuple):
-    """A workspace, and from when on its events and its attempts are kept. The order is that of the query's columns."""
+    """A workspace, and from when on what is kept of it. The order is that of the query's columns."""
 
     workspace_id: UUID
     since: datetime | None
+    payloads_since: datetime | None  # where that is less than their events are kept
     attempts_since: datetime | None  # where that is less than what leaves with the partitions
 
 
@@ -40,12 +42,14 @@ def prune(*, dry_run: bool = False, now: datetime | None = None) -> Iterator[For
     where it found nothing to forget: so who has no time for all of it can stop after any of them.
     """
     yield from _whole_days(dry_run, now)
-    for workspace_id, since, attempts_since in _terms(now):
+    for workspace_id, since, payloads_since, attempts_since in _terms(now):
         if attempts_since:
             yield from _walk(_OLD_ATTEMPTS, _FORGET_ATTEMPTS, workspace_id, attempts_since, dry_run)
         if since:
             yield from _walk(_OLD_EVENTS, _FORGET_EVENTS, workspace_id, since, dry_run)
             yield from _walk(_OLD_IDS, _FORGET_IDS, workspace_id, since, dry_run)
+        if payloads_since:
+            yield from _walk(_OLD_PAYLOADS, _FORGET_PAYLOADS, workspace_id, payloads_since, dry_run)
 
 
 def _installations_days() -> int | None:
@@ -63,7 +67,12 @@ def _whole_days(dry_run: bool, now: datetime | None) -> Iterator[Forgot]:
 
 
 def _terms(now: datetime | None) -> list[_Term]:
-    parameters = {"days": settings.KEEP_DAYS, "attempts_days": _installations_days(), "now": now}
+    parameters = {
+        "days": settings.KEEP_DAYS,
+        "payloads_days": settings.KEEP_PAYLOADS_DAYS,
+        "attempts_days": _installations_days(),
+        "now": now,
+    }
     with connection.cursor() as cursor:
         cursor.execute(_TERMS, parameters)
         return [_Term(*row) for row in cursor.fetchall()]
@@ -96,6 +105,9 @@ def _walk(page: str, forget: str, workspace_id: UUID, since: datetime, dry_run: 
 # least() passes over what is not set.
 _TERMS = """
 SELECT id, day - least(keep_days, %(days)s) * interval '1 day',
+       CASE WHEN least(keep_payloads_days, %(payloads_days)s) < least(keep_days, %(days)s)
+                 OR least(keep_days, %(days)s::int) IS NULL
+            THEN day - least(keep_payloads_days, %(payloads_days)s) * interval '1 day' END,
        CASE WHEN least(keep_attempts_days, keep_days) < %(attempts_days)s OR %(attempts_days)s::int IS NULL
             THEN day - least(keep_attempts_days, keep_days) * interval '1 day' END
 FROM endpoints_workspace
@@ -104,12 +116,13 @@ ORDER BY id
 """
 _PAGE = """
 SELECT {id} FROM {table}
-WHERE workspace_id = %(workspace_id)s AND {id} > %(position)s AND {id} < %(end)s
+WHERE workspace_id = %(workspace_id)s AND {id} > %(position)s AND {id} < %(end)s AND {meant}
 ORDER BY {id} LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 """
-_OLD_ATTEMPTS = _PAGE.format(table="routing_attempt", id="id")
-_OLD_EVENTS = _PAGE.format(table="routing_event", id="id")
-_OLD_IDS = _PAGE.format(table="routing_idempotencyrecord", id="event_id")
+_OLD_ATTEMPTS = _PAGE.format(table="routing_attempt", id="id", meant="true")
+_OLD_EVENTS = _PAGE.format(table="routing_event", id="id", meant="true")
+_OLD_PAYLOADS = _PAGE.format(table="routing_event", id="id", meant="payload_forgotten_at IS NULL")
+_OLD_IDS = _PAGE.format(table="routing_idempotencyrecord", id="event_id", meant="true")
 
 _FORGET_ATTEMPTS = """
 WITH gone AS (
@@ -141,6 +154,16 @@ WITH old AS MATERIALIZED (
 SELECT 'attempts', count(*) FROM attempts
 UNION ALL SELECT 'deliveries', count(*) FROM deliveries
 UNION ALL SELECT 'events', count(*) FROM events
+"""
+_FORGET_PAYLOADS = """
+WITH forgot AS (
+    UPDATE routing_event AS event SET data = '', extensions = '', payload_forgotten_at = clock_timestamp()
+    WHERE id = ANY(%(ids)s) AND creation_date < %(since)s AND NOT EXISTS (
+        SELECT FROM routing_delivery AS delivery
+        WHERE delivery.event_id = event.id AND (settled_at IS NULL OR settled_at >= %(since)s))
+    RETURNING id
+)
+SELECT 'payloads', count(*) FROM forgot
 """
 _FORGET_IDS = """
 WITH gone AS (

@@ -26,19 +26,23 @@ class Why:
     wanted: bool  # whether there is a delivery
     reason: str
     deliveries: Sequence[Delivery]
-    filters: Sequence[FilterWhy]  # of the endpoint, as they are now
+    filters: Sequence[FilterWhy]  # of the endpoint, as they are now; none where the payload was forgotten
 
 
 def why(event: Event, endpoint: Endpoint) -> Why:
     """Say what became of `event` at `endpoint`, which are of one workspace."""
     deliveries = list(event.deliveries.filter(endpoint=endpoint).order_by("seq")[:MOST_DELIVERIES])
-    fields = event.fields()
-    linked = EventFilter.objects.filter(links__endpoint=endpoint).order_by("creation_date", "pk")[:MOST_FILTERS]
-    filters = [
-        FilterWhy(each, explain(each.definition, fields), each.last_modified > event.creation_date) for each in linked
-    ]
+    filters = [] if event.payload_forgotten_at else _asked(event, endpoint)
     reason = _of_delivery(deliveries[-1]) if deliveries else _of_none(event, endpoint, filters)
     return Why(bool(deliveries), reason, deliveries, filters)
+
+
+def _asked(event: Event, endpoint: Endpoint) -> list[FilterWhy]:
+    fields = event.fields()
+    linked = EventFilter.objects.filter(links__endpoint=endpoint).order_by("creation_date", "pk")[:MOST_FILTERS]
+    return [
+        FilterWhy(each, explain(each.definition, fields), each.last_modified > event.creation_date) for each in linked
+    ]
 
 
 def _of_delivery(delivery: Delivery) -> str:
@@ -60,6 +64,9 @@ def _of_none(event: Event, endpoint: Endpoint, filters: Sequence[FilterWhy]) -> 
         return said % {"at": endpoint.deleted_at.isoformat()}
     if event.source == SOURCE and event.subject == str(endpoint.pk):
         return _("The event is about the endpoint itself, which is not told of it.")
+    if event.payload_forgotten_at:
+        said = _("The payload was forgotten at %(at)s, so the filters can't be asked any more.")
+        return said % {"at": event.payload_forgotten_at.isoformat()}
     if not filters:
         return _("No filter is linked to the endpoint now, so it gets every event; when this one came, others were.")
     matching = [each for each in filters if each.explanation.matched]

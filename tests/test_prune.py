@@ -145,12 +145,12 @@ def test_a_dry_run_counts_and_changes_nothing(webhook):
 
 def test_the_command_says_what_it_did(webhook, capsys):
     call_command("prune", "--json", "--dry-run")
-    nothing = {"days": 0, "attempts": 0, "events": 0, "deliveries": 0, "ids": 0}
+    nothing = {"days": 0, "attempts": 0, "events": 0, "deliveries": 0, "payloads": 0, "ids": 0}
     assert json.loads(capsys.readouterr().out) == {"dryRun": True, **nothing}
 
     call_command("prune")
     assert capsys.readouterr().out == (
-        "0 days of attempts, 0 attempts, 0 events, 0 deliveries, 0 ids of producers are forgotten.\n"
+        "0 days of attempts, 0 attempts, 0 events, 0 deliveries, 0 payloads, 0 ids of producers are forgotten.\n"
     )
 
 

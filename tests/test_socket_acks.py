@@ -16,6 +16,7 @@ from routing.models import Attempt, Delivery
 from routing.sockets.reading import position_at
 from routing.sockets.settling import MOST_REFUSALS
 from tests.service import wait_until
+from tests.traffic import end, forget_payloads, of
 from tests.web import DEADLINE_S, assert_quiet, closed, cursor, number, record, running, states
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sockets_left")]
@@ -397,6 +398,41 @@ def test_history_that_is_gone_is_said_and_what_is_left_follows(web, web_socket, 
     with web.listen(web_socket, key, asking={"after": cursor(web_socket, 1)}) as plain:
         assert frame(plain) == gone
         assert [number(frame(plain)), number(frame(plain))] == [4, 5]
+
+
+def test_each_hole_in_history_is_said_in_its_place_whether_events_are_gone_or_their_payloads(
+    web, web_socket, key, publish
+):
+    publish(*[b"1"] * 8)
+    end(of(web_socket, seq__lte=7), "DELIVERED")
+    of(web_socket, seq=2).delete()
+    forget_payloads(*of(web_socket, seq__in=[4, 5, 7]).values_list("event_id", flat=True))
+
+    def holes(websocket):
+        found = [frame(websocket) for _ in range(7)]
+        return [
+            (told["missing"]["after"], told["missing"]["until"]) if "missing" in told else number(told)
+            for told in found
+        ]
+
+    at = partial(cursor, web_socket)
+    wanted = [1, (at(1), at(2)), 3, (at(3), at(5)), 6, (at(6), at(7)), 8]
+    with web.v1(web_socket, key, after="0") as websocket:
+        assert holes(begun(websocket)) == wanted
+    with web.v1(web_socket, key, window_events=4) as websocket:  # who does not ask for what others had lacks nothing
+        assert events(begun(websocket), 1) == [8]
+        ack(websocket, web_socket, 8)
+        wait_for_states(web_socket, *["DELIVERED"] * 7)
+    forget_payloads(*of(web_socket, seq=8).values_list("event_id", flat=True))
+    with web.listen(web_socket, key, asking={"after": at(6)}) as plain:  # nothing comes behind it
+        told = frame(plain)
+        assert (told["reason"], told["missing"], told["cursor"]) == (
+            "HISTORY_GONE",
+            {"after": at(6), "until": at(8)},
+            at(8),
+        )
+        publish(b"1")
+        assert number(frame(plain)) == 9
 
 
 def test_history_that_goes_while_a_socket_reads_is_said(web, web_socket, key, publish):

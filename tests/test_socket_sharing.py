@@ -18,6 +18,7 @@ from routing.sockets.sharing import join, take
 from tests.service import wait_until
 from tests.test_socket_acks import ack, begun, events, frame, nack, wait_for_states
 from tests.together import together
+from tests.traffic import end, forget_payloads, of
 from tests.web import DEADLINE_S, assert_quiet, closed, cursor, number, record, running, states
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sockets_left")]
@@ -223,6 +224,34 @@ def test_history_that_a_group_never_got_is_said(web, web_socket, key, publish):
         found = frame(begun(websocket))
         assert found["missing"] == {"after": cursor(web_socket, 0), "until": cursor(web_socket, 2)}
         assert events(websocket, 1) == [3]
+
+
+def test_holes_in_history_are_said_to_a_group_each_in_its_place(web_socket, publish):
+    group_id, at = join(web_socket.pk, "g", 0), partial(of, web_socket)
+    publish(*[b"1"] * 7)
+    end(at(), "DELIVERED")
+    at(seq=2).delete()
+    forget_payloads(*at(seq__in=[4, 5, 7]).values_list("event_id", flat=True))
+    socket = Socket.objects.create(
+        node_id=open_node(), workspace_id=web_socket.workspace_id, endpoint=web_socket, share="g"
+    )
+
+    def taken():
+        helping = take(group_id, socket.pk, "epoch", most=10, most_bytes=10_000)
+        return [row.seq for row in helping.rows], helping.gap
+
+    assert [taken() for _ in range(6)] == [
+        ([1], None),
+        ([3], (1, 2)),
+        ([], (3, 5)),
+        ([6], None),
+        ([], (6, 7)),
+        ([], None),
+    ]
+    forget_payloads(*at(seq=6).values_list("event_id", flat=True))
+    SharedDelivery.objects.filter(seq=6).update(socket=None)  # given back
+    assert [taken(), taken()] == [([], (5, 6)), ([], None)]
+    assert list(SharedDelivery.objects.values_list("seq", flat=True)) == [1, 3]
 
 
 def test_without_hints_the_poll_finds_everything(web, web_socket, key, publish, monkeypatch):

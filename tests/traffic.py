@@ -24,6 +24,10 @@ def end(deliveries: QuerySet[Delivery], state: str = "EXHAUSTED", attempts_made:
     deliveries.update(state=state, reason="test", attempts_made=attempts_made, due_at=None, settled_at=Now())
 
 
+def forget_payloads(*ids: UUID) -> None:
+    Event.objects.filter(pk__in=ids).update(data="", extensions="", payload_forgotten_at=Now())
+
+
 def of(endpoint: Endpoint, **conditions: Any) -> QuerySet[Delivery]:
     return Delivery.objects.filter(endpoint=endpoint, **conditions).order_by("seq")
 

@@ -27,7 +27,17 @@ _USED = {
 @admin.register(Workspace)
 class WorkspaceAdmin(ConfigurationAdmin):
     list_display = ("name", "id", "creation_date")
-    fields = ("name", "keep_days", "keep_attempts_days", *Quota, "used", "id", "unlisted_events", *DATES)
+    fields = (
+        "name",
+        "keep_days",
+        "keep_payloads_days",
+        "keep_attempts_days",
+        *Quota,
+        "used",
+        "id",
+        "unlisted_events",
+        *DATES,
+    )
     readonly_fields = ("used", "id", "unlisted_events", *DATES)
     fixed = ()
     raw_id_fields = ()

@@ -95,11 +95,12 @@ class Migration(migrations.Migration):
                 ('max_event_filters', models.PositiveIntegerField(blank=True, null=True)),
                 ('max_sockets', models.PositiveIntegerField(blank=True, null=True)),
                 ('keep_days', models.PositiveSmallIntegerField(blank=True, null=True, validators=[django.core.validators.MinValueValidator(1)])),
+                ('keep_payloads_days', models.PositiveSmallIntegerField(blank=True, null=True, validators=[django.core.validators.MinValueValidator(1)])),
                 ('keep_attempts_days', models.PositiveSmallIntegerField(blank=True, null=True, validators=[django.core.validators.MinValueValidator(1)])),
             ],
             options={
                 'permissions': [('see_all_workspaces', 'Can see every workspace')],
-                'constraints': [models.UniqueConstraint(fields=('name',), name='workspace_name_once'), models.CheckConstraint(condition=models.Q(('name', ''), _negated=True), name='workspace_has_name'), models.CheckConstraint(condition=models.Q(models.Q(('keep_days', 0), _negated=True), models.Q(('keep_attempts_days', 0), _negated=True)), name='workspace_keeps_a_day')],
+                'constraints': [models.UniqueConstraint(fields=('name',), name='workspace_name_once'), models.CheckConstraint(condition=models.Q(('name', ''), _negated=True), name='workspace_has_name'), models.CheckConstraint(condition=models.Q(models.Q(('keep_days', 0), _negated=True), models.Q(('keep_payloads_days', 0), _negated=True), models.Q(('keep_attempts_days', 0), _negated=True)), name='workspace_keeps_a_day')],
             },
         ),
         migrations.AddField(

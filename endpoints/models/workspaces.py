@@ -55,8 +55,10 @@ class Workspace(Configuration):
     max_endpoints = models.PositiveIntegerField(null=True, blank=True)
     max_event_filters = models.PositiveIntegerField(null=True, blank=True)
     max_sockets = models.PositiveIntegerField(null=True, blank=True)
-    # How many days its events and attempts are kept, where that is less than the installation keeps them.
+    # How many days its events, their payloads and their attempts are kept, where that is less than the installation
+    # keeps them.
     keep_days = models.PositiveSmallIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
+    keep_payloads_days = models.PositiveSmallIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
     keep_attempts_days = models.PositiveSmallIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
 
     class Meta:
@@ -64,7 +66,10 @@ class Workspace(Configuration):
         constraints = [
             models.UniqueConstraint(fields=["name"], name="workspace_name_once"),
             models.CheckConstraint(condition=~Q(name=""), name="workspace_has_name"),
-            models.CheckConstraint(condition=~Q(keep_days=0) & ~Q(keep_attempts_days=0), name="workspace_keeps_a_day"),
+            models.CheckConstraint(
+                condition=~Q(keep_days=0) & ~Q(keep_payloads_days=0) & ~Q(keep_attempts_days=0),
+                name="workspace_keeps_a_day",
+            ),
         ]
 
     @classmethod

@@ -3,6 +3,7 @@
 from typing import Any
 
 import graphene
+from django.conf import settings
 from graphene.utils.str_converters import to_camel_case
 
 from endpoints.models import AuditEntry, Endpoint, EventFilter, Workspace
@@ -62,6 +63,34 @@ class QuotasOutput(graphene.ObjectType):
         return standing(workspace, Quota.SOCKETS)
 
 
+class RetentionOutput(graphene.ObjectType):
+    """For how many days what comes is kept, as the operator has set it; null: for ever."""
+
+    events = graphene.Int(
+        description="Events, with all that became of them, counted from the end of the last delivery."
+    )
+    payloads = graphene.Int(description="What events say: data and extensions.")
+    attempts = graphene.Int(description="Attempts, with what receivers answered.")
+
+    @staticmethod
+    def resolve_events(workspace: Workspace, _info: Any) -> int | None:
+        return _least(workspace.keep_days, settings.KEEP_DAYS)
+
+    @staticmethod
+    def resolve_payloads(workspace: Workspace, info: Any) -> int | None:
+        events = RetentionOutput.resolve_events(workspace, info)
+        return _least(events, workspace.keep_payloads_days, settings.KEEP_PAYLOADS_DAYS)
+
+    @staticmethod
+    def resolve_attempts(workspace: Workspace, info: Any) -> int | None:
+        events = RetentionOutput.resolve_events(workspace, info)
+        return _least(events, workspace.keep_attempts_days, settings.KEEP_ATTEMPTS_DAYS)
+
+
+def _least(*days: int | None) -> int | None:
+    return min(filter(None, days), default=None)
+
+
 class WorkspaceOutput(Configured, graphene.ObjectType):
     """Whose endpoints, filters, keys and events these are."""
 
@@ -69,6 +98,11 @@ class WorkspaceOutput(Configured, graphene.ObjectType):
         required=True, description=f"How many came of types that are not listed: the first {MAX_TYPES} types are."
     )
     quotas = graphene.Field(QuotasOutput, required=True)
+    retention = graphene.Field(RetentionOutput, required=True)
+
+    @staticmethod
+    def resolve_retention(workspace: Workspace, _info: Any) -> Workspace:
+        return workspace
 
     @staticmethod
     def resolve_quotas(workspace: Workspace, _info: Any) -> Workspace:

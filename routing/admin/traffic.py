@@ -186,6 +186,7 @@ class ReplayAdmin(TrafficAdmin):
         "state",
         "reason",
         "done",
+        "passed_over",
         "total",
         "resume_at",
         "creation_date",

@@ -116,7 +116,7 @@ def _tried(definition: Any, event: Event) -> dict[str, Any]:
 
 def _recent(workspace: Workspace) -> list[Event]:
     rows = Event.objects.filter(workspace=workspace).order_by("-pk")[:RECENT]
-    return [event for event in rows if len(event.data) <= LARGEST]
+    return [event for event in rows if len(event.data) <= LARGEST and not event.payload_forgotten_at]
 
 
 def _workspace(request: HttpRequest, id_: str, *, optional: bool = False) -> Any:

@@ -81,6 +81,7 @@ class Migration(migrations.Migration):
                 ('traceparent', models.CharField(blank=True, db_default='', default='', max_length=55)),
                 ('extensions', models.TextField(blank=True, db_default='', default='')),
                 ('creation_date', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('payload_forgotten_at', models.DateTimeField(editable=False, null=True)),
                 ('workspace', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='endpoints.workspace')),
             ],
         ),
@@ -159,6 +160,7 @@ class Migration(migrations.Migration):
                 ('reason', models.CharField(blank=True, max_length=200)),
                 ('total', models.PositiveIntegerField(blank=True, null=True)),
                 ('done', models.PositiveIntegerField(default=0)),
+                ('passed_over', models.PositiveIntegerField(default=0)),
                 ('resume_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('creation_date', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('ended_at', models.DateTimeField(blank=True, null=True)),
@@ -309,6 +311,14 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='event',
             constraint=models.CheckConstraint(condition=models.Q(('type', ''), _negated=True), name='event_has_type'),
+        ),
+        migrations.AddConstraint(
+            model_name='event',
+            constraint=models.CheckConstraint(condition=models.Q(('payload_forgotten_at', None), models.Q(('data', ''), ('extensions', '')), _connector='OR'), name='event_forgot_its_payload'),
+        ),
+        migrations.AddIndex(
+            model_name='event',
+            index=models.Index(condition=models.Q(('payload_forgotten_at', None)), fields=['workspace', 'id'], name='event_with_payload'),
         ),
         migrations.AddIndex(
             model_name='delivery',

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, cast
@@ -46,19 +47,30 @@ class Event(models.Model):
     traceparent = models.CharField(max_length=55, blank=True, default="", db_default="")  # W3C's, of who published it
     extensions = models.TextField(blank=True, default="", db_default="")  # a JSON text; empty where there are none
     creation_date = models.DateTimeField(db_default=Now())
+    # Since when `data` and `extensions` are empty, because their time was over: see retention.py.
+    payload_forgotten_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         constraints = [
             # Also the list of a workspace, newest first.
             models.UniqueConstraint(fields=["workspace", "id"], name="event_in_workspace"),
             models.CheckConstraint(condition=~Q(type=""), name="event_has_type"),
+            models.CheckConstraint(
+                condition=Q(payload_forgotten_at=None) | Q(data="", extensions=""), name="event_forgot_its_payload"
+            ),
+        ]
+        # prune: what has a payload. It would look at all others each time, which are kept for longer.
+        indexes = [
+            models.Index(fields=["workspace", "id"], condition=Q(payload_forgotten_at=None), name="event_with_payload")
         ]
 
     def __str__(self) -> str:
         return f"{self.type} {self.id}"
 
     def fields(self) -> dict[str, Any]:
-        """Return what filters look at."""
+        """Return what filters look at. Raises Conflict where that was forgotten: it is not the same as none."""
+        if self.payload_forgotten_at:
+            raise Conflict(forgotten(self.pk, self.payload_forgotten_at))
         return envelope.fields(
             id=self.pk,
             type=self.type,
@@ -99,6 +111,10 @@ class Event(models.Model):
         turned_away = [event for event in events if answers[event.id] is refused.get(event.id)]
         yield from TypeTally.adding([*fresh, *turned_away], problems)
         return [answers[event.id] for event in events]
+
+
+def forgotten(event_id: UUID, at: datetime) -> str:
+    return f"The payload of event {event_id} was forgotten at {at.isoformat()}, as it is kept no longer."
 
 
 class IdempotencyRecord(models.Model):

@@ -38,6 +38,7 @@ class Replay(models.Model):
     reason = models.CharField(max_length=200, blank=True)
     total = models.PositiveIntegerField(null=True, blank=True)  # that were found at first; null: too many to count
     done = models.PositiveIntegerField(default=0)
+    passed_over = models.PositiveIntegerField(default=0)  # as their payload was forgotten
     resume_at = models.DateTimeField(db_default=Now())  # the next batch, by the throttle
     creation_date = models.DateTimeField(db_default=Now())
     ended_at = models.DateTimeField(null=True, blank=True)

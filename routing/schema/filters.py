@@ -31,7 +31,8 @@ class BacktestOutput(graphene.ObjectType):
     """What a filter would have wanted of the events that are stored."""
 
     examined = graphene.Int(required=True, description="How many events were looked at, the newest first.")
-    matched = graphene.Int(required=True, description="How many of these it would have wanted.")
+    passed_over = graphene.Int(required=True, description="How many beside these, as their payload was forgotten.")
+    matched = graphene.Int(required=True, description="How many of those examined it would have wanted.")
     complete = graphene.Boolean(required=True, description="Whether there were no more since the time asked for.")
     oldest = graphene.Field(DateTime, description="When the last event that was looked at was recorded.")
     samples = graphene.List(
@@ -73,6 +74,7 @@ def _shown(found: Backtest, shape: str | None) -> dict[str, Any]:
     samples: Sequence[Event] = turn_page(found.samples)
     return {
         "examined": found.examined,
+        "passed_over": found.passed_over,
         "matched": found.matched,
         "complete": found.complete,
         "oldest": found.oldest,

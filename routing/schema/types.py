@@ -28,7 +28,7 @@ ReplayState = graphene.Enum.from_enum(
 
 
 class EventOutput(graphene.ObjectType):
-    """Something that happened. Events never change."""
+    """Something that happened. Events never change, but that their payload may be forgotten before them."""
 
     id = graphene.ID(required=True)
     date = graphene.Field(DateTime, required=True, description="When it happened, as its producer says.")
@@ -41,6 +41,10 @@ class EventOutput(graphene.ObjectType):
     data = graphene.Field(JSON, description="What dataText says.")
     data_text = graphene.String(description="The producer's JSON text, byte for byte; null where there was none.")
     extensions = graphene.Field(JSON, description="Its attributes beyond these, by name; null where there are none.")
+    payload_forgotten_at = graphene.Field(
+        DateTime,
+        description="Since when data and extensions are null, as they are kept no longer; null: they are kept.",
+    )
     agent_id = graphene.ID(description="data.agentId, where that is a string.")
     camera_id = graphene.ID(description="data.cameraId, where that is a string.")
     workspace_id = graphene.ID(required=True)
@@ -192,6 +196,9 @@ class ReplayOutput(graphene.ObjectType):
     reason = graphene.String(required=True, description="Why it was cancelled or failed.")
     total = graphene.Int(description="How many were found at first; null: too many to count.")
     done = graphene.Int(required=True, description="How many new deliveries it has written.")
+    passed_over = graphene.Int(
+        required=True, description="How many it found that can't be delivered again: their payload was forgotten."
+    )
     creation_date = graphene.Field(DateTime, required=True)
     ended_at = graphene.Field(DateTime)
     workspace_id = graphene.ID(required=True)

@@ -31,7 +31,7 @@ class Row(msgspec.Struct, frozen=True):
     event_id: UUID
     seq: int
     settled_at: datetime | None
-    frame: bytes  # of a plain socket
+    frame: bytes  # of a plain socket; empty where the payload was forgotten: then nobody can have it
     size: int  # bytes of the frame
 
     @property
@@ -68,8 +68,11 @@ def as_row(
     settled_at: datetime | None,
     payload_shape: str | None,
     data: str,
+    payload_forgotten_at: datetime | None,
     *event: Any,  # id, workspace_id, type, date, source, subject, traceparent, extensions
 ) -> Row:
+    if payload_forgotten_at:
+        return Row(Owed(delivery_id, state), event[0], seq, settled_at, b"", 0)
     names = ("id", "workspace_id", "type", "date", "source", "subject", "traceparent", "extensions")
     described = dict(zip(names, event, strict=True))
     frame = render(**described, data=shaped(payload_shape, data), cursor=str(Cursor(epoch, seq)))
@@ -121,8 +124,8 @@ WITH next AS MATERIALIZED (
            sum(octet_length(event.data)) OVER (ORDER BY next.seq) - octet_length(event.data) AS bytes_before
     FROM next JOIN routing_event AS event ON event.id = next.event_id AND event.workspace_id = next.workspace_id
 )
-SELECT delivery_id, seq, state, settled_at, payload_shape, data, id, workspace_id, type, date, source, subject,
-       traceparent, extensions
+SELECT delivery_id, seq, state, settled_at, payload_shape, data, payload_forgotten_at, id, workspace_id, type, date,
+       source, subject, traceparent, extensions
 FROM sized WHERE bytes_before < %s ORDER BY seq
 """
 _FIRST_FROM = """

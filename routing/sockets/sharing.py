@@ -58,17 +58,21 @@ def take(group_id: int, socket_id: UUID, epoch: str, *, most: int, most_bytes: i
             return Helping()
         scanned_to, waiting = group
         cursor.execute(_TAKE_WAITING, given)
-        rows = cursor.fetchall()
-        gap = None
+        rows, gap = cursor.fetchall(), None
         if not rows and waiting < MOST_WAITING:
             cursor.execute(_SCAN, given)
             scanned = cursor.fetchall()
-            rows = [row for mine, *row in scanned if mine]
+            rows = [row for mine, _, *row in scanned if mine]
             if scanned:
-                first, last = scanned[0][2], scanned[-1][2]
+                (_, missing, _, first, *_), last = scanned[0], scanned[-1][3]
                 cursor.execute(_SCANNED, [last, group_id])
-                gap = (scanned_to, first - 1) if first > scanned_to + 1 else None
-    return Helping(sorted((as_row(epoch, *row) for row in rows), key=lambda row: row.seq), gap)
+                until = last if missing else first - 1
+                gap = (scanned_to, until) if until > scanned_to else None
+    taken = sorted((as_row(epoch, *row) for row in rows), key=lambda row: row.seq)
+    if gone := [row.seq for row in taken if not row.frame]:  # waited for so long that its payload was forgotten
+        finish([Share(group_id, seq, socket_id) for seq in gone])
+        gap = (gone[0] - 1, gone[-1])
+    return Helping([row for row in taken if row.frame], gap)
 
 
 def finish(shares: Collection[Share]) -> None:
@@ -108,13 +112,14 @@ WHERE share_group.id = %(group_id)s AND endpoint.state = 'ACTIVE' AND endpoint.d
 FOR UPDATE OF share_group FOR KEY SHARE OF socket
 """
 _COLUMNS = (
-    "id, seq, state, settled_at, payload_shape, data, event_id, workspace_id, type, date, source, subject, "
-    "traceparent, extensions"
+    "id, seq, state, settled_at, payload_shape, data, payload_forgotten_at, event_id, workspace_id, type, date, "
+    "source, subject, traceparent, extensions"
 )
 _SIZED = """
 SELECT next.*, delivery.id, delivery.state, delivery.settled_at, delivery.workspace_id,
        event.id AS event_id, event.type, event.date, event.source, event.subject, event.data,
-       event.traceparent, event.extensions, event.ordering_key AS key, endpoint.payload_shape::text AS payload_shape,
+       event.payload_forgotten_at, event.traceparent, event.extensions, event.ordering_key AS key,
+       endpoint.payload_shape::text AS payload_shape,
        sum(octet_length(event.data)) OVER (ORDER BY next.seq) - octet_length(event.data) AS bytes_before
 FROM next JOIN routing_delivery AS delivery ON delivery.id = next.delivery_id
 JOIN routing_event AS event ON event.id = delivery.event_id AND event.workspace_id = delivery.workspace_id
@@ -140,7 +145,8 @@ WITH next AS MATERIALIZED (
 )
 SELECT {_COLUMNS} FROM taken
 """
-# What is new is taken unless others have its key, or some of that waits: then it waits behind.
+# What is new is taken unless others have its key, or some of that waits: then it waits behind. It goes up to the next
+# hole, where numbers or payloads are missing; with the latter it begins.
 _SCAN = f"""
 WITH next AS MATERIALIZED (
     SELECT delivery.seq, delivery.id AS delivery_id, share_group.creation_date AS made_at
@@ -148,19 +154,28 @@ WITH next AS MATERIALIZED (
     JOIN routing_delivery AS delivery
       ON delivery.endpoint_id = share_group.endpoint_id AND delivery.seq > share_group.scanned_to
     WHERE share_group.id = %(group_id)s ORDER BY delivery.seq LIMIT %(most)s
-), sized AS MATERIALIZED ({_SIZED}), judged AS MATERIALIZED (
-    SELECT *, state IN ('SKIPPED', 'CANCELLED') OR coalesce(settled_at < made_at, false) AS unwanted,
+), sized AS MATERIALIZED ({_SIZED}), told AS MATERIALIZED (
+    SELECT *, NOT unwanted AND payload_forgotten_at IS NOT NULL AS missing
+    FROM sized CROSS JOIN LATERAL (
+        SELECT state IN ('SKIPPED', 'CANCELLED') OR coalesce(settled_at < made_at, false) AS unwanted) AS judgement
+    WHERE bytes_before < %(bytes)s
+), part AS MATERIALIZED (
+    SELECT *, bool_and(missing) OVER so_far AS all_missing, bool_or(missing) OVER so_far AS some_missing,
+           seq - first_value(seq) OVER so_far = row_number() OVER so_far - 1 AS unbroken
+    FROM told WINDOW so_far AS (ORDER BY seq)
+), judged AS MATERIALIZED (
+    SELECT *, unwanted OR missing AS left_out,
            key <> '' AND EXISTS (
                SELECT 1 FROM routing_shareddelivery AS other
                WHERE other.group_id = %(group_id)s AND other.ordering_key = key AND other.ordering_key <> ''
                  AND other.socket_id IS DISTINCT FROM %(socket_id)s) AS blocked
-    FROM sized WHERE bytes_before < %(bytes)s
+    FROM part WHERE unbroken AND (all_missing OR NOT some_missing)
 ), written AS (
     INSERT INTO routing_shareddelivery (group_id, seq, delivery_id, ordering_key, socket_id)
     SELECT %(group_id)s, seq, id, key, CASE WHEN NOT blocked THEN %(socket_id)s::uuid END
-    FROM judged WHERE NOT unwanted
+    FROM judged WHERE NOT left_out
 )
-SELECT NOT blocked AND NOT unwanted, {_COLUMNS} FROM judged ORDER BY seq
+SELECT NOT blocked AND NOT left_out, missing, {_COLUMNS} FROM judged ORDER BY seq
 """
 _SCANNED = "UPDATE routing_sharegroup SET scanned_to = %s WHERE id = %s"
 _SHARES = """

@@ -1,6 +1,8 @@
 """Where a socket's events come from: all of its endpoint's, or its share of a group's."""
 
 import time
+from collections.abc import Sequence
+from itertools import takewhile
 from typing import Protocol
 
 from django.db import InterfaceError, OperationalError
@@ -39,6 +41,7 @@ class Everything:
         self._feed = feed
         self._admission = admission
         self.position = admission.position
+        self._rest: Sequence[Row] = ()  # read already, behind a hole
         # Who asked for history gets what there is; others do not get what was settled before they came.
         self._since = 0.0 if admission.replays else time.monotonic()
 
@@ -53,16 +56,31 @@ class Everything:
         return self.position < last_seq
 
     async def read(self, window: Window | None) -> Helping:
-        while rows := await self._feed.after(self.position, since=self._since):
-            gap = (self.position, rows[0].seq - 1) if rows[0].seq > self.position + 1 else None
-            self.position = rows[-1].seq
-            wanted = [row for row in rows if self._wants(row)]
-            if wanted or gap:
-                return Helping(wanted, gap)
+        while rows := self._rest or await self._feed.after(self.position, since=self._since):
+            found = self._up_to_a_hole(rows)
+            if found.rows or found.gap:
+                return found
         return Helping()
+
+    def _up_to_a_hole(self, rows: Sequence[Row]) -> Helping:
+        """Return what comes before the next hole, and what is missing before that. What is behind it is for later."""
+        gone = list(takewhile(self._is_missing, rows))
+        here: list[Row] = []
+        for row in rows[len(gone) :]:
+            if self._is_missing(row) or (here and row.seq > here[-1].seq + 1):
+                break
+            here.append(row)
+        self._rest = rows[len(gone) + len(here) :]
+        until = here[0].seq - 1 if here else gone[-1].seq
+        gap = (self.position, until) if until > self.position else None
+        self.position = (here or gone)[-1].seq
+        return Helping([row for row in here if self._wants(row)], gap)
 
     async def read_again(self, seq: int) -> Row | None:
         return await insist(self._feed.inside(read_again), self._feed.endpoint_id, self._feed.epoch, seq)
+
+    def _is_missing(self, row: Row) -> bool:
+        return not row.frame and self._wants(row)
 
     def _wants(self, row: Row) -> bool:
         """Leave out what was given up, and what others had before this one came, unless it asked for history."""

@@ -18,7 +18,7 @@ class Command(TellingCommand):
         dry_run = options["dry_run"]
         if not dry_run:
             partitions.make_ahead()
-        found = Counter(dict.fromkeys(("days", "attempts", "events", "deliveries", "ids"), 0))
+        found = Counter(dict.fromkeys(("days", "attempts", "events", "deliveries", "payloads", "ids"), 0))
         for forgot in counted(retention.prune(dry_run=dry_run), what="transactions"):
             found[forgot.what] += forgot.rows
         listed = ", ".join(f"{rows} {_NAMES.get(what, what)}" for what, rows in found.items())
