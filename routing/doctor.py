@@ -13,7 +13,7 @@ from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
-from routing import stats
+from routing import partitions, stats
 
 ERROR, WARNING = "ERROR", "WARNING"
 OLDEST_VERSION = 15
@@ -133,6 +133,14 @@ def migrations() -> Iterable[Finding]:
         )
 
 
+def partitions_ahead() -> Iterable[Finding]:
+    lacking = partitions.missing(ahead=partitions.AHEAD_DAYS - 1)  # a worker may be about to make the last
+    if lacking:
+        what = f"Attempts of {', '.join(map(str, lacking))} have no partition: no worker made them ahead."
+        level = ERROR if partitions.missing() else WARNING  # today's: what is sent now can't be written down
+        yield Finding(level, what, "See why no worker does: its log says. Or: manage.py prune")
+
+
 def row_security() -> Iterable[Finding]:
     for (table,) in _rows(_UNGUARDED):
         what = f"Row-level security is switched off on {table}: a fault would show rows of other workspaces."
@@ -170,7 +178,7 @@ Check = Callable[[], Iterable[Finding]]
 OF_SETTINGS: tuple[Check, ...] = (django_checks, hosts, secrets, egress)
 # In this order: what comes later needs the tables of what comes first.
 OF_DATABASE: tuple[Check, ...] = (version, durability, connections, clock, disk, wal, migrations, row_security)
-OF_DATABASE += (database_checks, workers)
+OF_DATABASE += (database_checks, partitions_ahead, workers)
 
 
 def _of_message(message: checks.CheckMessage) -> Finding:

@@ -1,20 +1,23 @@
 """The partitions of attempts: a day (UTC) of ids in each, made ahead, and dropped whole when they are old.
 
-There is none that takes what fits no other. Without a partition for the day an attempt is refused, readyz says so, and
-the next look of a worker makes it.
+There is none that takes what fits no other. Without a partition for the day an attempt is refused, and whoever wants to
+write it makes the day; until then readyz says so.
 """
 
 import logging
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
-from functools import partial
-from typing import Any
+from functools import partial, wraps
+from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
-from django.db import OperationalError, connection, transaction
-from psycopg.errors import LockNotAvailable
+from django.db import IntegrityError, OperationalError, connection, transaction
+from psycopg.errors import CheckViolation, LockNotAvailable
 
 logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 AHEAD_DAYS = 3  # for which there are partitions, should no worker run
 WAIT = "1s"  # for a lock: who waits for one holds up those behind it
@@ -55,6 +58,41 @@ def _today() -> date:
         cursor.execute("SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date")
         today: date = cursor.fetchone()[0]
     return today
+
+
+class NoPartition(OperationalError):
+    """Attempts of this day can't be written yet: as with a database that does not answer, it is worth another try."""
+
+
+def for_attempts(work: Callable[P, T]) -> Callable[P, T]:
+    """Return `work`, one transaction that writes attempts, so that it makes the day where that has no partition.
+
+    As after days without a worker, or where the database's clock was set ahead. What it raises then is NoPartition.
+    """
+
+    @wraps(work)
+    def written(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return work(*args, **kwargs)
+        except IntegrityError as error:
+            if not _lacks_partition(error):
+                raise
+        logger.warning("Attempts of this day have no partition yet; it is made now")
+        make_ahead()
+        try:
+            return work(*args, **kwargs)
+        except IntegrityError as error:
+            if not _lacks_partition(error):
+                raise
+            raise NoPartition("Attempts of this day have no partition, and it could not be made at once.") from error
+
+    return written
+
+
+def _lacks_partition(error: IntegrityError) -> bool:
+    """Tell it from a check that failed, which is of a table that rows are in: a partition, or another one."""
+    cause = error.__cause__
+    return isinstance(cause, CheckViolation) and cause.diag.table_name == _PREFIX.removesuffix("_")
 
 
 def make_ahead() -> int:

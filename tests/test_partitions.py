@@ -1,15 +1,21 @@
 """Attempts by days: made ahead, dropped whole, and nothing that fits none is taken in silence."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import psycopg
 import pytest
-from django.db import IntegrityError, ProgrammingError, connection, transaction
+from django.db import IntegrityError, OperationalError, ProgrammingError, connection, transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
+from endpoints.models import Endpoint
 from endpoints.tenancy import TENANT, TENANTS, WORKSPACE, WORKSPACES, transaction_with
-from routing import partitions
-from routing.models import Attempt
+from routing import doctor, partitions, queue
+from routing.models import Attempt, Delivery
+from routing.queue import Result, claim
+from routing.sockets import settling
+from routing.sockets.settling import Report
 from tests.traffic import of, record
 
 
@@ -59,6 +65,68 @@ def test_without_a_partition_an_attempt_is_refused_and_readyz_says_why(client, w
     partitions.make_ahead()
     attempt(workspace, webhook)
     assert client.get("/readyz").status_code == 200
+
+
+def claimed(workspace, endpoint):
+    record(workspace)
+    (job,) = claim(limit=1, per_endpoint=1, rooms={})
+    return [Result(job, "DELIVERED", started_at=timezone.now(), duration_ms=1)]
+
+
+def lost(workspace, endpoint):
+    claimed(workspace, endpoint)
+    of(endpoint).update(due_at=Now() - timedelta(days=4))
+
+
+def unread(workspace, endpoint):
+    endpoint = Endpoint.create_web_socket(workspace_id=workspace.pk, name="Socket")
+    record(workspace)
+    return [Report(of(endpoint).get().pk, timezone.now(), 1, "")]
+
+
+WRITERS = {
+    "settle": (claimed, queue.settle),
+    "reap": (lost, lambda _: queue.reap()),
+    "a socket": (unread, settling.settle),
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_who_writes_the_first_attempt_of_a_day_that_nobody_made_makes_it_and_nothing_is_lost(
+    workspace, webhook, writer, monkeypatch
+):
+    owe, write = WRITERS[writer]
+    owed = owe(workspace, webhook)
+    sql(f"DROP TABLE {partitions.name_of(today())}")
+    with monkeypatch.context() as busy:
+        busy.setattr(partitions, "make_ahead", lambda: 0)
+        with pytest.raises(OperationalError, match="could not be made at once"):  # as where the database is gone
+            write(owed)
+    assert set(Delivery.objects.values_list("settled_at", flat=True)) == {None}
+
+    write(owed)
+
+    assert list(Attempt.objects.values_list("number", flat=True)) == [1]
+    assert partitions.missing(ahead=partitions.AHEAD_DAYS) == []
+
+
+def test_no_other_refusal_is_taken_for_a_day_that_is_missing(workspace, webhook, monkeypatch):
+    monkeypatch.setattr(partitions, "make_ahead", lambda: pytest.fail("it was taken for that"))
+    results = claimed(workspace, webhook)
+
+    with pytest.raises(IntegrityError, match="delivery_end_has_reason"):
+        queue.settle([replace(results[0], state="EXHAUSTED")])
+
+
+def test_the_doctor_says_that_no_worker_makes_days_ahead(db):
+    def said():
+        return [(finding.level, finding.what.partition(":")[0]) for finding in doctor.partitions_ahead()]
+
+    assert said() == []
+    sql(f"DROP TABLE {partitions.name_of(today() + timedelta(days=2))}")
+    assert said() == [("WARNING", f"Attempts of {today() + timedelta(days=2)} have no partition")]
+    sql(f"DROP TABLE {partitions.name_of(today())}")
+    assert said()[0][0] == "ERROR"
 
 
 @pytest.mark.parametrize("role", [TENANT, TENANTS])

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from django.db import connection, transaction
 
-from routing import failpoints, order
+from routing import failpoints, order, partitions
 from routing.queue.jobs import Result
 
 BREAKER_WINDOW_S = 60
@@ -18,6 +18,7 @@ BREAKER_LONGEST_S = 900
 OURS = ("INTERNAL", "SECRET_UNREADABLE")  # failures that are the service's own: no evidence against an endpoint
 
 
+@partitions.for_attempts
 def settle(results: Sequence[Result]) -> int:
     """Write the results whose lease still stands, each with its attempt. Return their number."""
     parameters: dict[str, Any] = {

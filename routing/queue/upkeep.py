@@ -2,11 +2,12 @@
 
 from django.db import connection, transaction
 
-from routing import order
+from routing import order, partitions
 
 MAX_LOSSES = 5  # in a row, after which a delivery is taken to be what ends the workers
 
 
+@partitions.for_attempts
 def reap() -> int:
     """Make what dead workers were sending due again, each with the attempt that nobody reported. Return the number.
 

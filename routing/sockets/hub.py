@@ -17,6 +17,7 @@ from django.db import IntegrityError, connection
 from endpoints.models import Endpoint
 from endpoints.tenancy import inside
 from routing import metrics
+from routing.partitions import for_attempts
 from routing.router import WEB_SOCKET_HINT
 from routing.sockets import registry
 from routing.sockets.admission import Admission, keys_that_may_read, standings
@@ -90,7 +91,7 @@ class Hub:
         endpoint_id, share = admission.standing.endpoint.pk, admission.asked.share
         workspace_id = admission.standing.endpoint.workspace_id
         if admission.adopts:
-            await insist(inside(workspace_id, adopt), endpoint_id, admission.position, place.peer)
+            await insist(for_attempts(inside(workspace_id, adopt)), endpoint_id, admission.position, place.peer)
         group_id = None
         if share:
             group_id = await in_thread(inside(workspace_id, join), endpoint_id, share, admission.position)

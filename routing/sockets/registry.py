@@ -9,6 +9,7 @@ from django.db import connection, transaction
 
 from endpoints.models import Endpoint, Workspace
 from endpoints.models.quotas import Quota, limit_of
+from routing import partitions
 from routing.models import Socket, SocketNode
 from routing.router import WEB_SOCKET_HINT
 from routing.sockets.refusals import NOT_ALLOWED, Refusal
@@ -75,11 +76,13 @@ def enter(visitor: Visitor, node_id: UUID) -> Place:
     return Place(socket.pk, f"socket {socket.pk}, {key}, {socket.address}")
 
 
+@partitions.for_attempts
 def leave(socket_id: UUID) -> None:
     """Give the place up. What its group still had with it goes to other members."""
     _end_sockets([socket_id], "The websocket ended before it acknowledged.")
 
 
+@partitions.for_attempts
 @transaction.atomic
 def sweep() -> None:
     """Forget the processes that died, and their sockets."""

@@ -9,6 +9,7 @@ import msgspec
 from django.db import connection, transaction
 from uuid_utils.compat import uuid7
 
+from routing import partitions
 from routing.models import Delivery
 from routing.sockets import sharing
 from routing.sockets.sharing import Share
@@ -34,6 +35,7 @@ class Report(msgspec.Struct, frozen=True):
     id: UUID = msgspec.field(default_factory=uuid7)  # of the attempt
 
 
+@partitions.for_attempts
 @transaction.atomic
 def settle(reports: Sequence[Report]) -> None:
     """Write what is reported of deliveries that are still PENDING; what another socket settled stays."""
