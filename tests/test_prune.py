@@ -3,18 +3,22 @@
 import json
 from collections import Counter
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from endpoints.models import Endpoint
 from routing import partitions, retention
 from routing.models import Attempt, Delivery, Event, IdempotencyRecord
+from routing.queue import Result, claim, reap, settle
 from routing.repeats import retry
+from tests.together import together
 from tests.traffic import end, of, record
 
+committed = pytest.mark.django_db(transaction=True, available_apps=["endpoints", "routing"])
 LATER = timezone.now() + timedelta(days=10)
 
 
@@ -134,6 +138,40 @@ def test_a_walk_takes_many_short_transactions_and_looks_at_what_stays_once(webho
         ("events", 1),
     ]
     assert (Event.objects.count(), conserved(webhook)) == (3, (7, 3, 4))
+
+
+def test_it_can_be_stopped_after_each_page_also_where_nothing_is_found(webhook, monkeypatch):
+    monkeypatch.setattr(retention, "AT_ONCE", 2)
+    record(webhook.workspace, 5)
+
+    assert [forgot.rows for forgot in retention.prune(now=LATER) if forgot.what == "events"] == [0, 0, 0]
+
+
+@committed
+def test_an_attempt_that_is_written_while_its_event_is_pruned_is_kept_or_goes_with_it(webhook):
+    record(webhook.workspace)
+    (job,) = claim(limit=1, per_endpoint=1, rooms={})
+    results = [Result(job, "DELIVERED", started_at=LATER, duration_ms=1)]
+    with transaction.atomic():
+        settle(results)
+        assert together(prune) == [{}]  # it waits for nobody, and what is not committed is open
+    assert Attempt.objects.count() == 1
+    with transaction.atomic():
+        assert prune() == {"attempts": 1, "deliveries": 1, "events": 1}
+        assert together(partial(settle, results), reap) == [0, 0]  # what has ended has no lease: nobody waits
+    assert [kind.objects.count() for kind in (Event, Delivery, Attempt)] == [0, 0, 0]
+    assert settle(results) == 0
+
+
+@committed
+def test_an_attempt_that_is_written_while_prune_has_the_event_and_did_not_look_at_its_deliveries_goes_with_it(webhook):
+    (id_,) = record(webhook.workspace)
+    (job,) = claim(limit=1, per_endpoint=1, rooms={})
+    with transaction.atomic():
+        Event.objects.select_for_update().get(pk=id_)
+        assert together(partial(settle, [Result(job, "DELIVERED", started_at=LATER)])) == [1]
+        assert prune() == {"attempts": 1, "deliveries": 1, "events": 1}
+    assert not Attempt.objects.exists()
 
 
 def test_a_dry_run_counts_and_changes_nothing(webhook):
