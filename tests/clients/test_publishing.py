@@ -74,6 +74,7 @@ def test_an_event_is_stored_with_all_that_it_has_and_once(client: Client) -> Non
         subject="order/1",
         ordering_key="1",
         date=NOON,
+        extensions={"comexampletenant": "ß", "sampledrate": 7, "urgent": True},
     )
     first, again = client.publish(event), client.publish(event)
 
@@ -82,6 +83,7 @@ def test_an_event_is_stored_with_all_that_it_has_and_once(client: Client) -> Non
     assert (str(row.pk), row.type, row.source) == (first.id, "order.paid", "shop")
     assert (row.subject, row.ordering_key, row.date) == ("order/1", "1", NOON)
     assert json.loads(row.data) == {"total": "24.90", "name": "Zoë"}
+    assert json.loads(row.extensions) == {"comexampletenant": "ß", "sampledrate": 7, "urgent": True}
 
 
 @stored
@@ -95,13 +97,14 @@ def test_raw_json_is_kept_byte_for_byte(client: Client) -> None:
 def test_any_number_is_published_in_order_with_await_too(web: Web, key: str, client: Client) -> None:
     async def publish() -> list[Published]:
         async with AsyncClient(f"http://127.0.0.1:{web.port}", key) as client:
-            return await client.publish_many(Event("counted", n) for n in range(1_500))
+            return await client.publish_many(Event("counted", n, extensions={"part": n}) for n in range(1_500))
 
     published = asyncio.run(publish())
 
     data = dict(models.Event.objects.values_list("id", "data"))
     found = {str(id_): text for id_, text in data.items()}
     assert [found[each.id] for each in published] == [str(n) for n in range(1_500)]
+    assert models.Event.objects.get(pk=published[7].id).extensions == '{"part":7}'
 
 
 @stored
@@ -171,6 +174,18 @@ def test_it_gives_up_after_its_tries_or_where_it_is_to_wait_for_long(
     assert (len(receiver.requests), full.value.retry_after_s) == (4, 3600)
 
 
+@pytest.mark.parametrize("body", [b'{"error": "not as the service says it"}', b"null", b"[]", b"<html>"])
+def test_an_answer_that_is_not_the_services_own_is_judged_by_its_status(
+    receiver: Receiver, pauses: list[float], body: bytes
+) -> None:
+    in_turn(receiver, answer(502, body), answer(404, body))
+
+    with pytest.raises(RequestRefused) as refused, Client(receiver.url, "key") as client:
+        client.publish(Event("a"))
+
+    assert (refused.value.status, refused.value.message, len(receiver.requests)) == (404, "Reason", 2)
+
+
 def test_what_is_wrong_with_the_request_is_not_tried_again(receiver: Receiver, pauses: list[float]) -> None:
     receiver.answer = answer(404, b"Not here")
     with pytest.raises(RequestRefused, match="404: "), Client(receiver.url, "key") as client:
@@ -206,6 +221,8 @@ def test_retry_after_is_seconds_or_a_date() -> None:
         ),
         (lambda: Event("a", float("nan")), "data nan can't be written as JSON"),
         (lambda: Event("a", "x" * 262_145), "has 262147 bytes as JSON; at most 262144 are taken."),
+        (lambda: Event("a", extensions={"x": 1.5}), "extensions has 'x': 1.5; give a text, a boolean or an integer."),
+        (lambda: Event("a", extensions=["x"]), "extensions is ['x']; give a mapping"),  # type: ignore[arg-type]
         (lambda: Event("a", date=datetime(2026, 1, 1)), "give a datetime with a time zone."),  # noqa: DTZ001
         (lambda: Client("events.example.com", "key"), "url is 'events.example.com'; give the service's address"),
         (lambda: Client("https://events.example.com", ""), "key is empty or no key; give one with the scope publish"),

@@ -1,6 +1,7 @@
 """The Python client's verification: the three examples of its README get what the service's worker really sends."""
 
 import asyncio
+import json
 import re
 import threading
 import time
@@ -15,7 +16,7 @@ from django.test import RequestFactory
 from standardwebhooks import Webhook as IndependentWebhook
 
 from endpoints.models import Endpoint, Workspace
-from event_service_client import Webhook, WebhookRefused
+from event_service_client import ReceivedEvent, Webhook, WebhookRefused
 from routing.worker import Worker
 from tests.receiver import Receiver, Request
 from tests.service import ROOT
@@ -105,6 +106,10 @@ def test_an_event_is_what_the_body_says() -> None:
 
     assert (event.id, event.type, event.workspace_id, event.data) == ("0198", "order.paid", "w", {"n": 1.0})
     assert (event.date, event.source, event.subject) == (datetime(2026, 11, 22, 10, tzinfo=UTC), "", "")
+    assert (event.extensions, ReceivedEvent.of({**json.loads(BODY), "extensions": {"x": 1}}).extensions) == (
+        {},
+        {"x": 1},
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Events as they are published, and as they come in."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
@@ -9,6 +10,8 @@ from uuid import uuid4
 MOST_CHARACTERS = 255  # of every text but data
 MOST_DATA_BYTES = 256 * 1024
 _ABSENT: Any = object()
+
+Extension = str | int | bool  # the value of a CloudEvents extension attribute
 
 
 class RawJson(str):
@@ -26,14 +29,19 @@ class Event:
     subject: str | None = None
     ordering_key: str | None = None
     date: datetime | None = None
+    extensions: Mapping[str, Extension] | None = None
     encoded: bytes = field(init=False, repr=False, compare=False)  # at once: data that is changed later changes nothing
 
     def __post_init__(self) -> None:
         texts = {"type": self.type, "id": self.id, "source": self.source, "subject": self.subject}
         texts["orderingKey"] = self.ordering_key
-        given = {name: _text(name, text) for name, text in texts.items() if text is not None or name == "type"}
+        given: dict[str, Any] = {
+            name: _text(name, text) for name, text in texts.items() if text is not None or name == "type"
+        }
         if self.date is not None:
             given["date"] = _date(self.date)
+        if self.extensions:
+            given["extensions"] = _extensions(self.extensions)
         members = [f"{_json(name)}:{_json(value)}" for name, value in given.items()]
         if self.data is not _ABSENT:
             members.append(f'"data":{_data(self.data)}')
@@ -55,6 +63,7 @@ class ReceivedEvent:
     data: Any = None
     source: str = ""
     subject: str = ""
+    extensions: Mapping[str, Extension] = field(default_factory=dict)
 
     @classmethod
     def of(cls, members: dict[str, Any], **more: Any) -> Self:
@@ -67,6 +76,7 @@ class ReceivedEvent:
             data=members.get("data"),
             source=members.get("source", ""),
             subject=members.get("subject", ""),
+            extensions=dict(members.get("extensions", {})),
             **more,
         )
 
@@ -82,6 +92,16 @@ def _date(value: Any) -> str:
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise ValueError(f"date is {value!r}; give a datetime with a time zone.")
     return value.isoformat()
+
+
+def _extensions(given: Any) -> dict[str, Extension]:
+    """Return them as they are sent. What names and numbers the service takes it says itself."""
+    if not isinstance(given, Mapping):
+        raise ValueError(f"extensions is {given!r:.100}; give a mapping of names to texts, booleans and integers.")
+    for name, value in given.items():
+        if not isinstance(name, str) or not isinstance(value, str | int):
+            raise ValueError(f"extensions has {name!r:.60}: {value!r:.60}; give a text, a boolean or an integer.")
+    return dict(given)
 
 
 def _data(value: Any) -> str:

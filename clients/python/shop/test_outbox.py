@@ -32,7 +32,7 @@ URL, KEY = os.environ["EVENT_SERVICE_URL"], os.environ["EVENT_SERVICE_KEY"]
 EVENTS = """
 query ($type: String!) {
   events(filters: {type: {exact: $type}}, order: {creation_date: ASC}, pagination: {limit: 200}) {
-    collectionItems { subject orderingKey dataText }
+    collectionItems { subject orderingKey dataText extensions }
   }
 }
 """
@@ -115,6 +115,7 @@ def test_an_event_shares_the_fate_of_its_transaction() -> None:
             "subject": f"order/{order.pk}",
             "orderingKey": "ada",
             "dataText": f'{{"order":{order.pk},"total":"24.90"}}',
+            "extensions": None,
         }
     ]
     assert OutboxEvent.objects.count() == 0
@@ -129,6 +130,34 @@ def test_what_makes_no_sense_is_told_to_who_publishes() -> None:
         with pytest.raises(ValueError, match=r"data <object .* can't be written as JSON"):
             publish("a", object())
     assert OutboxEvent.objects.count() == 0
+
+
+def test_extensions_go_with_the_event_and_are_checked_where_they_are_given() -> None:
+    with transaction.atomic():
+        publish("extended", extensions={"tenant": "x", "rate": 7})
+        with pytest.raises(ValueError, match=r"extensions has 'x': 1\.5"):
+            publish("extended", extensions={"x": 1.5})  # type: ignore[dict-item]
+
+    assert forward_all() == Forwarded(sent=1)
+    assert [event["extensions"] for event in in_the_service("extended")] == [{"tenant": "x", "rate": 7}]
+
+
+def test_rows_that_nobody_holds_any_more_are_sent_again_and_stored_once(relay: Relay) -> None:
+    """As where a lease ended on the wire, and the forwarder that had the rows next gave them back."""
+    with transaction.atomic():
+        publish("given.back", 1)
+
+    def give_back() -> None:
+        OutboxEvent.objects.update(claim=None, due_at=timezone.now())
+        connection.close()
+
+    relay.after = give_back
+    with forwarding(relay.url) as forwarder:
+        forwarder.forward()
+    assert OutboxEvent.objects.values_list("claim", "refusals").get() == (None, 0)
+
+    assert forward_all() == Forwarded(sent=1)
+    assert [event["dataText"] for event in in_the_service("given.back")] == ["1"]
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

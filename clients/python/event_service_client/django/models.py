@@ -20,6 +20,7 @@ class OutboxEvent(models.Model):
     source = models.CharField(max_length=255, blank=True)
     subject = models.CharField(max_length=255, blank=True)
     ordering_key = models.CharField(max_length=255, blank=True)
+    extensions = models.JSONField(default=dict, blank=True)
     date = models.DateTimeField()
 
     state = models.CharField(max_length=9, choices=State.choices, default=State.WAITING)

@@ -1,6 +1,7 @@
 """publish(): an event becomes part of the transaction that it tells of."""
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,7 +11,7 @@ from django.db import router, transaction
 from django.utils import timezone
 
 from event_service_client.django.models import OutboxEvent
-from event_service_client.events import Event, RawJson
+from event_service_client.events import Event, Extension, RawJson
 
 _NONE: Any = object()
 
@@ -23,6 +24,7 @@ def publish(
     subject: str = "",
     ordering_key: str = "",
     date: datetime | None = None,
+    extensions: Mapping[str, Extension] | None = None,
     using: str | None = None,
 ) -> UUID:
     """Store an event in the running transaction: if that is rolled back there is no event, if it commits there is one.
@@ -44,6 +46,7 @@ def publish(
         source=source,
         subject=subject,
         ordering_key=ordering_key,
+        extensions=extensions or {},
         date=date or now,
         due_at=now,
     )
@@ -61,6 +64,7 @@ def as_event(row: OutboxEvent) -> Event:
         source=row.source or None,
         subject=row.subject or None,
         ordering_key=row.ordering_key or None,
+        extensions=row.extensions,
         date=timezone.make_aware(row.date) if timezone.is_naive(row.date) else row.date,
     )
 

@@ -22,6 +22,7 @@ class Migration(migrations.Migration):
                 ('source', models.CharField(blank=True, max_length=255)),
                 ('subject', models.CharField(blank=True, max_length=255)),
                 ('ordering_key', models.CharField(blank=True, max_length=255)),
+                ('extensions', models.JSONField(blank=True, default=dict)),
                 ('date', models.DateTimeField()),
                 ('state', models.CharField(choices=[('WAITING', 'Waiting'), ('SET_ASIDE', 'Set Aside')], default='WAITING', max_length=9)),
                 ('due_at', models.DateTimeField()),
