@@ -56,13 +56,19 @@ def _spanning(
         yield _text(begun.get_span_context())
 
 
-def past(name: str, since_ns: int, *, links: Iterable[str]) -> str:
-    """Tell of something that is over, if it was worth it, and return its traceparent."""
+def past(name: str, since_ns: int, *, parent: str = "", links: Iterable[str] = (), **attributes: Any) -> str:
+    """Tell of something that is over, if it was worth it, and return its traceparent. It has no parent unless given."""
     if _tracer is None:
         return ""
-    done = _tracer.start_span(name, _beneath(""), links=_links(links), start_time=since_ns)
+    named = _named(attributes)
+    done = _tracer.start_span(name, _beneath(parent), links=_links(links), start_time=since_ns, attributes=named)
     done.end()
     return _text(done.get_span_context())
+
+
+def is_on() -> bool:
+    """Return whether anybody traces: what is only told of need not be put together otherwise."""
+    return _tracer is not None
 
 
 def current() -> str:

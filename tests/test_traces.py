@@ -17,13 +17,14 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from endpoints.models import Endpoint
 from routing import tracing
 from routing.ingest import PATH, EventDoor
-from routing.models import Event
+from routing.models import Delivery, Event
 from routing.queue import claim
 from routing.sockets.reading import read_on
 from routing.webhooks import content
 from routing.worker import Worker
 from tests.receiver import answer
 from tests.service import wait_until
+from tests.web import DEADLINE_S, running
 
 committed = pytest.mark.django_db(transaction=True)
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -219,6 +220,34 @@ def test_spans_reach_a_collector(receiver, settings, monkeypatch):
     names = {each.key: each.value.string_value for each in of_resource.resource.attributes}
     assert (request.path, names["service.name"]) == ("/v1/traces", "events")
     assert (span.name, span.trace_id.hex(), span.parent_span_id.hex()) == ("publish", TRACE, PARENT)
+
+
+@committed
+@pytest.mark.usefixtures("sockets_left")
+def test_what_a_websocket_is_sent_is_traced_to_its_acknowledgement_or_loss(key, web_socket, receiver):
+    publish(key, *[({"traceparent": GIVEN}, {"type": "t"})] * 2)
+    with running(OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, OTEL_BSP_SCHEDULE_DELAY="50") as web:
+        with web.v1(web_socket, key, after=0) as websocket:
+            frames = [json.loads(websocket.recv(timeout=DEADLINE_S)) for _ in range(3)]
+            websocket.send(json.dumps({"kind": "ack", "cursor": frames[1]["cursor"]}))
+            wait_until(lambda: Delivery.objects.filter(state="DELIVERED").count(), lambda count: count == 1)
+        found = wait_until(lambda: received(receiver), lambda spans: len(spans) == 2)
+
+    first, second = ({each.key: each.value.string_value for each in span.attributes} for span in found)
+    assert [(span.name, span.trace_id.hex(), span.parent_span_id.hex()) for span in found] == [
+        ("attempt", TRACE, PARENT)
+    ] * 2
+    ids = [str(delivery.pk) for delivery in Delivery.objects.order_by("seq")]
+    assert [each["event_service.delivery_id"] for each in (first, second)] == ids
+    assert [each.get("error.type") for each in (first, second)] == [None, "CONNECTION_LOST"]
+    assert all(span.start_time_unix_nano < span.end_time_unix_nano for span in found)
+
+
+def received(receiver):
+    """The spans that reached the collector, in the order of their ends."""
+    requests = [ExportTraceServiceRequest.FromString(request.body) for request in receiver.requests]
+    scopes = [scope for request in requests for resource in request.resource_spans for scope in resource.scope_spans]
+    return sorted((span for scope in scopes for span in scope.spans), key=lambda span: span.end_time_unix_nano)
 
 
 IMPORTED = """

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
+from routing import tracing
 from routing.models import Delivery
 from routing.sockets.admission import Admission, Reset
 from routing.sockets.cursors import Cursor
@@ -40,6 +41,7 @@ class Reader:
         self.source = source
         self.end = end
         self.cursor = Cursor(admission.standing.epoch, admission.position)  # behind what was sent last
+        self._endpoint = admission.standing.endpoint
         self._place = place
         self._settle = settle
         self._window: Window | None = admission.asked.window  # None: sending is delivering
@@ -180,6 +182,8 @@ class Reader:
         await self._settled.wait()
 
     def _report(self, flight: Flight, *, error: str = "", detail: str = "", delay_s: float = 0) -> Report:
+        if tracing.is_on():
+            self._trace(flight, error)
         return Report(
             flight.owed.delivery_id,
             flight.started_at,
@@ -190,6 +194,19 @@ class Reader:
             error_detail=detail,
             share=self.source.share(flight.seq),
             delay_s=delay_s,
+        )
+
+    def _trace(self, flight: Flight, error: str) -> None:
+        """Tell of an attempt, from its sending to its acknowledgement or loss, beneath the event's publication."""
+        tracing.past(
+            "attempt",
+            int(flight.started_at.timestamp() * 1e9),
+            parent=flight.owed.traceparent,
+            workspace_id=self._endpoint.workspace_id,
+            endpoint_id=self._endpoint.pk,
+            delivery_id=flight.owed.delivery_id,
+            socket_id=self._place.socket_id,
+            error__type=error or None,
         )
 
     def _hand_over(self) -> None:

@@ -22,6 +22,7 @@ class Owed(msgspec.Struct):
 
     delivery_id: UUID
     state: str
+    traceparent: str = ""  # of the event's publication
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -76,7 +77,8 @@ def as_row(
     names = ("id", "workspace_id", "type", "date", "source", "subject", "traceparent", "extensions")
     described = dict(zip(names, event, strict=True))
     frame = render(**described, data=shaped(payload_shape, data), cursor=str(Cursor(epoch, seq)))
-    return Row(Owed(delivery_id, state), event[0], seq, settled_at, frame, len(frame))
+    owed = Owed(delivery_id, state, described["traceparent"])
+    return Row(owed, event[0], seq, settled_at, frame, len(frame))
 
 
 def unread_position(endpoint_id: UUID, last_seq: int) -> int:
