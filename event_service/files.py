@@ -6,7 +6,7 @@ from typing import Any
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 _PIECE = 1 << 16  # bytes: what the server takes before it waits for the client
-_NOT_FOUND = b'{"error":{"code":"NOT_FOUND","message":"There is no such file."}}'
+_NOT_FOUND = b'{"error":{"code":"NOT_FOUND","message":"There is no such file."}}\n'
 
 
 class Files:

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 from django.conf import settings
-from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponseBase
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 from graphql import ExecutionResult, GraphQLError
@@ -14,6 +14,7 @@ from endpoints.errors import BadInput, Limited, ServiceError
 from endpoints.pages import page
 from endpoints.rates import headers
 from endpoints.schema.access import Caller
+from event_service.answers import JsonLine
 from event_service.execution import Call, Invalid, checked, described, formatted
 from routing.tracing import accepted
 
@@ -44,7 +45,7 @@ def graphql(request: HttpRequest) -> HttpResponseBase:
     return answer
 
 
-def _answer(request: HttpRequest) -> JsonResponse:
+def _answer(request: HttpRequest) -> JsonLine:
     authorization, token = request.headers.get("Authorization"), request.headers.get("Token")
     origin = request.build_absolute_uri("/").rstrip("/")
     trace = accepted(request.headers.get("traceparent"))
@@ -54,11 +55,11 @@ def _answer(request: HttpRequest) -> JsonResponse:
             return _told(_run(_call(request), caller), caller)
     except ServiceError as refusal:
         status = 429 if isinstance(refusal, Limited) else 503
-        return JsonResponse({"errors": [described(refusal)]}, status=status, headers=dict(refusal.headers))
+        return JsonLine({"errors": [described(refusal)]}, status=status, headers=dict(refusal.headers))
     except Refused as refusal:
         headers = {"Allow": "POST"} if refusal.status == 405 else {}
         errors = [described(BadInput(str(refusal)))]
-        return JsonResponse({"errors": errors}, status=refusal.status, headers=headers)
+        return JsonLine({"errors": errors}, status=refusal.status, headers=headers)
 
 
 def _call(request: HttpRequest) -> Call:
@@ -89,10 +90,10 @@ def _run(call: Call, caller: Caller) -> ExecutionResult:
     return operation.run(caller)
 
 
-def _told(result: ExecutionResult, caller: Caller) -> JsonResponse:
+def _told(result: ExecutionResult, caller: Caller) -> JsonLine:
     """Return 200 for an operation that ran, even where fields of it failed, and 400 for one that could not."""
     ran = result.errors is None or any(error.path for error in result.errors)
     answer: dict[str, Any] = {"data": result.data} if ran else {}
     if result.errors:
         answer["errors"] = [formatted(error, caller) for error in result.errors]
-    return JsonResponse(answer, status=200 if ran else 400, headers=dict(headers(caller.allowances)))
+    return JsonLine(answer, status=200 if ran else 400, headers=dict(headers(caller.allowances)))

@@ -4,10 +4,11 @@ import logging
 
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
+from event_service.answers import JsonLine
 from routing import partitions
 
 log = logging.getLogger(__name__)
@@ -15,15 +16,15 @@ log = logging.getLogger(__name__)
 
 @csrf_exempt  # which would answer 403 to what is no GET, and not 405
 @require_safe
-def healthz(_request: HttpRequest) -> JsonResponse:
-    return JsonResponse({"live": True})
+def healthz(_request: HttpRequest) -> JsonLine:
+    return JsonLine({"live": True})
 
 
 @csrf_exempt
 @require_safe
-def readyz(_request: HttpRequest) -> JsonResponse:
+def readyz(_request: HttpRequest) -> JsonLine:
     missing = _missing()
-    return JsonResponse({"ready": not missing, "missing": missing}, status=503 if missing else 200)
+    return JsonLine({"ready": not missing, "missing": missing}, status=503 if missing else 200)
 
 
 def _missing() -> list[str]:

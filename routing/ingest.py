@@ -83,7 +83,7 @@ class EventDoor:
             status, answer, told = refusal.status, {"error": refusal.as_dict()}, refusal.headers
         except ServiceError as refusal:
             status, answer, told = STATUS[type(refusal)], {"error": refusal.as_dict()}, refusal.headers
-        body = msgspec.json.encode(answer)
+        body = msgspec.json.encode(answer) + b"\n"  # for the shells of those who try it
         length = str(len(body)).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", length), *_HEADERS.get(status, ())]
         headers += [(name.lower().encode(), value.encode()) for name, value in told]

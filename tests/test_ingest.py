@@ -72,6 +72,7 @@ async def ask(body, key, *, door=DOOR, method="POST", chunks=None, **headers):
     start, end = await communicator.receive_output(), await communicator.receive_output()
     answered = {name.decode(): value.decode() for name, value in start["headers"]}
     assert answered["content-length"] == str(len(end["body"]))
+    assert end["body"].endswith(b"}\n")
     return Answer(start["status"], answered, json.loads(end["body"]))
 
 

@@ -1,12 +1,13 @@
 """GET of what the service says of itself, as introspection does: to everybody, or to keys where there is no editor."""
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from endpoints.errors import ServiceError, Unauthenticated
 from endpoints.schema.access import Caller
+from event_service.answers import JsonLine
 from event_service.contract import document
 from event_service.execution import is_known
 
@@ -23,5 +24,5 @@ def tell(request: HttpRequest, name: str) -> HttpResponse:
     return HttpResponse(document(name), content_type=media_type)
 
 
-def _refused(error: ServiceError, status: int) -> JsonResponse:
-    return JsonResponse({"error": error.as_dict()}, status=status)
+def _refused(error: ServiceError, status: int) -> JsonLine:
+    return JsonLine({"error": error.as_dict()}, status=status)

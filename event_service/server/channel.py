@@ -171,7 +171,7 @@ class Crowd:
 
 def refusal(status: int, message: str) -> bytes:
     """Return the body of an answer that the server itself gives."""
-    return json.dumps({"error": {"code": _CODES.get(status, "BAD_USER_INPUT"), "message": message}}).encode()
+    return json.dumps({"error": {"code": _CODES.get(status, "BAD_USER_INPUT"), "message": message}}).encode() + b"\n"
 
 
 def answer(status: int, reason: str, message: str, edge: Edge) -> bytes:

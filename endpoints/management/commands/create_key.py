@@ -29,4 +29,5 @@ class Command(AuditedCommand):
 
 
 def tell_key(command: AuditedCommand, key: ApiKey, text: str) -> None:
-    command.tell(f"Key, shown only now: {text}", workspaceId=key.workspace_id, apiKey=text)
+    shown = f"A key, shown only now, for your shell:\n\n    KEY={text}\n"
+    command.tell(shown, workspaceId=key.workspace_id, apiKey=text)

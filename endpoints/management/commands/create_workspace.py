@@ -20,7 +20,7 @@ class Command(AuditedCommand):
             workspace, key = _create(options["name"])
         except IntegrityError as error:
             raise Conflict(f"There is a workspace {options['name']!r} already; choose another name.") from error
-        text = f"Workspace {workspace.name}: {workspace.pk}\nKey, shown only now: {key}"
+        text = f"Workspace {workspace.name}: {workspace.pk}\nA key, shown only now, for your shell:\n\n    KEY={key}\n"
         self.tell(text, workspaceId=workspace.pk, apiKey=key)
 
 

@@ -14,12 +14,15 @@ The first start made an administrator and a workspace. This is shown once: passw
     Admin      http://{address}/admin/
                user admin, password {password}
     Workspace  demo
-               key {key}
+
+Its key, for your shell:
+
+    KEY={key}
 
 Publish an event, as soon as the service is ready:
 
     curl http://{address}/event-service/events \\
-        -H 'Authorization: Bearer {key}' \\
+        -H "Authorization: Bearer $KEY" \\
         -H 'Content-Type: application/json' \\
         -d '{{"type": "order.paid", "data": {{"orderId": 1001, "total": "24.90"}}}}'
 """
