@@ -151,6 +151,15 @@ def test_foreign_workspaces_and_events_are_not_told_of(client, sign_in, workspac
     assert client.post(CHECK, {"definition": "{}", **foreign}).status_code == 404
 
 
+@pytest.mark.parametrize(("more", "told"), [((), False), (("view_event",), True)])
+def test_the_inferred_shape_of_data_is_told_to_who_may_see_events(client, sign_in, workspace, more, told):
+    StaffBinding.objects.create(user=sign_in("view_eventfilter", *more), workspace=workspace)
+    kind = EventType.named(workspace_id=workspace.pk, name="seen.before")
+    EventType.objects.filter(pk=kind.pk).update(inferred_shape={"secret_name": "string"})
+    known = client.get(KNOWN, {"workspace": str(workspace.pk)}).json()
+    assert ("seen.before" in known["types"], "data.secret_name" in known["paths"]) == (True, told)
+
+
 def test_a_filters_page_takes_few_queries_and_says_what_is_linked(
     admin_client, workspace, webhook, django_assert_max_num_queries
 ):

@@ -72,6 +72,26 @@ def test_a_second_run_changes_what_differs_and_nothing_else(bring_in):
     assert bring_in(moved)[0].startswith("orders: was deleted here")
 
 
+def test_headers_that_a_list_leaves_out_stay_as_they_are_and_an_empty_one_takes_them_away(bring_in):
+    bring_in(ORDERS)
+    listed = {name: value for name, value in ORDERS.items() if name != "headers"}
+
+    assert bring_in({**listed, "description": "Other"})[0].startswith("orders: changed")
+    endpoint = Endpoint.objects.get()
+    assert (endpoint.name, unseal(endpoint.headers["X-Team"].encode())) == ("Other", b"shop-team")
+
+    assert bring_in({**listed, "description": "Other", "headers": {}})[0].startswith("orders: changed")
+    assert Endpoint.objects.get().headers == {}
+
+
+def test_any_number_of_endpoints_may_share_a_name(bring_in):
+    alike = [{**OFF, "id": f"ep_{number}", "description": "Alike", "disabled": False} for number in range(25)]
+
+    assert [line.split(",")[0] for line in bring_in(*alike)] == [f"ep_{number}: made" for number in range(25)]
+    assert [line.split(",")[0] for line in bring_in(*alike)] == [f"ep_{number}: as it was" for number in range(25)]
+    assert Endpoint.objects.filter(name="Alike").count() == 25
+
+
 def test_a_dry_run_does_nothing(bring_in):
     assert bring_in(ORDERS, dry_run=True)[-1] == "Nothing of this was done: --dry-run."
     assert not Endpoint.objects.exists()
