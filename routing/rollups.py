@@ -15,7 +15,7 @@ def roll_up() -> int:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LOCK])
         if not cursor.fetchone()[0]:
             return 0
-        cursor.execute(_ROLL_UP, [AT_ONCE])
+        cursor.execute(_ROLL_UP, {"at_once": AT_ONCE, "ever": list(Rollup.ROLLED_UP_EVER)})
         return int(cursor.fetchone()[0])
 
 
@@ -28,7 +28,7 @@ def forget() -> int:
 
 _ROLL_UP = """
 WITH taken AS (
-    DELETE FROM routing_count WHERE id IN (SELECT id FROM routing_count ORDER BY id LIMIT %s) RETURNING *
+    DELETE FROM routing_count WHERE id IN (SELECT id FROM routing_count ORDER BY id LIMIT %(at_once)s) RETURNING *
 ), whose AS (
     SELECT workspace_id, endpoint_id, at, name, count FROM taken WHERE endpoint_id IS NOT NULL
     UNION ALL SELECT workspace_id, NULL, at, name, count FROM taken
@@ -37,7 +37,9 @@ WITH taken AS (
     INSERT INTO routing_rollup AS kept (workspace_id, endpoint_id, period, at, name, count)
     SELECT workspace_id, endpoint_id, period, date_bin(length, at, 'epoch'), name, sum(count)
     FROM whose CROSS JOIN (VALUES ('MINUTE', interval '1 minute'), ('TEN_MINUTES', interval '10 minutes'),
-                                  ('HOUR', interval '1 hour'), ('DAY', interval '1 day')) AS periods(period, length)
+                                  ('HOUR', interval '1 hour'), ('DAY', interval '1 day'),
+                                  ('EVER', interval '1000000 days')) AS periods(period, length)
+    WHERE period <> 'EVER' OR name = ANY(%(ever)s)
     GROUP BY 1, 2, 3, 4, 5
     ON CONFLICT ON CONSTRAINT rollup_once DO UPDATE SET count = kept.count + excluded.count
 )

@@ -6,7 +6,8 @@ django-filter's own forms take "" and [] for "no condition", which would answer 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, NamedTuple
 
 import graphene
 from django.db import models
@@ -32,6 +33,8 @@ _SCALARS = {
     models.PositiveSmallIntegerField: graphene.Int,
 }
 
+MOST_COUNTED = 10_000  # rows of a list that may be long, where nothing but counting tells how many there are
+
 Rows = models.QuerySet[Any]
 Given = Mapping[str, Any]  # an input object's members
 
@@ -49,6 +52,13 @@ class Pagination(graphene.InputObjectType):
     limit = graphene.Int(description=f"How many to take; {DEFAULT_LIMIT} when left out, at most {MAX_LIMIT}.")
 
 
+class Count(NamedTuple):
+    """How many rows there are; where it is not exact, more than that."""
+
+    number: int
+    is_exact: bool = True
+
+
 @dataclass(frozen=True)
 class Page:
     """What a list resolves to. Each half asks the database only when the query selects it."""
@@ -57,10 +67,19 @@ class Page:
     order: Sequence[str]
     offset: int
     limit: int
+    count: Callable[[], Count]
+
+    @cached_property
+    def _counted(self) -> Count:
+        return self.count()
 
     @property
     def total_count(self) -> int:
-        return self.found.count()
+        return self._counted.number
+
+    @property
+    def total_count_is_exact(self) -> bool:
+        return self._counted.is_exact
 
     @property
     def collection_items(self) -> list[models.Model]:
@@ -77,8 +96,13 @@ def collection(
     newest: Sequence[str] = ("-creation_date", "-pk"),
     enums: Mapping[str, Any] | None = None,
     description: str = "",
+    known: Callable[[Caller, Given], int | None] | None = None,
 ) -> graphene.Field:
-    """Return the list field over `rows`: its types are called after `name`, `order` are its orderings."""
+    """Return the list field over `rows`: its types are called after `name`, `order` are its orderings.
+
+    Of a list that may be long `known` tells how many there are with these filters, without counting them, or None;
+    then no more than MOST_COUNTED are counted.
+    """
 
     def resolve(
         _root: None,
@@ -89,10 +113,11 @@ def collection(
     ) -> Page:
         found = narrowed(rows(info.context), filterset, filters or {})
         offset, limit = _bounds(pagination or {})
-        return Page(found, _ordering(order or []) or newest, offset, limit)
+        counting = partial(_counted, found, known and partial(known, info.context, filters or {}))
+        return Page(found, _ordering(order or []) or newest, offset, limit, counting)
 
     return graphene.Field(
-        _page_type(name, output),
+        _page_type(name, output, bounded=known is not None),
         description=description,
         filters=graphene.Argument(_filters_type(name, filterset, enums or {})),
         order=graphene.List(_order_type(name, order)),  # a single object is coerced to a list of one
@@ -101,14 +126,32 @@ def collection(
     )
 
 
+def _counted(found: Rows, known: Callable[[], int | None] | None) -> Count:
+    if known is None:
+        return Count(found.count())
+    number = known()
+    if number is not None:
+        return Count(number)
+    number = found.order_by()[: MOST_COUNTED + 1].count()
+    return Count(min(number, MOST_COUNTED), number <= MOST_COUNTED)
+
+
 def narrowed(rows: Rows, filterset: type[FilterSet], filters: Given) -> Rows:
     """Return those of `rows` that meet all conditions; null and {} are none. Raises BadInput."""
-    for field, conditions in filters.items():
-        for lookup, value in (conditions or {}).items():
-            if value is not None:
-                path = f"filters.{to_camel_case(field)}.{lookup}"
-                rows = rows.filter(**{f"{field}__{lookup}": _operand(filterset, field, value, path)})
+    for field, lookup, value in conditions(filters):
+        path = f"filters.{to_camel_case(field)}.{lookup}"
+        rows = rows.filter(**{f"{field}__{lookup}": _operand(filterset, field, value, path)})
     return rows
+
+
+def conditions(filters: Given) -> list[tuple[str, str, Any]]:
+    """Return what is asked of rows: fields, lookups and values."""
+    return [
+        (field, lookup, value)
+        for field, asked in filters.items()
+        for lookup, value in (asked or {}).items()
+        if value is not None
+    ]
 
 
 def _operand(filterset: type[FilterSet], field: str, value: Any, path: str) -> Any:
@@ -146,9 +189,13 @@ def _bounds(pagination: Given) -> tuple[int, int]:
     return offset or 0, DEFAULT_LIMIT if limit is None else limit
 
 
-def _page_type(name: str, output: Any) -> Any:
-    members = {
-        "total_count": graphene.Int(required=True, description="How many were found, before pagination."),
+def _page_type(name: str, output: Any, *, bounded: bool) -> Any:
+    members = {"total_count": graphene.Int(required=True, description="How many were found, before pagination.")}
+    if bounded:
+        members["total_count_is_exact"] = graphene.Boolean(
+            required=True, description=f"False where there are more than {MOST_COUNTED}, and no more were counted."
+        )
+    members |= {
         "collection_items": graphene.List(graphene.NonNull(output), required=True),
     }
     return type(f"{name}Collection", (graphene.ObjectType,), members)

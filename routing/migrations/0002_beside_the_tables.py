@@ -76,7 +76,8 @@ BEGIN
     WITH resumed AS MATERIALIZED (
         SELECT lane.endpoint_id
         FROM before JOIN after USING (id) JOIN routing_lane AS lane ON lane.endpoint_id = after.id
-        WHERE after.state = 'ACTIVE' AND before.state <> 'ACTIVE'
+        WHERE after.state = 'ACTIVE'
+          AND (before.state <> 'ACTIVE' OR after.resumed_at IS DISTINCT FROM before.resumed_at)
         ORDER BY lane.endpoint_id FOR UPDATE OF lane
     )
     UPDATE routing_lane AS lane
@@ -152,6 +153,13 @@ BEGIN
     SELECT workspace_id, 'EVENTS', count(*) FROM changed GROUP BY workspace_id;
     RETURN NULL;
 END $$;
+CREATE FUNCTION routing_count_forgotten() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    INSERT INTO routing_count (workspace_id, name, count)
+    SELECT workspace_id, 'FORGOTTEN', count(*) FROM changed GROUP BY workspace_id;
+    RETURN NULL;
+END $$;
 CREATE FUNCTION routing_count_owed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
@@ -198,6 +206,8 @@ BEGIN
 END $$;
 CREATE TRIGGER count_events AFTER INSERT ON routing_event REFERENCING NEW TABLE AS changed
 FOR EACH STATEMENT EXECUTE FUNCTION routing_count_events();
+CREATE TRIGGER count_forgotten AFTER DELETE ON routing_event REFERENCING OLD TABLE AS changed
+FOR EACH STATEMENT EXECUTE FUNCTION routing_count_forgotten();
 CREATE TRIGGER count_owed AFTER INSERT ON routing_delivery REFERENCING NEW TABLE AS changed
 FOR EACH STATEMENT EXECUTE FUNCTION routing_count_owed();
 CREATE TRIGGER count_ended AFTER UPDATE ON routing_delivery REFERENCING OLD TABLE AS before NEW TABLE AS changed
@@ -206,7 +216,7 @@ CREATE TRIGGER count_attempts AFTER INSERT ON routing_attempt REFERENCING NEW TA
 FOR EACH STATEMENT EXECUTE FUNCTION routing_count_attempts()
 """
 COUNT_NOTHING = """
-DROP FUNCTION routing_count_events, routing_count_owed, routing_count_ended, routing_count_attempts CASCADE;
+DROP FUNCTION routing_count_events, routing_count_forgotten, routing_count_owed, routing_count_ended, routing_count_attempts CASCADE;
 DROP FUNCTION routing_bucket
 """
 # Rows that change often leave room on their page, so that a change needs no new index entries.
