@@ -25,7 +25,7 @@ NEEDS = {
         *("pauseEndpoints", "resumeEndpoints", "testEndpoint", "endpointSecret", "rotateEndpointSecret"),
         *("createEventFilters", "updateEventFilters", "deleteEventFilters"),
         *("linkEndpointsToEventFilters", "unlinkEndpointsToEventFilters", "updateEventType", "deleteEventTypes"),
-        *("retryDeliveries", "cancelDeliveries", "createReplay", "cancelReplay"),
+        *("retryDeliveries", "expediteDeliveries", "cancelDeliveries", "createReplay", "cancelReplay"),
         *("auditLog", "apiKeys", "createApiKey", "rotateApiKey", "revokeApiKey"),
         *("portalLinks", "createPortalLink", "revokePortalLink", "portalTheme", "updatePortalTheme"),
     ),

@@ -20,6 +20,7 @@ DISABLE_AFTER = timedelta(days=5)  # of nothing but failures
 LEVELS = (50, 70, 90, 100)  # percent of it: three warnings and the end
 AT_ONCE = 20  # endpoints in one look: the worker has more to do
 SOURCE = "event-service"
+TOLD = ("endpoint.failing", "endpoint.recovered", "endpoint.disabled")  # types of what is told
 
 
 class Finding(NamedTuple):

@@ -19,6 +19,7 @@ from endpoints.errors import BadInput, Conflict, Limited
 from endpoints.models import Endpoint, EventFilter
 from endpoints.patterns import Pattern, parse_definition
 from routing import repeats
+from routing.health import SOURCE, TOLD
 from routing.models import Cursor, Delivery, Event, Replay
 from routing.repeats import Repeat
 
@@ -257,6 +258,8 @@ def _examine(replay: Replay, position: str, limit: int) -> list[_Row]:
         "position": position,
         "end": replay.end,
         "limit": limit,
+        "own_source": SOURCE,
+        "told": list(TOLD),
     }
     with connection.cursor() as cursor:
         cursor.execute(_EVENTS if replay.never_attempted else _DELIVERIES, parameters)
@@ -282,8 +285,8 @@ def _matches(wanted: Sequence[Sequence[Pattern]], event: Event) -> bool:
     return all(any(pattern.match(fields) for pattern in patterns) for patterns in wanted)
 
 
-# What follows the position, each with whether it is meant: not a delivery that was repeated there already.
-# LIMIT 1 keeps each look an index probe, which EXISTS may turn into a scan of the table.
+# What follows the position, each with whether it is meant: not a delivery that was repeated there already, nor a test,
+# which is about the endpoint itself. LIMIT 1 keeps each look an index probe, which EXISTS may turn into a scan.
 _DELIVERIES = """
 WITH page AS MATERIALIZED (
     SELECT id, event_id, endpoint_id, seq,
@@ -293,7 +296,7 @@ WITH page AS MATERIALIZED (
     WHERE endpoint_id = %(endpoint_id)s AND seq > %(position)s::bigint AND seq <= %(end)s::bigint
     ORDER BY seq LIMIT %(limit)s
 )
-SELECT page.seq::text, page.event_id, page.id, page.meant AND made.id IS NULL,
+SELECT page.seq::text, page.event_id, page.id, page.meant AND made.id IS NULL AND event.is_test IS NOT TRUE,
        event.id IS NOT NULL AND event.payload_forgotten_at IS NULL
 FROM page LEFT JOIN LATERAL (
     SELECT id FROM routing_delivery
@@ -302,16 +305,21 @@ FROM page LEFT JOIN LATERAL (
     LIMIT 1
 ) AS made ON true
 LEFT JOIN LATERAL (
-    SELECT id, payload_forgotten_at FROM routing_event WHERE page.meant AND id = page.event_id LIMIT 1
+    SELECT id, payload_forgotten_at, source = %(own_source)s AND subject = page.endpoint_id::text AS is_test
+    FROM routing_event WHERE page.meant AND id = page.event_id LIMIT 1
 ) AS event ON true
 ORDER BY page.seq
 """
 
-# The endpoint was never tried with an event that it has no delivery of, or that ended before its first attempt.
+# The endpoint was never tried with an event that it has no delivery of, or that ended before its first attempt. Tests
+# of other endpoints are none of its events, nor is what is told of itself.
 _EVENTS = """
 WITH page AS MATERIALIZED (
     SELECT id, payload_forgotten_at,
-           creation_date < %(until)s AND (creation_date >= %(since)s OR %(since)s::timestamptz IS NULL) AS meant
+           creation_date < %(until)s AND (creation_date >= %(since)s OR %(since)s::timestamptz IS NULL)
+               AND NOT (source = %(own_source)s AND (type <> ALL(%(told)s) OR subject = %(endpoint_id)s::text)
+                        AND subject IN (SELECT id::text FROM endpoints_endpoint WHERE workspace_id = %(workspace_id)s))
+               AS meant
     FROM routing_event
     WHERE workspace_id = %(workspace_id)s AND id > %(position)s::uuid AND id <= %(end)s::uuid
     ORDER BY id LIMIT %(limit)s

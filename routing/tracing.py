@@ -66,11 +66,6 @@ def past(name: str, since_ns: int, *, parent: str = "", links: Iterable[str] = (
     return _text(done.get_span_context())
 
 
-def is_on() -> bool:
-    """Return whether anybody traces: what is only told of need not be put together otherwise."""
-    return _tracer is not None
-
-
 def current() -> str:
     """Return the traceparent of the current span; "" where there is none."""
     if _tracer is None:

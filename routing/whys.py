@@ -2,16 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from endpoints.models import Endpoint, EventFilter
 from endpoints.patterns import Explanation, explain
 from routing.health import SOURCE
-from routing.models import Delivery, Event
+from routing.models import Delivery, Event, Lane
+from routing.stats import WINDOWS, Whose, traffic
 
 MOST_DELIVERIES = 40  # of one event to one endpoint: what was retried again and again
 MOST_FILTERS = 100
+MOST_FAILURES = 3  # classes of error, the most frequent ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +31,16 @@ class Why:
     reason: str
     deliveries: Sequence[Delivery]
     filters: Sequence[FilterWhy]  # of the endpoint, as they are now; none where the payload was forgotten
+    lane: Lane | None  # of a webhook
 
 
 def why(event: Event, endpoint: Endpoint) -> Why:
     """Say what became of `event` at `endpoint`, which are of one workspace."""
     deliveries = list(event.deliveries.filter(endpoint=endpoint).order_by("seq")[:MOST_DELIVERIES])
     filters = [] if event.payload_forgotten_at else _asked(event, endpoint)
-    reason = _of_delivery(deliveries[-1]) if deliveries else _of_none(event, endpoint, filters)
-    return Why(bool(deliveries), reason, deliveries, filters)
+    lane = Lane.objects.filter(pk=endpoint.pk).first()
+    reason = _of_delivery(deliveries[-1], endpoint, lane) if deliveries else _of_none(event, endpoint, filters)
+    return Why(bool(deliveries), reason, deliveries, filters, lane)
 
 
 def _asked(event: Event, endpoint: Endpoint) -> list[FilterWhy]:
@@ -45,14 +51,56 @@ def _asked(event: Event, endpoint: Endpoint) -> list[FilterWhy]:
     ]
 
 
-def _of_delivery(delivery: Delivery) -> str:
+def held_back(delivery: Delivery, endpoint: Endpoint, lane: Lane | None, now: datetime) -> str:
+    """Say what holds back a delivery that waits, beside its own schedule: a pause, the breaker; "" where nothing does.
+
+    `endpoint` is the delivery's, `lane` that of the endpoint, None of a websocket.
+    """
+    if delivery.state != Delivery.State.PENDING or endpoint.deleted_at:
+        return ""
+    if endpoint.state == Endpoint.State.PAUSED:
+        return _("The endpoint is paused: what it is owed waits until it is resumed.")
+    if lane is None:
+        return ""
+    if lane.opened_at is not None:
+        return " ".join([_why_open(endpoint, lane, now), _next_probe(lane, now)])
+    if delivery.due_at is None:
+        return _("It waits for its turn: what came before it with its ordering key has not ended.")
+    if lane.ready_at > now:
+        said = _("The endpoint gets nothing before %(at)s: its rate limit, or a Retry-After that it sent.")
+        return said % {"at": _said(lane.ready_at)}
+    return ""
+
+
+def _why_open(endpoint: Endpoint, lane: Lane, now: datetime) -> str:
+    failures = traffic(Whose(endpoint=endpoint), WINDOWS["1h"], now).failures()[:MOST_FAILURES]
+    said = _(
+        "The endpoint's breaker is open since %(at)s, as half or more of its attempts within a minute failed%(of)s."
+    )
+    of = ", ".join(f"{count} {error}" for error, count in failures)
+    return said % {"at": _said(lane.opened_at), "of": of and _(" (in the last hour: %(of)s)") % {"of": of}}
+
+
+def _next_probe(lane: Lane, now: datetime) -> str:
+    if lane.ready_at <= now:
+        return _("One delivery at a time is tried now, and the others follow once that succeeds.")
+    said = _("One delivery is tried next at %(at)s, and the others follow once that succeeds.")
+    return said % {"at": _said(lane.ready_at)}
+
+
+def _said(at: datetime | None) -> str:
+    return at.astimezone(UTC).isoformat(timespec="seconds") if at else ""
+
+
+def _of_delivery(delivery: Delivery, endpoint: Endpoint, lane: Lane | None) -> str:
     said = (
         _("The last delivery of it %(seq)s is %(state)s after %(made)s attempts.")
         if delivery.retry_of_id
         else _("It was wanted: delivery %(seq)s is %(state)s after %(made)s attempts.")
     )
     state = f"{delivery.state} ({delivery.reason})" if delivery.reason else delivery.state
-    return said % {"seq": delivery.seq, "state": state, "made": delivery.attempts_made}
+    stands = said % {"seq": delivery.seq, "state": state, "made": delivery.attempts_made}
+    return f"{stands} {held_back(delivery, endpoint, lane, timezone.now())}".rstrip()
 
 
 def _of_none(event: Event, endpoint: Endpoint, filters: Sequence[FilterWhy]) -> str:

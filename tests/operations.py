@@ -39,6 +39,7 @@ EITHER = {
     "deleteEndpoints": [("ids", "endpointIds")],
     "deleteEndpoint": [("ids", "endpointIds")],
     "cancelDeliveries": [("ids", "endpointId")],
+    "expediteDeliveries": [("ids", "endpointId")],
     "explainEventFilter": [("pattern", "id"), ("event", "eventId")],
     "backtestEventFilter": [("pattern", "id")],
     "updateEventType": [("id", "type")],

@@ -31,6 +31,7 @@ ABOUT = {
     "updateEventFilters": {"id": "filter"},
     "deleteEventFilters": {"ids": "filter"},
     "retryDeliveries": {"ids": "delivery"},
+    "expediteDeliveries": {"ids": "delivery"},
     "cancelDeliveries": {"ids": "delivery"},
     "cancelReplay": {"id": "replay"},
     "updateEventType": {"id": "type"},

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.models import Permission
 from django.db import connection
+from django.db.models.functions import Now
 from django.http import QueryDict
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -16,7 +17,7 @@ from routing.console import searches
 from routing.console.searches import DeliverySearch
 from routing.console.walks import Walk, along_endpoint
 from routing.ids import first_id, made_at
-from routing.models import Attempt, Delivery, IdempotencyRecord, Replay, SavedView
+from routing.models import Attempt, Delivery, IdempotencyRecord, Lane, Replay, SavedView
 from routing.replays import Selection, create, run_some
 from tests.browser import window
 from tests.receiver import Receiver, answer
@@ -269,6 +270,23 @@ def test_all_that_is_found_is_cancelled_and_delivered_again(admin_client, worksp
     assert of(webhook, retry_of__isnull=False).count() == 7
     Endpoint.change_state([webhook], Endpoint.State.DISABLED, reason="test")
     assert walk_on(admin_client, "/admin/deliveries/retry/?state=CANCELLED") == (0, 7, 3)
+
+
+def test_all_that_is_found_is_tried_now(member, workspace, webhook):
+    record(workspace, 3)
+    later = timezone.now() + timedelta(hours=1)
+    of(webhook, seq__gt=1).update(attempts_made=1, due_at=later)
+    Lane.objects.update(opened_at=timezone.now(), ready_at=later)
+    client = member("view_delivery", "retry_delivery", "view_endpoint")
+    page = f"/admin/routing/delivery/{of(webhook, seq=2).get().pk}/change/"
+    shown = client.get(page).content.decode()
+    assert "The endpoint&#x27;s breaker is open since" in shown
+    assert 'value="expedite"' in shown
+    posted = {"action": "expedite", "_selected_action": [str(of(webhook, seq=2).get().pk)]}
+    assert client.post(LIST, posted).status_code == 302
+    assert of(webhook, due_at__lte=Now()).count() == 2
+    assert walk_on(client, f"/admin/deliveries/expedite/?endpoint={webhook.pk}") == (1, 2, 1)
+    assert "breaker" not in client.get(page).content.decode()
 
 
 def test_nothing_is_done_before_it_is_asked_for_nor_without_the_permission(member, workspace, webhook):

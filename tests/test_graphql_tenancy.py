@@ -36,6 +36,7 @@ MUTATIONS = {
     "publishEvents": '(events: [{type: "a"}]) { events { id } }',
     "testEndpoint": '(id: "ID") { id }',
     "retryDeliveries": f"(ids: {IDS}) {{ deliveries {{ id }} }}",
+    "expediteDeliveries": f"(ids: {IDS}) {{ expedited }}",
     "cancelDeliveries": f"(ids: {IDS}) {{ cancelled }}",
     "createSocketTicket": '(endpointId: "ID") { ticket }',
     "createReplay": '(selection: {endpointId: "ID"}) { id }',

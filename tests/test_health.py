@@ -216,6 +216,15 @@ def test_an_endpoint_that_is_resumed_begins_again(graphql, webhook):
     assert lane.in_flight == 2
 
 
+def test_one_that_is_active_is_resumed_from_an_open_breaker(graphql, webhook):
+    Lane.objects.update(opened_at=timezone.now(), openings=3, ready_at=timezone.now() + DAY)
+
+    graphql(f'mutation {{ resumeEndpoints(ids: ["{webhook.pk}"]) {{ ok }} }}')
+
+    lane = Lane.objects.get(pk=webhook.pk)
+    assert (lane.opened_at, lane.openings, lane.ready_at <= timezone.now()) == (None, 0, True)
+
+
 def test_a_change_that_is_no_resumption_forgets_nothing(webhook):
     failing(webhook, for_=3 * DAY)
 

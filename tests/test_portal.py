@@ -9,11 +9,12 @@ from django.contrib.auth.models import Permission
 from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from playwright.sync_api import expect
 
 from endpoints.models import AuditEntry, Endpoint, PortalLink, PortalRight, PortalTheme
 from endpoints.rates import Rates
-from routing.models import Delivery, Replay
+from routing.models import Delivery, Lane, Replay
 from routing.portal.door import COOKIE, PATH
 from routing.portal.look import DARK, LIGHT, contrast, legible
 from routing.portal.search import Wanted, search
@@ -68,6 +69,7 @@ def pages_of(endpoint, delivery):
         ("get", f"{PATH}deliveries/?endpoint={endpoint}", {}),
         ("get", of_delivery, {}),
         ("post", f"{of_delivery}again/", {}),
+        ("post", f"{of_delivery}now/", {}),
     ]
 
 
@@ -178,7 +180,7 @@ def test_each_act_needs_its_right(client, webhook, failed, visit, lacking):
     visit(rights=set(OTHERS) - {lacking})
     before = state_of(webhook)
     addresses = [f"{PATH}endpoints/{webhook.pk}/{act}" for act in NEEDED[lacking]]
-    addresses += [f"{PATH}deliveries/{failed.pk}/again/"] * (lacking == "operate")
+    addresses += [f"{PATH}deliveries/{failed.pk}/{act}/" for act in ("again", "now") if lacking == "operate"]
     assert [client.post(address, {"start": ""}).status_code for address in addresses] == [404] * len(addresses)
     assert state_of(webhook) == before
     shown = client.get(f"{PATH}endpoints/{webhook.pk}/").content.decode()
@@ -205,12 +207,31 @@ def test_what_is_done_is_put_down_to_the_link(client, webhook, failed, visit):
     assert webhook.secret in shown
     client.post(f"{PATH}endpoints/{webhook.pk}/secret/", {"rotate": ""})
     again = client.post(f"{PATH}deliveries/{failed.pk}/again/")
+    client.post(f"{PATH}deliveries/{failed.pk}/now/")
     client.post(f"{PATH}endpoints/{webhook.pk}/replay/", {"start": ""})
     assert of(webhook, retry_of=failed).get().pk.__str__() in again["Location"]
     entries = AuditEntry.objects.filter(actor_kind="PORTAL").order_by("at", "pk")
     assert {(entry.actor_id, entry.actor_name) for entry in entries} == {(str(link.pk), "Ann")}
     done = {entry.operation for entry in entries}
-    assert done == {f"portal-{act}" for act in ("open", "state", "edit", "secret", "again", "replay")}
+    assert done == {f"portal-{act}" for act in ("open", "state", "edit", "secret", "again", "now", "replay")}
+
+
+def test_what_waits_says_what_holds_it_back_and_is_tried_now(client, workspace, webhook, visit):
+    visit(rights=OTHERS)
+    record(workspace)
+    later = timezone.now() + timedelta(hours=1)
+    of(webhook).update(attempts_made=1, due_at=later)
+    Lane.objects.update(opened_at=timezone.now(), ready_at=later)
+    address = f"{PATH}deliveries/{of(webhook).get().pk}/"
+
+    shown = client.get(address).content.decode()
+
+    assert "The endpoint&#x27;s breaker is open since" in shown
+    assert f"{address}now/" in shown
+    shown = client.post(f"{address}now/", follow=True).content.decode()
+    assert "It is tried now." in shown
+    assert "breaker" not in shown
+    assert of(webhook).get().due_at <= timezone.now()
 
 
 def test_headers_of_its_own_do_not_go_to_another_receiver(client, webhook, visit):

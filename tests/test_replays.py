@@ -82,6 +82,27 @@ def test_what_failed_is_delivered_once_more(workspace, webhook):
     assert conservation(webhook) == (5, 0, 2, 0, 0, 3)
 
 
+def test_a_test_that_failed_is_not_delivered_once_more(workspace, webhook):
+    failed(workspace, webhook, source="event-service", subject=str(webhook.pk), type="test.ping")
+    failed(workspace, webhook, source="event-service", subject="another")
+
+    assert preview(Selection(webhook)) == 1
+    finished(create(Selection(webhook)))
+    assert repeated(webhook) == [2]
+
+
+def test_tests_of_others_are_no_events_that_an_endpoint_was_never_tried_with(workspace, webhook, other):
+    about = {"source": "event-service", "subject": str(webhook.pk)}
+    record(workspace, type="test.ping", **about)
+    (told,) = record(workspace, type="endpoint.failing", **about)
+    Delivery.objects.all().delete()
+
+    finished(create(Selection(other, never_attempted=True)))
+
+    assert [delivery.event_id for delivery in of(other)] == [told]
+    assert preview(Selection(webhook, never_attempted=True)) == 0
+
+
 def test_a_replayed_event_keeps_its_id(workspace, webhook):
     (event_id,) = failed(workspace, webhook)
     finished(create(Selection(webhook)))

@@ -1,5 +1,6 @@
 """Some deliveries by hand: once more, or not at all."""
 
+from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -8,9 +9,10 @@ from django.db.models.functions import Now
 
 from endpoints.errors import Conflict
 from endpoints.models import Endpoint
-from routing import cancelling
+from routing import cancelling, expediting
 from routing.cancelling import cancel, cancel_all
-from routing.models import Delivery
+from routing.expediting import Expedited, expedite, expedite_all
+from routing.models import Delivery, Lane
 from routing.queue import Result, claim, settle
 from routing.repeats import Repeat, retry, write
 from tests.hints import hearing
@@ -20,6 +22,9 @@ from tests.traffic import conservation, end, of, record
 committed = pytest.mark.django_db(transaction=True, available_apps=["endpoints", "routing"])
 ABSENT = "00000000-0000-4000-8000-000000000000"
 RETRY = "mutation($ids: [ID]!) { retryDeliveries(ids: $ids) { deliveries { id retryOfId state eventId } } }"
+EXPEDITE = """
+mutation($ids: [ID], $endpointId: ID) { expediteDeliveries(ids: $ids, endpointId: $endpointId) { expedited more } }
+"""
 CANCEL = """
 mutation($ids: [ID], $endpointId: ID) {
   cancelDeliveries(ids: $ids, endpointId: $endpointId) { cancelled sending more }
@@ -225,6 +230,65 @@ def test_retries_take_as_many_queries_however_many_they_are(workspace, webhook, 
         6 + 4
     ):  # endpoints, cursor, rows, hint, audit log, what is there now; and two savepoints
         assert len(retry(old)) == count
+
+
+# --- now
+
+
+@pytest.fixture
+def waiting(workspace, webhook):
+    """Three that wait for their next try behind an open breaker, and one that has ended."""
+    record(workspace, 4)
+    of(webhook).update(attempts_made=2, due_at=Now() + timedelta(hours=5))
+    end(of(webhook, seq=4))
+    Lane.objects.update(opened_at=Now(), openings=4, ready_at=Now() + timedelta(minutes=8))
+    return webhook
+
+
+def test_what_waits_for_another_try_is_tried_now(graphql, waiting):
+    answer = graphql(EXPEDITE, ids=[str(delivery.pk) for delivery in of(waiting, seq__in=[1, 2, 4])])
+
+    assert answer == {"data": {"expediteDeliveries": {"expedited": 2, "more": False}}}
+    assert due(waiting) == [1, 2]
+    assert (Lane.objects.get().opened_at, [job.number for job in claimed()]) == (None, [3, 3])
+
+
+def test_all_that_waits_for_an_endpoint_is_tried_now_and_twice_is_once(graphql, waiting):
+    answers = [graphql(EXPEDITE, endpointId=str(waiting.pk)) for _ in range(2)]
+
+    assert [each["data"]["expediteDeliveries"]["expedited"] for each in answers] == [3, 0]
+    assert due(waiting) == [1, 2, 3]
+    assert conservation(waiting) == (4, 0, 1, 0, 0, 3)
+
+
+def test_many_are_tried_now_in_several_calls(waiting, monkeypatch):
+    monkeypatch.setattr(expediting, "MOST", 2)
+
+    assert [expedite_all(waiting), expedite_all(waiting)] == [Expedited(2, more=True), Expedited(1)]
+
+
+def test_what_a_rate_limit_or_a_retry_after_asks_for_stays(waiting):
+    Lane.objects.update(opened_at=None)
+
+    expedite_all(waiting)
+
+    assert (due(waiting), claimed()) == ([1, 2, 3], [])
+
+
+@committed
+def test_a_delivery_that_is_being_settled_is_not_waited_for(waiting):
+    with transaction.atomic():
+        of(waiting, seq=1).select_for_update().get()
+        (outcome,) = together(partial(expedite, list(of(waiting))))
+
+    assert outcome == Expedited(2)
+
+
+def test_of_a_key_only_the_first_is_tried_now(workspace, fifo):
+    record(workspace, 2, ordering_key="k")
+    of(fifo, seq=1).update(attempts_made=1, due_at=Now() + timedelta(hours=1))
+
+    assert (expedite_all(fifo), due(fifo)) == (Expedited(1), [1])
 
 
 # --- not at all

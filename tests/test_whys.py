@@ -5,9 +5,10 @@ from datetime import timedelta
 import msgspec
 import pytest
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from endpoints.models import Endpoint, EventFilter, FilterLink
-from routing.models import Delivery, Event
+from routing.models import Delivery, Event, Lane, Rollup
 from routing.whys import why
 from tests.traffic import end, of, record
 
@@ -109,6 +110,59 @@ def test_an_endpoint_is_not_told_of_itself(webhook, event):
     Delivery.objects.all().delete()
 
     assert why(recorded, webhook).reason == "The event is about the endpoint itself, which is not told of it."
+
+
+def test_what_an_open_breaker_holds_back_says_so(workspace, webhook, event, graphql):
+    recorded = event()
+    opened, ready = timezone.now(), timezone.now() + timedelta(minutes=8)
+    Lane.objects.update(opened_at=opened, ready_at=ready)
+    Rollup.objects.create(
+        workspace=workspace,
+        endpoint=webhook,
+        period="MINUTE",
+        at=opened.replace(second=0, microsecond=0),
+        name="FAILED TIMEOUT",
+        count=12,
+    )
+    query = "query($e: ID!, $d: ID!) { explainDelivery(eventId: $e, endpointId: $d) { reason lane { breaker } } }"
+
+    found = graphql(query, e=str(recorded.pk), d=str(webhook.pk))["data"]["explainDelivery"]
+
+    at, then = (each.isoformat(timespec="seconds") for each in (opened, ready))
+    assert found["lane"] == {"breaker": "OPEN"}
+    assert found["reason"] == (
+        f"It was wanted: delivery 1 is PENDING after 0 attempts. The endpoint's breaker is open since {at}, as half or "
+        "more of its attempts within a minute failed (in the last hour: 12 TIMEOUT). "
+        f"One delivery is tried next at {then}, and the others follow once that succeeds."
+    )
+
+
+@pytest.mark.parametrize(
+    ("lane", "state", "said"),
+    [
+        ({"opened_at": Now(), "ready_at": Now()}, "ACTIVE", "One delivery at a time is tried now,"),
+        ({"ready_at": Now() + timedelta(hours=1)}, "ACTIVE", "The endpoint gets nothing before"),
+        ({"opened_at": Now(), "ready_at": Now()}, "PAUSED", "The endpoint is paused:"),
+        ({}, "ACTIVE", ""),
+    ],
+)
+def test_whatever_else_holds_it_back_is_said_too(webhook, event, lane, state, said):
+    recorded = event()
+    Endpoint.change_state([webhook], state)
+    Lane.objects.update(**{"ready_at": Now(), **lane})
+    webhook.refresh_from_db()
+
+    reason = why(recorded, webhook).reason
+
+    assert (said in reason, reason.endswith("attempts.")) == (True, said == "")
+
+
+def test_what_waits_for_its_turn_says_so(workspace, webhook, event):
+    Endpoint.objects.filter(pk=webhook.pk).update(ordering="FIFO_BLOCK")
+    first, second = event(ordering_key="k"), event(ordering_key="k")
+
+    assert why(first, webhook).reason.endswith("attempts.")
+    assert "It waits for its turn" in why(second, webhook).reason
 
 
 # --- over GraphQL

@@ -40,6 +40,7 @@ class Migration(migrations.Migration):
                 ('payload_shape', models.JSONField(blank=True, null=True)),
                 ('state', models.CharField(choices=[('ACTIVE', 'Active'), ('PAUSED', 'Paused'), ('DISABLED', 'Disabled')], default='ACTIVE', max_length=8)),
                 ('state_reason', models.CharField(blank=True, max_length=200)),
+                ('resumed_at', models.DateTimeField(blank=True, editable=False, null=True)),
                 ('deleted_at', models.DateTimeField(blank=True, editable=False, null=True)),
             ],
             options={

@@ -72,6 +72,7 @@ class Endpoint(Configuration):
     payload_shape = models.JSONField(null=True, blank=True)  # null: data goes out as it came in; see shaping.py
     state = models.CharField(max_length=8, choices=State.choices, default=State.ACTIVE)
     state_reason = models.CharField(max_length=200, blank=True)
+    resumed_at = models.DateTimeField(null=True, blank=True, editable=False)  # also where it was active, but held back
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
     event_filters: "models.ManyToManyField[EventFilter, FilterLink]" = models.ManyToManyField(
         "EventFilter", through="FilterLink", related_name="endpoints", blank=True
@@ -198,9 +199,10 @@ class Endpoint(Configuration):
 
     @classmethod
     def change_state(cls, endpoints: Iterable["Endpoint"], state: State, reason: str = "") -> None:
-        """Put all of them into `state`, in one statement."""
+        """Put all of them into `state`, in one statement. To resume one forgets what was held against it: see Lane."""
+        resumed: dict[str, Any] = {"resumed_at": Now()} if state == cls.State.ACTIVE else {}
         cls.objects.filter(pk__in=[endpoint.pk for endpoint in endpoints]).update(
-            state=state, state_reason=reason, last_modified=Now()
+            state=state, state_reason=reason, last_modified=Now(), **resumed
         )
 
     @classmethod

@@ -1,4 +1,4 @@
-"""All that a search finds, retried or cancelled: batch after batch, driven by the page that shows how far it came."""
+"""All that a search finds, retried, tried now or cancelled: batch after batch, driven by the page that shows them."""
 
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods
 from routing.admin.finding import asked_of
 from routing.cancelling import cancel
 from routing.console.searches import DeliverySearch
+from routing.expediting import expedite
 from routing.models import Delivery
 from routing.repeats import problem_of, retry
 
@@ -26,6 +27,7 @@ class Act(NamedTuple):
 
 ACTS = {
     "retry": Act("routing.retry_delivery", gettext_lazy("Deliver again all that are found"), gettext_lazy("Begin")),
+    "expedite": Act("routing.retry_delivery", gettext_lazy("Try now all that are found"), gettext_lazy("Begin")),
     "cancel": Act("routing.cancel_delivery", gettext_lazy("Cancel all that are found"), gettext_lazy("Begin")),
 }
 
@@ -34,7 +36,7 @@ ACTS = {
 def act_on_all(request: HttpRequest, act: str) -> HttpResponse:
     """Ask first; then take a batch with each POST, from new to old. What is written meanwhile is not come across."""
     if act not in ACTS:
-        raise Http404(f"{act!r:.40} is nothing to do with deliveries; {' and '.join(ACTS)} are.")
+        raise Http404(f"{act!r:.40} is nothing to do with deliveries; {', '.join(ACTS)} are.")
     if not request.user.has_perms((ACTS[act].permission, "routing.view_delivery")):
         raise PermissionDenied
     search = DeliverySearch(request.GET, request.user)
@@ -45,11 +47,18 @@ def act_on_all(request: HttpRequest, act: str) -> HttpResponse:
     found: dict[str, Any] = {"did": _number(request, "did"), "passed": _number(request, "passed")}
     if request.method == "POST":
         look = search.walk().look(request.POST.get("before", ""), BATCH)
-        did = _retry(look.rows) if act == "retry" else cancel(look.rows).cancelled
+        did = _done(act, look.rows)
         found = {"did": found["did"] + did, "passed": found["passed"] + len(look.rows) - did, "look": look}
     said = [(field.label, field.data) for field in search if field.data]
     found |= {"title": ACTS[act].title, "act": act, "button": ACTS[act].button, "asked": asked_of(request).urlencode()}
     return render(request, "routing/bulk.html", {**admin.site.each_context(request), **found, "said": said})
+
+
+def _done(act: str, deliveries: Any) -> int:
+    """Return of how many `act` was done."""
+    if act == "expedite":
+        return expedite(deliveries).expedited
+    return _retry(deliveries) if act == "retry" else cancel(deliveries).cancelled
 
 
 def _retry(deliveries: Any) -> int:

@@ -16,6 +16,7 @@ from routing.admin.finding import Finding
 from routing.admin.whys import MOST, NEEDED, destinations
 from routing.cancelling import cancel
 from routing.console.searches import DeliverySearch, EventSearch
+from routing.expediting import expedite
 from routing.models import (
     Attempt,
     Count,
@@ -121,7 +122,7 @@ class DeliveryAdmin(Finding, TrafficAdmin):
         "creation_date",
         "settled_at",
     )
-    actions = ("retry", "cancel")
+    actions = ("retry", "expedite", "cancel")
     has_retry_permission = needs("routing.retry_delivery")
     has_cancel_permission = needs("routing.cancel_delivery")
 
@@ -135,6 +136,13 @@ class DeliveryAdmin(Finding, TrafficAdmin):
             return
         self._log(request, chosen, "Retried.")
         messages.success(request, f"{len(newer)} new deliveries repeat those that were selected.")
+
+    @admin.action(description=f"Try the selected deliveries now (up to {AT_ONCE})", permissions=["retry"])
+    def expedite(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
+        chosen = list(deliveries[:AT_ONCE])
+        outcome = expedite(chosen)
+        self._log(request, chosen, "Tried at once, if it was waiting for another try.")
+        messages.success(request, f"{outcome.expedited} that waited for another try are due now.")
 
     @admin.action(description=f"Cancel the selected deliveries (up to {AT_ONCE})", permissions=["cancel"])
     def cancel(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:

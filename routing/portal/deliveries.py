@@ -7,17 +7,20 @@ from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
+from django.utils import timezone
 
 from endpoints.errors import BadInput
 from endpoints.models import PortalRight
 from endpoints.shaping import shaped
 from routing.console import timelines
-from routing.models import Delivery
+from routing.expediting import expedite
+from routing.models import Delivery, Lane
 from routing.portal.door import Visit, page, shown
 from routing.portal.endpoints import said
 from routing.portal.forms import SearchForm
 from routing.portal.search import Wanted, search
 from routing.repeats import retry
+from routing.whys import held_back
 
 
 @page("GET", "HEAD")
@@ -46,7 +49,14 @@ def delivery(request: HttpRequest, visit: Visit, delivery_id: UUID) -> HttpRespo
     found = get_object_or_404(visit.deliveries().select_related("endpoint", "event"), pk=delivery_id)
     again = visit.deliveries().filter(event=found.event_id, endpoint=found.endpoint_id, retry_of=found).first()
     (told,) = timelines.with_attempts([found])
-    shape = {"delivery": found, "attempts": told.attempts, "again": again, "payload": _payload(found)}
+    lane = Lane.objects.filter(pk=found.endpoint_id).first()
+    shape = {
+        "delivery": found,
+        "attempts": told.attempts,
+        "held": held_back(found, found.endpoint, lane, timezone.now()),
+        "again": again,
+        "payload": _payload(found),
+    }
     return shown(request, visit, "delivery", shape)
 
 
@@ -55,6 +65,13 @@ def deliver_again(request: HttpRequest, visit: Visit, delivery_id: UUID) -> Http
     chosen = get_object_or_404(visit.deliveries(), pk=delivery_id)
     (made,) = retry([chosen])
     return said("again", "portal-delivery", made.pk)
+
+
+@page("POST", right=PortalRight.OPERATE)
+def deliver_now(request: HttpRequest, visit: Visit, delivery_id: UUID) -> HttpResponse:
+    """Try now what waits for another try."""
+    expedite([get_object_or_404(visit.deliveries(), pk=delivery_id)])
+    return said("now", "portal-delivery", delivery_id)
 
 
 def _payload(delivery: Delivery) -> Any:

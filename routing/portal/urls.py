@@ -3,7 +3,7 @@
 from django.urls import path
 
 from routing.portal.acts import replay, secret, test_endpoint
-from routing.portal.deliveries import deliver_again, deliveries, delivery
+from routing.portal.deliveries import deliver_again, deliver_now, deliveries, delivery
 from routing.portal.door import leave, open_link
 from routing.portal.endpoints import change_state, edit, endpoint, home
 from routing.portal.look import logo, theme
@@ -23,4 +23,5 @@ urlpatterns = [
     path("deliveries/", deliveries, name="portal-deliveries"),
     path("deliveries/<uuid:delivery_id>/", delivery, name="portal-delivery"),
     path("deliveries/<uuid:delivery_id>/again/", deliver_again, name="portal-again"),
+    path("deliveries/<uuid:delivery_id>/now/", deliver_now, name="portal-now"),
 ]

@@ -11,6 +11,7 @@ from endpoints.schema.access import Caller, chosen, one
 from endpoints.schema.mutations.endpoints import Ids
 from endpoints.schema.pages import turn_page
 from routing.cancelling import Cancelled, cancel, cancel_all
+from routing.expediting import Expedited, expedite, expedite_all
 from routing.models import Delivery
 from routing.repeats import retry
 from routing.schema.types import DeliveryOutput
@@ -49,11 +50,35 @@ class CancelDeliveries(graphene.Mutation):
 
     @staticmethod
     def mutate(_root: None, info: Any, ids: Ids | None = None, endpoint_id: str | None = None) -> Cancelled:
-        deliveries = _deliveries(info.context)
-        if (ids is None) == (endpoint_id is None):
-            given = "both ids and endpointId" if ids is not None else "neither ids nor endpointId"
-            raise BadInput(f"cancelDeliveries has {given}; give one of the two.", "ids")
-        if endpoint_id is not None:
-            endpoints = info.context.own(Endpoint.objects.live(), Scope.MANAGE)
-            return cancel_all(one(endpoints, endpoint_id, "endpointId"))
-        return cancel(chosen(deliveries, ids or [], "ids"))
+        named = _named("cancelDeliveries", info.context, ids, endpoint_id)
+        return cancel_all(named) if isinstance(named, Endpoint) else cancel(named)
+
+
+class ExpediteDeliveries(graphene.Mutation):
+    """Try now what waits for another try: those with these ids, or an endpoint's; and close the breaker before it.
+
+    What has ended, is due or is on its way stays as it is. The try is the next one of the schedule.
+    """
+
+    class Arguments:
+        ids = graphene.List(graphene.ID)
+        endpoint_id = graphene.ID(description="Instead of ids: all that waits for this endpoint.")
+
+    expedited = graphene.Int(required=True, description="How many are due now, and were not.")
+    more = graphene.Boolean(required=True, description="Whether to ask again: so many are not made due at once.")
+
+    @staticmethod
+    def mutate(_root: None, info: Any, ids: Ids | None = None, endpoint_id: str | None = None) -> Expedited:
+        named = _named("expediteDeliveries", info.context, ids, endpoint_id)
+        return expedite_all(named) if isinstance(named, Endpoint) else expedite(named)
+
+
+def _named(operation: str, caller: Caller, ids: Ids | None, endpoint_id: str | None) -> Endpoint | list[Delivery]:
+    """Return the endpoint or the deliveries that are named. Raises BadInput unless it is one of the two."""
+    deliveries = _deliveries(caller)
+    if (ids is None) == (endpoint_id is None):
+        given = "both ids and endpointId" if ids is not None else "neither ids nor endpointId"
+        raise BadInput(f"{operation} has {given}; give one of the two.", "ids")
+    if endpoint_id is None:
+        return chosen(deliveries, ids or [], "ids")
+    return one(caller.own(Endpoint.objects.live(), Scope.MANAGE), endpoint_id, "endpointId")

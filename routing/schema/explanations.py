@@ -12,6 +12,7 @@ from endpoints.schema.pages import turn_page
 from endpoints.schema.scalars import JSON
 from endpoints.schema.types import EventFiltersOutput
 from routing.models import Event
+from routing.schema.lanes import LaneOutput, with_breaker
 from routing.schema.types import DeliveryOutput
 from routing.whys import Why, why
 
@@ -53,10 +54,16 @@ class DeliveryWhyOutput(graphene.ObjectType):
     reason = graphene.String(required=True)
     deliveries = graphene.List(graphene.NonNull(DeliveryOutput), required=True)
     filters = graphene.List(graphene.NonNull(FilterWhyOutput), required=True)
+    lane = graphene.Field(LaneOutput, description="What holds back what waits: breaker, readyAt. null for a websocket.")
 
     @staticmethod
     def resolve_deliveries(found: Why, _info: Any) -> Any:
         return turn_page(found.deliveries)
+
+    @staticmethod
+    def resolve_lane(found: Why, info: Any) -> Any:
+        lane = found.lane
+        return lane and info.context.beneath(with_breaker()).filter(pk=lane.pk).first()
 
 
 def given_definition(caller: Caller, pattern: Any, id: str | None) -> Any:

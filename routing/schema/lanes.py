@@ -48,7 +48,7 @@ class LaneFilterSet(FilterSet):
         }
 
 
-def _with_breaker() -> QuerySet[Lane]:
+def with_breaker() -> QuerySet[Lane]:
     half_open = Q(in_flight__gt=0) | Q(ready_at__lte=Now())
     return Lane.objects.annotate(
         workspace_id=F("endpoint__workspace_id"),
@@ -64,7 +64,7 @@ lanes = collection(
     "Lane",
     LaneOutput,
     LaneFilterSet,
-    lambda caller: caller.own(_with_breaker(), Scope.READ),
+    lambda caller: caller.own(with_breaker(), Scope.READ),
     order=["failing_since", "opened_at", "ready_at"],
     newest=["-endpoint__creation_date", "-pk"],
     description="How the webhooks take what they are sent: breakers, and who fails for how long.",

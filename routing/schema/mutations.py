@@ -15,7 +15,7 @@ from endpoints.schema.scalars import JSON
 from routing import plans, tracing
 from routing.ingest import MAX_EVENTS
 from routing.models import DayIsFull, Event, Recorded, recording
-from routing.schema.deliveries import CancelDeliveries, RetryDeliveries
+from routing.schema.deliveries import CancelDeliveries, ExpediteDeliveries, RetryDeliveries
 from routing.schema.replays import CancelReplay, CreateReplay
 from routing.schema.samples import TestEndpoint
 from routing.schema.sockets import CreateSocketTicket
@@ -115,6 +115,7 @@ class Mutation(graphene.ObjectType):
     test_endpoint = TestEndpoint.Field()
     create_socket_ticket = CreateSocketTicket.Field()
     retry_deliveries = RetryDeliveries.Field()
+    expedite_deliveries = ExpediteDeliveries.Field()
     cancel_deliveries = CancelDeliveries.Field()
     create_replay = CreateReplay.Field()
     cancel_replay = CancelReplay.Field()

@@ -13,8 +13,9 @@ from endpoints.models import Endpoint, EventFilter
 from routing import stats
 from routing.console import charts, timelines
 from routing.console.overview import age, complaint, label
-from routing.models import Delivery, Event
+from routing.models import Delivery, Event, Lane
 from routing.stats import Whose, success_of
+from routing.whys import held_back
 
 register = template.Library()
 MOST_LINKS = 50
@@ -67,7 +68,8 @@ def event_timelines(context: template.Context, event: Event) -> dict[str, Any]:
 
 @register.inclusion_tag("routing/timelines.html", takes_context=True)
 def delivery_timeline(context: template.Context, delivery: Delivery) -> dict[str, Any]:
-    return _timelines(context, [delivery])
+    lane = Lane.objects.filter(pk=delivery.endpoint_id).first()
+    return {**_timelines(context, [delivery]), "held": held_back(delivery, delivery.endpoint, lane, timezone.now())}
 
 
 def _timelines(context: template.Context, deliveries: Sequence[Delivery]) -> dict[str, Any]:

@@ -141,7 +141,7 @@ class PauseEndpoints(graphene.Mutation):
 
 
 class ResumeEndpoints(graphene.Mutation):
-    """Make these endpoints active, whether they were paused or disabled."""
+    """Make these endpoints active, whether they were paused or disabled, and close their breakers."""
 
     class Arguments:
         ids = graphene.List(graphene.ID, required=True)
