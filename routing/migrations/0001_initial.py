@@ -176,7 +176,7 @@ class Migration(migrations.Migration):
             name='Rollup',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('period', models.CharField(choices=[('MINUTE', 'Minute'), ('TEN_MINUTES', 'Ten Minutes'), ('HOUR', 'Hour'), ('DAY', 'Day')], max_length=11)),
+                ('period', models.CharField(choices=[('MINUTE', 'Minute'), ('TEN_MINUTES', 'Ten Minutes'), ('HOUR', 'Hour'), ('DAY', 'Day'), ('EVER', 'Ever')], max_length=11)),
                 ('at', models.DateTimeField()),
                 ('name', models.CharField(max_length=60)),
                 ('count', models.BigIntegerField()),
