@@ -153,11 +153,19 @@ BEGIN
     SELECT workspace_id, 'EVENTS', count(*) FROM changed GROUP BY workspace_id;
     RETURN NULL;
 END $$;
-CREATE FUNCTION routing_count_forgotten() RETURNS trigger
+CREATE FUNCTION routing_count_forgotten_events() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     INSERT INTO routing_count (workspace_id, name, count)
-    SELECT workspace_id, 'FORGOTTEN', count(*) FROM changed GROUP BY workspace_id;
+    SELECT workspace_id, 'FORGOTTEN EVENTS', count(*) FROM changed GROUP BY workspace_id;
+    RETURN NULL;
+END $$;
+CREATE FUNCTION routing_count_forgotten_deliveries() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    INSERT INTO routing_count (workspace_id, endpoint_id, name, count)
+    SELECT workspace_id, endpoint_id, 'FORGOTTEN ' || state, count(*) FROM changed
+    GROUP BY workspace_id, endpoint_id, state;
     RETURN NULL;
 END $$;
 CREATE FUNCTION routing_count_owed() RETURNS trigger
@@ -207,7 +215,9 @@ END $$;
 CREATE TRIGGER count_events AFTER INSERT ON routing_event REFERENCING NEW TABLE AS changed
 FOR EACH STATEMENT EXECUTE FUNCTION routing_count_events();
 CREATE TRIGGER count_forgotten AFTER DELETE ON routing_event REFERENCING OLD TABLE AS changed
-FOR EACH STATEMENT EXECUTE FUNCTION routing_count_forgotten();
+FOR EACH STATEMENT EXECUTE FUNCTION routing_count_forgotten_events();
+CREATE TRIGGER count_forgotten AFTER DELETE ON routing_delivery REFERENCING OLD TABLE AS changed
+FOR EACH STATEMENT EXECUTE FUNCTION routing_count_forgotten_deliveries();
 CREATE TRIGGER count_owed AFTER INSERT ON routing_delivery REFERENCING NEW TABLE AS changed
 FOR EACH STATEMENT EXECUTE FUNCTION routing_count_owed();
 CREATE TRIGGER count_ended AFTER UPDATE ON routing_delivery REFERENCING OLD TABLE AS before NEW TABLE AS changed
@@ -216,7 +226,8 @@ CREATE TRIGGER count_attempts AFTER INSERT ON routing_attempt REFERENCING NEW TA
 FOR EACH STATEMENT EXECUTE FUNCTION routing_count_attempts()
 """
 COUNT_NOTHING = """
-DROP FUNCTION routing_count_events, routing_count_forgotten, routing_count_owed, routing_count_ended, routing_count_attempts CASCADE;
+DROP FUNCTION routing_count_events, routing_count_forgotten_events, routing_count_forgotten_deliveries CASCADE;
+DROP FUNCTION routing_count_owed, routing_count_ended, routing_count_attempts CASCADE;
 DROP FUNCTION routing_bucket
 """
 # Rows that change often leave room on their page, so that a change needs no new index entries.

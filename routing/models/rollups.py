@@ -1,8 +1,9 @@
 """How much happened, counted as it is written: questions about months cost what questions about an hour do.
 
-Names of what is counted: EVENTS, and those FORGOTTEN; OWED, DELIVERED, EXHAUSTED, SKIPPED and CANCELLED deliveries;
-ATTEMPTS; and, each followed by a space and which, FAILED attempts by class of error, LATENCY of deliveries that were
-made and DURATION of attempts, both by bucket: number n holds from 2^(n/2) ms up to 2^((n+1)/2) ms.
+Names of what is counted: EVENTS; OWED, DELIVERED, EXHAUSTED, SKIPPED and CANCELLED deliveries; ATTEMPTS; and, each
+followed by a space and which, FAILED attempts by class of error, what was FORGOTTEN of events and of deliveries by
+state, LATENCY of deliveries that were made and DURATION of attempts, both by bucket: number n holds from 2^(n/2) ms up
+to 2^((n+1)/2) ms.
 """
 
 from typing import ClassVar
@@ -42,7 +43,8 @@ class Rollup(models.Model):
         DAY = "DAY"
         EVER = "EVER"  # of the names in ROLLED_UP_EVER alone: what a workspace has is known without counting it
 
-    ROLLED_UP_EVER = ("EVENTS", "FORGOTTEN")
+    LASTING = ("EVENTS", "DELIVERED", "EXHAUSTED", "SKIPPED", "CANCELLED")
+    ROLLED_UP_EVER = (*LASTING, *(f"FORGOTTEN {name}" for name in LASTING))
     KEPT_DAYS: ClassVar[dict[str, float]] = {"MINUTE": 0.125, "TEN_MINUTES": 2.0, "HOUR": 32.0, "DAY": 800.0}
 
     workspace = models.ForeignKey(

@@ -4,11 +4,10 @@ import graphene
 from django_filters import FilterSet
 
 from endpoints.models import Scope
-from endpoints.schema.access import Caller, as_id
-from endpoints.schema.collections import Given, collection, conditions
+from endpoints.schema.collections import collection
 from endpoints.schema.queries import CHOICE, ID, RANGE
-from routing.counting import deliveries_of, events_of
 from routing.models import Attempt, Delivery, Event, Replay
+from routing.schema.counts import known_deliveries, known_events
 from routing.schema.explanations import explain_delivery, explain_event_filter
 from routing.schema.filters import backtest_event_filter
 from routing.schema.lanes import lanes
@@ -83,21 +82,6 @@ class ReplayFilterSet(FilterSet):
         }
 
 
-def _events(caller: Caller, filters: Given) -> int | None:
-    return None if conditions(filters) else events_of(caller.workspace_id(Scope.READ))
-
-
-def _deliveries(caller: Caller, filters: Given) -> int | None:
-    given = conditions(filters)
-    if any((field, lookup) not in _OF_ENDPOINTS for field, lookup, _ in given):
-        return None
-    named = [{as_id(id_, "endpointId") for id_ in ([ids] if lookup == "exact" else ids)} for _, lookup, ids in given]
-    return deliveries_of(caller.workspace_id(Scope.READ), set.intersection(*named) if named else None)
-
-
-_OF_ENDPOINTS = (("endpoint_id", "exact"), ("endpoint_id", "in"))
-
-
 class Query(graphene.ObjectType):
     backtest_event_filter = backtest_event_filter
     explain_event_filter = explain_event_filter
@@ -112,7 +96,7 @@ class Query(graphene.ObjectType):
         order=["date", "creation_date"],
         newest=NEWEST,
         description="What happened.",
-        known=_events,
+        known=known_events,
     )
     deliveries = collection(
         "Delivery",
@@ -123,7 +107,7 @@ class Query(graphene.ObjectType):
         newest=NEWEST,
         enums={"state": DeliveryState},
         description="Where it went.",
-        known=_deliveries,
+        known=known_deliveries,
     )
     attempts = collection(
         "Attempt",
