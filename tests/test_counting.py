@@ -1,6 +1,7 @@
 """How many there are, of lists that may be long: exact where that costs nothing, else counted only so far."""
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.utils import timezone
@@ -51,18 +52,21 @@ def test_all_events_and_deliveries_and_those_of_endpoints_are_known_exactly(grap
 
 
 @pytest.mark.usefixtures("few", "traffic")
-def test_what_ended_is_known_exactly_by_state_and_endpoint(graphql, webhook, web_socket):
+def test_how_many_are_in_a_state_is_known_exactly_of_endpoints_too(graphql, webhook, web_socket):
     def counted():
         of_webhook = {"exact": str(webhook.pk)}
         yield asked(graphql, "deliveries", state={"exact": "EXHAUSTED"})
         yield asked(graphql, "deliveries", state={"in": ["EXHAUSTED", "DELIVERED"]}, endpointId=of_webhook)
         yield asked(graphql, "deliveries", state={"in": ["EXHAUSTED"], "exact": "DELIVERED"})
         yield asked(graphql, "deliveries", state={"in": ["EXHAUSTED", "PENDING"]})
+        yield asked(graphql, "deliveries", state={"exact": "SENDING"})
+        yield asked(graphql, "deliveries", state={"exact": "PENDING"}, endpointId=of_webhook)
 
+    of(webhook, seq=4).update(state="SENDING", lease_token=uuid4())
     end(of(webhook, seq__lte=3))
     end(of(web_socket, seq__lte=4), "DELIVERED")
     end(of(web_socket, seq=5))
-    expected = [(4, True), (3, True), (0, True), (2, False)]
+    expected = [(4, True), (3, True), (0, True), (5, True), (1, True), (1, True)]
     assert list(counted()) == expected
     roll_up()
     assert list(counted()) == expected
@@ -96,7 +100,7 @@ def test_of_what_only_counting_tells_no_more_is_counted_than_may_be(graphql):
     first = Event.objects.earliest("pk")
     assert asked(graphql, "events", type={"exact": "order.paid"}) == (2, False)
     assert asked(graphql, "events", id={"exact": str(first.pk)}) == (1, True)
-    assert asked(graphql, "deliveries", state={"exact": "PENDING"}) == (2, False)
+    assert asked(graphql, "deliveries", state={"exact": "PENDING"}, reason={"exact": ""}) == (2, False)
     assert asked(graphql, "deliveries", eventId={"exact": str(first.pk)}) == (2, True)
     assert asked(graphql, "attempts") == (0, True)
 
