@@ -36,7 +36,8 @@ def test_each_command_that_prints_has_json(name, app):
 
 @pytest.mark.django_db
 def test_commands_answer_programs_in_one_form(django_user_model):
-    (first,) = told("first_start")
+    (first,) = told("first_start", "--host", "0.0.0.0", "--port", "8123")
+    assert first["address"] == "127.0.0.1:8123"
     assert first.keys() == {"address", "user", "password", "workspaceId", "apiKey"}
     (made,) = told("create_workspace", "Ünique")
     (key,) = told("create_key", "Ünique", "--scope", "read")

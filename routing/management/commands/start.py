@@ -10,5 +10,6 @@ class Command(serve.Command):
 
     def handle(self, *args: Any, **options: Any) -> None:
         call_command("migrate", verbosity=0)
-        call_command("first_start", json=self.as_json, stdout=self.stdout)
+        at = {"host": options["host"], "port": options["port"]}
+        call_command("first_start", json=self.as_json, stdout=self.stdout, **at)
         super().handle(*args, **options)
