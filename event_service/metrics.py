@@ -80,7 +80,7 @@ class _Asked(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/healthz":
             lives = self.server.lives()
-            self._answer(200 if lives else 503, b'{"live": %s}' % str(lives).lower().encode(), "application/json")
+            self._answer(200 if lives else 503, b'{"live": %s}\n' % str(lives).lower().encode(), "application/json")
         elif self.path != "/metrics":
             self._answer(404, b"Ask for /metrics or /healthz.\n", "text/plain")
         elif settings.METRICS_TOKEN and not _is_allowed(self.headers.get("Authorization", "")):
