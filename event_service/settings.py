@@ -189,6 +189,9 @@ RATE_PER_ADDRESS = _rate("EVENT_SERVICE_RATE_PER_ADDRESS", "2000000/60")
 CLIENT_KEY = os.environ.get("EVENT_SERVICE_KEY", "")
 CLIENT_SECRET = os.environ.get("EVENT_SERVICE_SECRET", "")
 
+# --- the message bus of `consume`: nats:// or amqp://, with its password; of a cluster, several addresses
+BUS_URLS = _listed("EVENT_SERVICE_BUS_URL")
+
 # --- Django
 INSTALLED_APPS = [
     "endpoints",  # before Django's admin, whose templates these two have their own versions of

@@ -1,5 +1,6 @@
 """CloudEvents 1.0 on the way in: structured, batched and binary (HTTP protocol binding, sections 3.1 to 3.3)."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 from urllib.parse import unquote
 
@@ -61,12 +62,17 @@ def from_binary(headers: dict[bytes, bytes], media_type: str, body: bytes) -> Su
         for name, value in headers.items()
         if name.startswith(b"ce-")
     }
+    return from_attributes(attributes, media_type, body)
+
+
+def from_attributes(attributes: Mapping[str, str], media_type: str, body: bytes) -> Submission:
+    """Return the event of any binding's binary mode. Raises msgspec.ValidationError for what is not a CloudEvent."""
     missing = [name for name in ("id", "source", "type") if not attributes.get(name)]
     if missing:
         raise msgspec.ValidationError(f"the header ce-{missing[0]} is missing")
-    known: dict[str, Any] = {name: attributes.pop(name) for name in _ATTRIBUTES & attributes.keys()}
+    known: dict[str, Any] = {name: attributes[name] for name in _ATTRIBUTES & attributes.keys()}
     event = _CloudEvent(**known | {"datacontenttype": media_type or None}, data=msgspec.Raw(body))
-    return _submission(event, attributes)
+    return _submission(event, {name: value for name, value in attributes.items() if name not in _ATTRIBUTES})
 
 
 def _submission(event: _CloudEvent, others: dict[str, Any]) -> Submission:

@@ -30,6 +30,8 @@ ingest_waiting = _gauge("ingest_waiting_requests", "Requests that wait for the n
 commit_seconds = _histogram("commit_seconds", "Transactions of the event door, from BEGIN to COMMIT.")
 match_seconds = _histogram("match_seconds", "Finding who wants the events of a transaction.", _QUICK)
 matched = _counter("matched_deliveries", "Deliveries that came of it.")
+# --- buses
+bus_messages = _counter("bus_messages", "Messages of a bus: taken, repeated, refused, or postponed.", "bus", "outcome")
 # --- websockets
 open_sockets = _gauge("process_sockets", "Websockets that are open in this process.")
 # --- workers
