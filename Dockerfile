@@ -3,8 +3,8 @@ FROM python:3.11-slim-bookworm
 
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /service
-COPY requirements.txt constraints.txt ./
-RUN pip install -c constraints.txt -r requirements.txt \
+COPY requirements.txt requirements-buses.txt constraints.txt ./
+RUN pip install -c constraints.txt -r requirements-buses.txt \
     && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin service
 COPY manage.py pyproject.toml ./
 COPY endpoints endpoints

@@ -303,5 +303,8 @@ LOGGING = {
     "filters": {"refusals": {"()": "event_service.logs.Refusals"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["refusals"]}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
-    "loggers": {"django": {"handlers": [], "level": "INFO", "propagate": True}},
+    "loggers": {
+        "django": {"handlers": [], "level": "INFO", "propagate": True},
+        "aiormq": {"level": "CRITICAL"},  # it says what it raises, too
+    },
 }

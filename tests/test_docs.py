@@ -49,7 +49,17 @@ def test_operations_explains_every_command_and_script() -> None:
 
 
 def test_operations_names_every_option_of_the_commands_that_people_start() -> None:
-    started = ["serve", "deliver", "create_workspace", "create_key", "rotate_key", "prune_audit", "receive", "listen"]
+    started = [
+        "serve",
+        "deliver",
+        "create_workspace",
+        "create_key",
+        "rotate_key",
+        "prune_audit",
+        "receive",
+        "listen",
+        "consume",
+    ]
     started += ["export", "apply"]
     options = {
         option

@@ -45,9 +45,17 @@ class Intake:
     def __init__(self, workspace_id: UUID, name: str, connect: Callable[[], Awaitable[Bus]], *, batch: int) -> None:
         self.counts: Counter[str] = Counter(taken=0, repeated=0, refused=0)
         self._workspace_id, self._name, self._connect, self._batch = workspace_id, name, connect, batch
+        self._bus = name.partition(" ")[0]
         self._stopping = asyncio.Event()
         self._failures = 0  # in a row
         self._turned_at = time.monotonic()
+        for outcome in (
+            "taken",
+            "repeated",
+            "refused",
+            "postponed",
+        ):  # counters that nobody has seen at 0 raise no alarm
+            metrics.bus_messages.labels(self._bus, outcome)
 
     def lives(self) -> bool:
         """Tell whether it still turns. Without a bus or a database it does: to start it again would not help."""
@@ -152,7 +160,7 @@ class Intake:
 
     def _count(self, outcome: str) -> None:
         self.counts[outcome] += 1
-        metrics.bus_messages.labels(self._name.partition(" ")[0], outcome).inc()
+        metrics.bus_messages.labels(self._bus, outcome).inc()
 
 
 def record(workspace_id: UUID, events: Sequence[NewEvent]) -> Sequence[Answer | DayIsFull]:

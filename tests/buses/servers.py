@@ -65,6 +65,10 @@ class Server:
         """Return how many messages are not answered for good."""
         return asyncio.run(self._left())
 
+    def forget(self) -> None:
+        """Delete what processes take messages from."""
+        asyncio.run(self._forget())
+
     def _command(self) -> list[str]:
         raise NotImplementedError
 
@@ -72,10 +76,13 @@ class Server:
         return {}
 
     def _answers(self) -> bool:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", self.port)):
+                assert self.process.poll() is None, (self.folder / "log").read_text()
+                return False
         try:
             return asyncio.run(self._make())
-        except Exception:  # of two clients, while their server starts
-            assert self.process.poll() is None, (self.folder / "log").read_text()
+        except (aio_pika.exceptions.AMQPError, nats.errors.Error, OSError):  # it has only begun
             return False
 
     async def _make(self) -> bool:
@@ -85,6 +92,9 @@ class Server:
         raise NotImplementedError
 
     async def _left(self) -> int:
+        raise NotImplementedError
+
+    async def _forget(self) -> None:
         raise NotImplementedError
 
 
@@ -121,6 +131,10 @@ class NatsServer(Server):
         async with await self._client() as client:
             found = await client.jetstream().consumer_info(WHERE, "event-service")
         return int(found.num_pending + found.num_ack_pending)
+
+    async def _forget(self) -> None:
+        async with await self._client() as client:
+            await client.jetstream().delete_consumer(WHERE, "event-service")
 
 
 class RabbitServer(Server):
@@ -186,6 +200,13 @@ class RabbitServer(Server):
 
     async def _left(self) -> int:
         return await self._waiting(WHERE)
+
+    async def _forget(self) -> None:
+        """Make it anew at once."""
+        async with await aio_pika.connect(self.url) as connection:
+            channel = await connection.channel()
+            await channel.queue_delete(WHERE)
+        await self._make()
 
     def refused(self) -> int:
         return asyncio.run(self._waiting(REFUSED))
