@@ -17,6 +17,7 @@ from msgspec import Raw
 
 from endpoints.errors import BadInput
 from endpoints.models import EventType, Workspace
+from routing import rules
 from routing.buses import intake
 from routing.buses.intake import Intake, record
 from routing.buses.messages import Away, Message, event_of
@@ -109,6 +110,14 @@ def test_events_are_judged_by_what_is_enforced_now(workspace):
     (refusal,) = record(workspace.pk, [new(workspace, data=Raw(b"1"))])
     assert isinstance(refusal, BadInput)
     assert Event.objects.count() == 1
+
+
+def test_what_changed_meanwhile_is_judged_again(workspace, monkeypatch):
+    reject = EventType.Enforcement.REJECT
+    EventType.objects.create(workspace=workspace, name="order.paid", schema={"type": "object"}, enforcement=reject)
+    monkeypatch.setattr(rules, "load", lambda _: rules.Rules(version=-1, by_type={}))
+    (refusal,) = record(workspace.pk, [new(workspace, data=Raw(b"1"))])
+    assert isinstance(refusal, BadInput)
 
 
 class Scripted:
