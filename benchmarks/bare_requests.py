@@ -4,8 +4,12 @@ import json
 import sys
 import threading
 from subprocess import PIPE, Popen
+from typing import TYPE_CHECKING
 
 import requests
+
+if TYPE_CHECKING:
+    from benchmarks.sink import Sink
 
 
 class BareLoops:
@@ -23,6 +27,15 @@ class BareLoops:
         for process in self._processes:
             if process.wait(timeout=60) != 0:
                 raise RuntimeError("A bare loop failed")
+
+
+def bare_rate(sink: "Sink", urls: list[str], body: str, *, processes: int, threads: int, count: int) -> float:
+    """Return how many requests a second so many loops have answered, while nothing else is done."""
+    loops = BareLoops(processes=processes, threads=threads, urls=urls, body=body, count=count // processes)
+    sink.clear()
+    loops.run()
+    report = sink.report()
+    return report["count"] / (report["last_at"] - report["first_at"])
 
 
 def _main(urls: list[str], body: str, threads: int, count: int) -> None:

@@ -8,6 +8,7 @@ from statistics import median, quantiles
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
+from benchmarks.figures import Figure, at_least, at_most
 from benchmarks.service import clear, new_workspace
 from endpoints.models import Endpoint
 from routing.models import Lane
@@ -33,7 +34,7 @@ TABLES = {  # with their fillfactor
 }
 
 
-def run() -> None:
+def run() -> Iterator[Figure]:
     print(f"\nclaims: {OTHERS} endpoints have {DUE} deliveries due each, one more has a backlog; each claim is undone")
     clear()
     workspace, _ = new_workspace(webhooks=[f"http://127.0.0.1:9/{number}" for number in range(OTHERS + 1)])
@@ -44,31 +45,30 @@ def run() -> None:
     _set_breaker(crowded, opened_at=Now(), openings=5)
     with _copied_tables():
         _owe(crowded, OLD - LITTLE)
-        _show_reach(crowded)
+        yield from _reach(crowded)
         _owe(crowded, MUCH - OLD)
-        _show_costs(crowded)
+        yield _costs(crowded)
 
 
-def _show_costs(dead: Endpoint) -> None:
+def _costs(dead: Endpoint) -> Figure:
     """Measure by turns here, and in the copies that were made when there was little."""
     _set_breaker(dead, opened_at=Now(), openings=5)
     _tidy()
     claims = [(_claim(PREFETCH, schema=COPIES)[0], _claim(PREFETCH)[0]) for _ in range(WARM_UP + CLAIMS)]
-    little_ms, much_ms = (median(column) for column in zip(*claims[WARM_UP:], strict=True))
-    print(f"  {LITTLE:9,} rows behind a dead endpoint: {little_ms:6.2f} ms a claim of {PREFETCH}")
-    print(f"  {MUCH:9,} rows behind a dead endpoint: {much_ms:6.2f} ms  ", end="")
-    print(f"ratio {much_ms / little_ms:.2f} (target <= {RATIO})", flush=True)
+    name = f"{MUCH:,} rows behind a dead endpoint, beside {LITTLE:,}"
+    return Figure.of_rounds(name, f"ms a claim of {PREFETCH}", claims[WARM_UP:], [at_most(RATIO)])
 
 
-def _show_reach(sound: Endpoint) -> None:
+def _reach(sound: Endpoint) -> Iterator[Figure]:
     _set_breaker(sound, opened_at=None, openings=0)
     _tidy()
     costs_ms, reached = zip(*[_claim(SMALL) for _ in range(WARM_UP + CLAIMS)][WARM_UP:], strict=True)
-    p50, p99 = median(costs_ms), quantiles(costs_ms, n=100)[98]
-    print(
-        f"  {OLD:9,} rows behind a sound endpoint: {p50:5.2f} ms a claim of {SMALL}, p99 {p99:.2f} (target <= {P99_MS})"
-    )
-    print(f"  {'':9} which reaches at least {min(reached)} endpoints (target >= {REACH})", flush=True)
+    name, unit = f"{OLD:,} rows behind a sound endpoint", f"ms a claim of {SMALL}"
+    yield Figure(name=f"{name}, p50", unit=unit, measured=median(costs_ms))
+    p99 = quantiles(costs_ms, n=100)[98]
+    yield Figure(name=f"{name}, p99", unit=unit, measured=p99, targets=(at_most(P99_MS, "measured"),))
+    targets = (at_least(REACH, "measured"),)
+    yield Figure(name="what such a claim reaches, at least", unit="endpoints", measured=min(reached), targets=targets)
 
 
 def _claim(limit: int, *, schema: str = "public") -> tuple[float, int]:

@@ -3,11 +3,13 @@
 import json
 import time
 import urllib.request
+from collections.abc import Iterator
 from statistics import median
 from uuid import UUID
 
 from django.db import transaction
 
+from benchmarks.figures import Figure, at_least, at_most
 from benchmarks.load import load
 from benchmarks.pathological import PAIRS
 from benchmarks.service import DATA, EVENT, MANAGE, clear, new_workspace, web_process
@@ -43,13 +45,13 @@ OTHERS = [
 ]
 
 
-def run() -> None:
+def run() -> Iterator[Figure]:
     print(f"\nfilters: {len(MATCHING)} of them match, the others are of {len(OTHERS)} kinds")
-    _show_matching()
-    _show_pathological()
+    yield from _matching()
+    yield _pathological()
     clear()
-    _show_batches()
-    _show_edits()
+    yield _batches()
+    yield _edits()
 
 
 def patterns(count: int) -> list[dict]:
@@ -57,7 +59,7 @@ def patterns(count: int) -> list[dict]:
     return MATCHING + others
 
 
-def _show_matching() -> None:
+def _matching() -> Iterator[Figure]:
     indexes = {}
     for count in COUNTS:
         started = time.thread_time()
@@ -67,10 +69,9 @@ def _show_matching() -> None:
         indexed_s = time.thread_time() - started
         print(f"  {count:6,} parsed in {parsed_s * 1e3:7.1f} ms, indexed in {indexed_s * 1e3:7.1f} ms")
     rounds = [[_match(indexes[count]) for count in COUNTS] for _ in range(ROUNDS)]
-    for column, count in enumerate(COUNTS):
-        figure = median(each[column] for each in rounds)
-        ratio = median(each[column] / each[0] for each in rounds)
-        print(f"  {count:6,} filters: {figure:6.1f} us an event  ratio {ratio:.2f} (target <= {RATIO})", flush=True)
+    for column, count in list(enumerate(COUNTS))[1:]:
+        pairs = [(each[0], each[column]) for each in rounds]
+        yield Figure.of_rounds(f"{count:,} filters beside {COUNTS[0]}", "us an event", pairs, [at_most(RATIO)])
 
 
 def _match(index: Index[int], times: int = 1_000) -> float:
@@ -82,15 +83,15 @@ def _match(index: Index[int], times: int = 1_000) -> float:
     return (time.thread_time() - started) * 1e6 / times
 
 
-def _show_pathological() -> None:
-    slowest = 0.0
+def _pathological() -> Figure:
+    took = {}
     for name, (pattern, data_of) in PAIRS.items():
         compiled, event = parse_pattern({"data": pattern}), {"data": data_of(MAX_DATA_BYTES)}
         compiled.match(event)  # which also compiles
-        took_ms = median(_timed_ms(lambda: compiled.match(event)) for _ in range(ROUNDS))  # noqa: B023 - called here
-        slowest = max(slowest, took_ms)
-        print(f"  {took_ms:6.2f} ms  {name}")
-    print(f"  the slowest of {len(PAIRS)} pathological ones: {slowest:.1f} ms (target <= {SLOWEST_MS})", flush=True)
+        took[name] = median(_timed_ms(lambda: compiled.match(event)) for _ in range(ROUNDS))  # noqa: B023 - called here
+    slowest = max(took, key=took.get)
+    name = f"the slowest of {len(PAIRS)} pathological ones: {slowest}"
+    return Figure(name=name, unit="ms", measured=took[slowest], targets=(at_most(SLOWEST_MS, "measured"),))
 
 
 def _timed_ms(work) -> float:
@@ -99,19 +100,15 @@ def _timed_ms(work) -> float:
     return (time.thread_time() - started) * 1e3
 
 
-def _show_batches() -> None:
+def _batches() -> Figure:
     keys = [_workspace_with(count)[1] for count in (COUNTS[0], COUNTS[-1])]
     with web_process(MANAGE, "web") as web:
         for key in keys:
             _publish_types(web.port, key, "warm-up")  # which compiles the filters
             _publish(web.port, key, seconds=1)
         rounds = [[_publish(web.port, key) for key in keys] for _ in range(ROUNDS)]
-    few, many = (median(column) for column in zip(*rounds, strict=True))
-    ratio = median(many / few for few, many in rounds)
-    print(
-        f"  batches of {BATCH} against {COUNTS[0]:,} filters {few:7,.0f} events/s, against {COUNTS[-1]:,} {many:7,.0f}"
-    )
-    print(f"  ratio {ratio:.2f} (target >= {BATCH_RATIO})", flush=True)
+    name = f"batches of {BATCH} against {COUNTS[-1]:,} filters beside {COUNTS[0]}"
+    return Figure.of_rounds(name, "events/s", rounds, [at_least(BATCH_RATIO)])
 
 
 def _publish(port: int, key: str, seconds: float = SECONDS) -> float:
@@ -136,7 +133,7 @@ def _workspace_with(count: int) -> tuple[Workspace, str]:
     return workspace, key
 
 
-def _show_edits() -> None:
+def _edits() -> Figure:
     """Change a filter here, and publish to the web process at once."""
     workspace, key = new_workspace(webhooks=["http://127.0.0.1:9/"], paused=True)
     endpoint = Endpoint.objects.get(workspace=workspace)
@@ -147,7 +144,9 @@ def _show_edits() -> None:
         for number in range(EDITS):
             edited.change(definition={"pattern": {"type": [f"edit-{number}"]}})
             _publish_types(web.port, key, f"edit-{number}", f"edit-{number - 1}")
-    print(f"  a filter edited in another process decided the next event {_decided(workspace.pk):,} times of {EDITS:,}")
+    decided = _decided(workspace.pk)
+    targets = (at_least(EDITS, "measured"),)
+    return Figure(name="edits that decided the next event", unit="events", measured=decided, targets=targets)
 
 
 def _publish_types(port: int, key: str, *types: str) -> None:

@@ -1,11 +1,12 @@
 """Endpoints that never answer, and how late their neighbours' events come, beside the same without them."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from statistics import median, quantiles
+from statistics import quantiles
 from subprocess import DEVNULL
 
+from benchmarks.figures import Figure, at_most
 from benchmarks.load import load
 from benchmarks.service import clear, new_workspace, record_events, whole_service
 from benchmarks.sink import Sink
@@ -21,10 +22,11 @@ WARM_UP_S = 3
 HANG_AFTER_S = 1  # into the measurement: how the hanging begins is part of it
 CONNECTIONS = 32
 LATE_MS = 1_000
+TARGETS = [at_most(1.2), at_most(20, "more")]  # of the p99
 EVENT = '{"type": "TYPE", "source": "/orders", "data": {"sentAt":SENT_AT, "note": "%s"}}' % ("abcdefghij" * 64)
 
 
-def run() -> None:
+def run() -> Iterator[Figure]:
     print(
         f"\nisolation: {RATE} events/s in turn to the healthy ones of {ENDPOINTS} endpoints; the others never answer,"
     )
@@ -32,9 +34,13 @@ def run() -> None:
     with Sink() as sink:
         rounds = [_round(sink) for _ in range(ROUNDS)]
     baselines, *stages = zip(*rounds, strict=True)
-    _show("none hangs", baselines)
-    for hanging, figures in zip(HANGING, stages, strict=True):
-        _show(f"{hanging} of {ENDPOINTS} hang", figures, _beside(baselines, figures))
+    for hanging, stage in zip(HANGING, stages, strict=True):
+        name = f"{hanging} of {ENDPOINTS} hang"
+        for column, percentile in enumerate(("p50", "p95", "p99")):
+            pairs = [(before[column], found[column]) for before, found in zip(baselines, stage, strict=True)]
+            yield Figure.of_rounds(f"{name}, {percentile}", "ms", pairs, TARGETS if percentile == "p99" else [])
+        late = sum(found[-1] for found in stage)
+        yield Figure(name=f"{name}, late", unit="events", measured=late, targets=(at_most(0, "measured"),))
 
 
 def _round(sink: Sink) -> list[tuple[float, ...]]:
@@ -90,19 +96,3 @@ def _measure(
 def _send(port: int, key: str, endpoints: Sequence[Endpoint], *, seconds: float) -> int:
     bodies = [EVENT.replace("TYPE", str(endpoint.pk)) for endpoint in endpoints]
     return load(port=port, key=key, connections=CONNECTIONS, seconds=seconds, rate=RATE, bodies=bodies)["answers"]
-
-
-def _beside(baselines: Sequence[tuple[float, ...]], figures: Sequence[tuple[float, ...]]) -> str:
-    pairs = [(baseline[2], stage[2]) for baseline, stage in zip(baselines, figures, strict=True)]
-    ratio = median(p99 / baseline for baseline, p99 in pairs)
-    added = median(p99 - baseline for baseline, p99 in pairs)
-    return f"  p99 {ratio:.2f} x, {added:+.1f} ms (target <= 1.2 x or + 20 ms)"
-
-
-def _show(name: str, figures: Sequence[tuple[float, ...]], beside: str = "") -> None:
-    p50, p95, p99, _ = (median(column) for column in zip(*figures, strict=True))
-    late = sum(stage[-1] for stage in figures)
-    print(
-        f"  {name:14} p50 {p50:5.1f} ms  p95 {p95:5.1f} ms  p99 {p99:5.1f} ms  late {late} (target 0){beside}",
-        flush=True,
-    )

@@ -14,6 +14,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from benchmarks.figures import Figure, at_most
 from benchmarks.service import clear, new_workspace
 from endpoints.models import ApiKey, Endpoint, Scope
 from routing.models import Delivery
@@ -61,7 +62,7 @@ class Cost(NamedTuple):
     queries: int
 
 
-def run() -> None:
+def run() -> Iterator[Figure]:
     print(f"\npages: with {FEW:,} deliveries and with {MANY:,}; the quickest of {TURNS * ROUNDS}")
     clear()
     settings.ALLOWED_HOSTS = ["testserver"]
@@ -76,7 +77,7 @@ def run() -> None:
     filled = _fill_up()
     print(f"  {filled:,} deliveries; with few and with many by turns", flush=True)
     for name, visit in _visits(visitor, key):
-        _report(name, *_costs(visit))
+        yield from _figures(name, *_costs(visit))
 
 
 def _fill_up() -> int:
@@ -105,15 +106,12 @@ def _turn_to(database: str) -> None:
     connection.settings_dict["NAME"] = database
 
 
-def _report(name: str, few: Cost, many: Cost) -> None:
-    most = LIST_RATIO if name.startswith("{") else PAGE_RATIO
-    ratio = many.ms / few.ms
-    missed = ratio > most or (most == PAGE_RATIO and many.queries > MOST_QUERIES)
-    print(
-        f"  {few.queries:3} {many.queries:3} queries {few.ms:8.1f} {many.ms:8.1f} ms  ratio {ratio:5.2f}"
-        f"{'  MISSED' if missed else ''}  {name}",
-        flush=True,
-    )
+def _figures(name: str, few: Cost, many: Cost) -> Iterator[Figure]:
+    is_list = name.startswith("{")
+    yield Figure.of_rounds(name, "ms", [(few.ms, many.ms)], [at_most(LIST_RATIO if is_list else PAGE_RATIO)])
+    if not is_list:
+        queries = max(few.queries, many.queries)
+        yield Figure(name=f"{name}, queries", unit="", measured=queries, targets=(at_most(MOST_QUERIES, "measured"),))
 
 
 def _visits(visitor: Client, key: str) -> Iterator[tuple[str, Callable[[], Any]]]:

@@ -17,7 +17,9 @@ from django.conf import settings
 from django.db import connection
 from uuid_utils.compat import uuid7
 
+from benchmarks import profiling
 from endpoints.models import ApiKey, Endpoint, Scope, Workspace
+from routing import envelope
 from routing.models import Event
 from routing.router import WEBHOOK_HINT
 from routing.submissions import NewEvent
@@ -46,7 +48,7 @@ def web_process(*program: str) -> Iterator[Web]:
     lifeline, life = os.pipe()
     fds = {"--listener": listener.fileno(), "--ready": say_ready, "--lifeline": lifeline}
     options = [text for option, fd in fds.items() for text in (option, str(fd))]
-    process = Popen([sys.executable, *program, *options], pass_fds=list(fds.values()))
+    process = _started("web", *program, *options, pass_fds=list(fds.values()))
     for fd in (say_ready, lifeline):
         os.close(fd)
     try:
@@ -54,6 +56,7 @@ def web_process(*program: str) -> Iterator[Web]:
             raise RuntimeError(f"{program} ended before it was ready")
         port = listener.getsockname()[1]
         listener.close()
+        profiling.watch("web", process.pid)
         yield Web(port, psutil.Process(process.pid))
     finally:
         os.close(ready)
@@ -61,12 +64,19 @@ def web_process(*program: str) -> Iterator[Web]:
         _end(process)
 
 
+def _started(kind: str, *arguments: str, **options) -> Popen:
+    """Start a program that PostgreSQL knows by its kind."""
+    return Popen([sys.executable, *arguments], env={**os.environ, "PGAPPNAME": kind}, **options)
+
+
 @contextmanager
-def workers(*, processes: int, threads: int) -> Iterator[None]:
-    running = [Popen([sys.executable, MANAGE, "deliver", "--threads", str(threads)]) for _ in range(processes)]
+def workers(*, processes: int, threads: int) -> Iterator[list[psutil.Process]]:
+    running = [_started("worker", MANAGE, "deliver", "--threads", str(threads)) for _ in range(processes)]
     try:
         _wait_for_listeners(processes)
-        yield
+        for process in running:
+            profiling.watch("worker", process.pid)
+        yield [psutil.Process(process.pid) for process in running]
     finally:
         for process in running:
             process.terminate()
@@ -85,18 +95,39 @@ def _wait_for_listeners(count: int) -> None:
     raise RuntimeError("The workers did not start")
 
 
+@dataclass(frozen=True)
+class Service:
+    port: int
+    process: psutil.Process  # the supervisor
+
+    def processes(self, command: str) -> list[psutil.Process]:
+        """Return those that run a command of manage.py: "web" or "deliver"."""
+        return [child for child in self.process.children() if command in child.cmdline()]
+
+
 @contextmanager
-def whole_service(*, log: int | None = None) -> Iterator[int]:
-    """Run `manage.py serve` with one web and one worker process. Yields the port."""
-    process = Popen([sys.executable, MANAGE, "serve", "--port", "0"], stdout=PIPE, stderr=log, text=True)
+def serving(*, log: int | None = None) -> Iterator[Service]:
+    """Run `manage.py serve` with one web and one worker process."""
+    process = _started("service", MANAGE, "serve", "--port", "0", stdout=PIPE, stderr=log, text=True)
     try:
         line = process.stdout.readline()
         if not line.startswith("Ready: "):
             raise RuntimeError(f"The service did not start: {line!r}")
-        yield urlsplit(line.removeprefix("Ready: ").strip()).port
+        service = Service(urlsplit(line.removeprefix("Ready: ").strip()).port, psutil.Process(process.pid))
+        for kind, command in (("web", "web"), ("worker", "deliver")):
+            for child in service.processes(command):
+                profiling.watch(kind, child.pid)
+        yield service
     finally:
         process.terminate()
         _end(process)
+
+
+@contextmanager
+def whole_service(*, log: int | None = None) -> Iterator[int]:
+    """`serving`, where the port is all that is needed."""
+    with serving(log=log) as service:
+        yield service.port
 
 
 def _end(process: Popen) -> None:
@@ -106,7 +137,7 @@ def _end(process: Popen) -> None:
 def clear() -> None:
     """Leave nothing of an earlier benchmark."""
     with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE endpoints_workspace, routing_event CASCADE")
+        cursor.execute("TRUNCATE endpoints_workspace, routing_event, routing_typetally CASCADE")
 
 
 def new_workspace(*, webhooks: Sequence[str] = (), paused: bool = False) -> tuple[Workspace, str]:
@@ -117,6 +148,13 @@ def new_workspace(*, webhooks: Sequence[str] = (), paused: bool = False) -> tupl
     if paused:
         Endpoint.change_state(endpoints, Endpoint.State.PAUSED)
     return workspace, key
+
+
+def body_of_first_event() -> str:
+    """Return what a webhook of it would be sent."""
+    event = Event.objects.order_by("pk").first()
+    fields = ("id", "type", "date", "source", "subject", "workspace_id", "data")
+    return envelope.render(**{name: getattr(event, name) for name in fields}).decode()
 
 
 def record_events(workspace: Workspace, count: int, *, type: str = "order.paid") -> None:

@@ -8,7 +8,7 @@ import time
 from subprocess import PIPE, Popen
 
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
-_SENT_AT = re.compile(rb'"sentAt":([0-9.]+)')
+_SENT_AT = re.compile(rb'"sentAt": ?([0-9.]+)')
 _HANG = b" /hang"
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
@@ -16,14 +16,18 @@ _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 class Sink:
     """The process as its owner sees it; `url` is where it listens."""
 
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        self._address = host, str(port)
+
     def __enter__(self) -> "Sink":
-        self._process = Popen([sys.executable, __file__], stdin=PIPE, stdout=PIPE, text=True)
+        self._process = Popen([sys.executable, __file__, *self._address], stdin=PIPE, stdout=PIPE, text=True)
         self.url = self._process.stdout.readline().strip()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._process.stdin.close()
         self._process.wait(timeout=10)
+        self._process.stdout.close()
 
     def report(self) -> dict:
         """Return the requests received since `clear`: {"count", "first_at", "last_at", "latencies_ms"}."""
@@ -77,7 +81,7 @@ class _Receiver(asyncio.Protocol):
                 self._answer(_ANSWER)
 
 
-async def _main() -> None:
+async def _main(host: str, port: str) -> None:
     loop, ended, seen = asyncio.get_running_loop(), asyncio.Event(), _Seen()
     seen.clear()
 
@@ -91,11 +95,10 @@ async def _main() -> None:
             ended.set()
 
     loop.add_reader(sys.stdin, obey)
-    server = await loop.create_server(lambda: _Receiver(seen), "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    print(f"http://127.0.0.1:{port}", flush=True)
+    server = await loop.create_server(lambda: _Receiver(seen), host, int(port))
+    print(f"http://{host}:{server.sockets[0].getsockname()[1]}", flush=True)
     await ended.wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(_main())
+    asyncio.run(_main(*sys.argv[1:]))

@@ -4,12 +4,14 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
-from statistics import median, quantiles
+from statistics import quantiles
 from subprocess import PIPE, Popen
 
 from benchmarks import attackers
-from benchmarks.load import _request
+from benchmarks.figures import Figure, at_most
+from benchmarks.load import event_door, request
 from benchmarks.service import EVENT, MANAGE, clear, new_workspace, web_process
 
 ROUNDS = 3
@@ -27,7 +29,7 @@ ATTACKS = {
 }
 
 
-def run() -> None:
+def run() -> Iterator[Figure]:
     print(f"\nslow: {RATE} events a second for {SECONDS} s, beside {ATTACKERS:,} slow connections; one web process")
     clear()
     _, key = new_workspace(webhooks=["http://127.0.0.1:9/"], paused=True)
@@ -41,13 +43,9 @@ def run() -> None:
                     rounds.append((alone, _p99_ms(web.port, key)))
                     left = still_open()
             grew = (web.process.memory_info().rss - grew) >> 20
-            before, during = (median(column) for column in zip(*rounds, strict=True))
-            ratio = median(during / before for before, during in rounds)
-            print(
-                f"  {name:14} p99 {before:6.1f} ms alone, {during:6.1f} beside them: ratio {ratio:.2f} "
-                f"(target <= {TARGET}); {left} were open at the end, {grew} MiB more",
-                flush=True,
-            )
+            print(f"    {left} of those with {name} were open at the end")
+            yield Figure.of_rounds(f"p99 beside {name}", "ms", rounds, [at_most(TARGET)])
+            yield Figure(name=f"growth beside {name}", unit="MiB", measured=grew)
 
 
 @contextmanager
@@ -69,7 +67,7 @@ def attack(**what):
 
 
 def _p99_ms(port: int, key: str) -> float:
-    return quantiles(asyncio.run(_latencies_ms(port, _request(key, EVENT))), n=100)[98]
+    return quantiles(asyncio.run(_latencies_ms(port, request(event_door(port, key), EVENT))), n=100)[98]
 
 
 async def _latencies_ms(port: int, request: bytes) -> list[float]:

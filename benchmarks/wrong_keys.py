@@ -1,6 +1,6 @@
 """Whether the time of a refusal tells anything of a key: 100,000 wrong keys of several shapes, by turns."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from statistics import median
@@ -8,6 +8,7 @@ from time import perf_counter_ns
 
 from django.db.models.functions import Now
 
+from benchmarks.figures import Figure, at_most
 from benchmarks.service import clear, new_workspace
 from endpoints.auth import authenticate
 from endpoints.errors import Unauthenticated
@@ -18,15 +19,16 @@ COUNT = 100_000
 STEP = 1.05  # between the medians of any two shapes that reach the database
 
 
-def run() -> None:
+def run() -> Iterator[Figure]:
     print(f"\nwrong_keys: {COUNT:,} refusals by turns; what is no key by form or checksum is refused without a query")
     clear()
     workspace, _ = new_workspace()
     medians = measure(workspace, COUNT)
     for shape, microseconds in medians.items():
-        print(f"  {shape:24} {microseconds:8.1f} us")
+        yield Figure(name=shape, unit="us", measured=microseconds)
     asked = [value for shape, value in medians.items() if shape not in ("no checksum", "no key")]
-    print(f"  slowest to quickest of those that reach the database: {max(asked) / min(asked):.3f} (target <= {STEP})")
+    name = "the slowest that reaches the database, beside the quickest"
+    yield Figure.of_rounds(name, "us", [(min(asked), max(asked))], [at_most(STEP)])
 
 
 def measure(workspace: Workspace, count: int) -> dict[str, float]:
