@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from django.urls import reverse
 from benchmarks.figures import Figure, at_most
 from benchmarks.service import clear, new_workspace
 from endpoints.models import ApiKey, Endpoint, Scope
+from routing import partitions
 from routing.models import Delivery
 
 FEW, MANY = 10_000, int(os.environ.get("BENCH_DELIVERIES", "10000000"))
@@ -72,6 +74,9 @@ def run() -> Iterator[Figure]:
     _, key = ApiKey.issue(workspace=workspace, name="lists", scopes=Scope.values)
     visitor = Client()
     visitor.force_login(User.objects.create_superuser("bench"), backend="django.contrib.auth.backends.ModelBackend")
+    today = datetime.now(UTC).date()
+    for day in {today - timedelta(days=number) for number in range(31)} - set(partitions.days()):
+        partitions.make(day)
     _fill(0, FEW)
     _copy()
     filled = _fill_up()

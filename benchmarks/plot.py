@@ -10,7 +10,7 @@ from benchmarks.text import number, targets
 
 NEAREST = 10  # bars of a benchmark: of more, those that reach least
 ROW, BAR = 20, 12
-LEFT, MIDDLE, HALF, WIDTH = 330, 480, 150, 960  # px; where a bar begins is the target
+LEFT, MIDDLE, HALF, WIDTH = 330, 480, 150, 1060  # px; where a bar begins is the target
 OCTAVES = 3  # to either side: from an eighth of the target to eight times
 
 _STYLE = """
@@ -79,4 +79,4 @@ def _bar(figure: Figure) -> str:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 52 else f"{name[:51]}…"
+    return name if len(name) <= 46 else f"{name[:45]}…"

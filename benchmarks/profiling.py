@@ -19,6 +19,13 @@ from benchmarks import sql
 
 RATE = 100  # samples a second
 TOP = 40
+_WAITS = {  # where a thread waits in C, which py-spy can't always tell from work
+    "EpollSelector.select (selectors.py)",
+    "Condition.wait (threading.py)",
+    "Connection.wait (psycopg/connection.py)",
+    "_wait (routing/lifeline.py)",
+    "_worker (concurrent/futures/thread.py)",
+}
 _profiler: "_Profiler | None" = None
 
 
@@ -65,8 +72,7 @@ class _Profiler:
             said = _finish(process)
             if not out.exists():
                 raise RuntimeError(f"py-spy wrote nothing of a {kind} process (it may look as root alone): {said}")
-            found = (line.rpartition(" ") for line in out.read_text().splitlines())
-            stacks.setdefault(kind, Counter()).update({stack: int(samples) for stack, _, samples in found})
+            stacks.setdefault(kind, Counter()).update(working(out.read_text()))
         return stacks
 
 
@@ -77,6 +83,12 @@ def _finish(process: Popen[str]) -> str:
     except TimeoutExpired:
         process.send_signal(signal.SIGINT)
         return process.communicate(timeout=30)[1]
+
+
+def working(raw: str) -> Counter[str]:
+    """Return the stacks of py-spy's lines, and how often they were seen, without those that wait."""
+    found = (line.rpartition(" ") for line in raw.splitlines())
+    return Counter({stack: int(n) for stack, _, n in found if stack and _function(stack.split(";")[-1]) not in _WAITS})
 
 
 def top(stacks: Counter[str]) -> str:

@@ -48,7 +48,8 @@ def web_process(*program: str) -> Iterator[Web]:
     lifeline, life = os.pipe()
     fds = {"--listener": listener.fileno(), "--ready": say_ready, "--lifeline": lifeline}
     options = [text for option, fd in fds.items() for text in (option, str(fd))]
-    process = _started("web", *program, *options, pass_fds=list(fds.values()))
+    kind = "web" if MANAGE in program else "bare"
+    process = _started(kind, *program, *options, pass_fds=list(fds.values()))
     for fd in (say_ready, lifeline):
         os.close(fd)
     try:
@@ -56,7 +57,7 @@ def web_process(*program: str) -> Iterator[Web]:
             raise RuntimeError(f"{program} ended before it was ready")
         port = listener.getsockname()[1]
         listener.close()
-        profiling.watch("web", process.pid)
+        profiling.watch(kind, process.pid)
         yield Web(port, psutil.Process(process.pid))
     finally:
         os.close(ready)

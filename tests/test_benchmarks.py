@@ -3,7 +3,6 @@
 import json
 import threading
 import urllib.request
-from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -139,9 +138,13 @@ def test_statements_are_counted_by_who_sent_them_and_alike_are_one() -> None:
 
 
 def test_a_profile_lists_functions_by_themselves_and_with_what_they_call() -> None:
-    stacks = Counter({"main (a.py:1);send (b.py:7)": 6, "main (a.py:2);send (b.py:9)": 3, "main (a.py:3)": 1})
+    raw = "main (a.py:1);send (b.py:7) 6\nmain (a.py:2);send (b.py:9) 3\nmain (a.py:3) 1\n"
+    waiting = "main (a.py:4);Condition.wait (threading.py:324) 50\n"
 
-    assert profiling.top(stacks).splitlines()[3:5] == [" 90.0% 90.0%  send (b.py)", " 10.0%100.0%  main (a.py)"]
+    assert profiling.top(profiling.working(raw + waiting)).splitlines()[3:5] == [
+        " 90.0% 90.0%  send (b.py)",
+        " 10.0%100.0%  main (a.py)",
+    ]
 
 
 class _Relay(BaseHTTPRequestHandler):
