@@ -17,9 +17,10 @@ from django.urls import reverse
 
 from benchmarks.figures import Figure, at_most
 from benchmarks.service import clear, new_workspace
-from endpoints.models import ApiKey, Endpoint, Scope
+from endpoints.models import ApiKey, Endpoint, PortalLink, PortalRight, Scope, Workspace
 from routing import partitions
 from routing.models import Delivery
+from routing.portal.door import PATH as PORTAL
 
 FEW, MANY = 10_000, int(os.environ.get("BENCH_DELIVERIES", "10000000"))
 AT_ONCE = 500_000
@@ -46,6 +47,19 @@ SEARCHES = (  # none "within": the few are all of the first minutes of the 30 da
     "until=2040-01-01T00:00&text=none such",
     "q=DELIVERY",
     "q=EVENT",
+)
+PORTAL_PAGES = (
+    "",
+    "endpoints/ENDPOINT/",
+    "endpoints/ENDPOINT/edit/",
+    "endpoints/ENDPOINT/secret/",
+    "deliveries/",
+    "deliveries/?endpoint=ENDPOINT",
+    "deliveries/?state=EXHAUSTED",
+    "deliveries/?endpoint=ENDPOINT&state=EXHAUSTED",
+    "deliveries/?type=none.such",
+    "deliveries/?id=DELIVERY",
+    "deliveries/DELIVERY/",
 )
 LISTS = {
     "events": "id type",
@@ -77,12 +91,18 @@ def run() -> Iterator[Figure]:
     today = datetime.now(UTC).date()
     for day in {today - timedelta(days=number) for number in range(31)} - set(partitions.days()):
         partitions.make(day)
+    _open_portal(visitor, workspace)
     _fill(0, FEW)
     _copy()
     filled = _fill_up()
     print(f"  {filled:,} deliveries; with few and with many by turns", flush=True)
     for name, visit in _visits(visitor, key):
         yield from _figures(name, *_costs(visit))
+
+
+def _open_portal(visitor: Client, workspace: Workspace) -> None:
+    _, token = PortalLink.issue(workspace=workspace, name="bench", rights=PortalRight.values)
+    assert visitor.post(f"{PORTAL}open", {"token": token}).status_code == 302
 
 
 def _fill_up() -> int:
@@ -124,6 +144,9 @@ def _visits(visitor: Client, key: str) -> Iterator[tuple[str, Callable[[], Any]]
     ids = {"ENDPOINT": str(endpoint.pk), "DELIVERY": str(delivery.pk), "EVENT": str(delivery.event_id)}
     for page in _pages():
         yield page, partial(visitor.get, _with(page, ids))
+    for hours in ("1", "720"):
+        page = f"{PORTAL}endpoints/ENDPOINT/replay/"
+        yield f"{page} of {hours} h", partial(visitor.post, _with(page, ids), {"hours": hours})
     for name, members in LISTS.items():
         for more in ("", "totalCount "):
             query = f"{{ {name} {{ {more}collectionItems {{ {members} }} }} }}"
@@ -173,6 +196,7 @@ def _pages() -> Iterator[str]:
     yield from (f"/admin/?window={window}" for window in ("1h", "24h", "7d", "30d"))
     yield from ("/admin/queue/", "/admin/endpoints/endpoint/ENDPOINT/change/")
     yield from ("/admin/routing/delivery/DELIVERY/change/", "/admin/routing/event/EVENT/change/")
+    yield from (PORTAL + place for place in PORTAL_PAGES)
     for app in ("endpoints", "routing"):
         yield from (reverse(f"admin:{app}_{each._meta.model_name}_changelist") for each in _models(app))
     yield from (f"/admin/routing/delivery/?{asked}" for asked in SEARCHES)

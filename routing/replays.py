@@ -4,7 +4,6 @@ A batch costs the same wherever in the walk it is: it looks at so many rows behi
 """
 
 import logging
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -20,7 +19,7 @@ from endpoints.models import Endpoint, EventFilter
 from endpoints.patterns import Pattern, parse_definition
 from routing import repeats
 from routing.health import SOURCE, TOLD
-from routing.models import Cursor, Delivery, Event, Replay
+from routing.models import Delivery, Event, Replay
 from routing.repeats import Repeat
 
 logger = logging.getLogger(__name__)
@@ -200,13 +199,10 @@ def _wanted(selection: Selection) -> list[list[Any]]:
 
 def _along_deliveries(endpoint: Endpoint, since: datetime | None, until: datetime) -> tuple[str, str]:
     """Return before and up to which seq to look. Numbers have no gaps, so that a date's is found by halving."""
-    last_seq = Cursor.objects.values_list("last_seq", flat=True).get(pk=endpoint.pk)
-    deliveries = Delivery.objects.filter(endpoint=endpoint).order_by("seq").values_list("creation_date", flat=True)
-    seqs = range(1, last_seq + 1)
-    start = 0
-    if since is not None:
-        early = since - CLOCKS_AGREE
-        start = bisect_left(seqs, early, key=lambda seq: deliveries.filter(seq__gte=seq).first() or early)
+    early = None if since is None else since - CLOCKS_AGREE
+    with connection.cursor() as cursor:
+        cursor.execute(_HALVED, {"endpoint_id": endpoint.pk, "early": early})
+        start, last_seq = cursor.fetchone()
     return str(start), str(last_seq)
 
 
@@ -221,6 +217,8 @@ def _id_at(date: datetime) -> UUID:
 
 
 def _count(replay: Replay) -> int | None:
+    if not replay.wanted:
+        return _counted(replay)
     total, position = 0, replay.position
     for _ in range(COUNTED):
         batch = _look(replay, position, room=EXAMINED)
@@ -228,6 +226,18 @@ def _count(replay: Replay) -> int | None:
         if batch.last:
             return total
     return None
+
+
+def _counted(replay: Replay) -> int | None:
+    """Count where no data is to be read: all that a preview looks at, at once."""
+    most = COUNTED * EXAMINED
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT count(*), count(*) FILTER (WHERE selected AND has_payload) FROM ({_walk(replay)}) AS looked_at",
+            _place(replay, replay.position, most),
+        )
+        looked_at, selected = cursor.fetchone()
+    return selected if looked_at < most else None
 
 
 def _look(replay: Replay, position: str, *, room: int) -> _Batch:
@@ -248,7 +258,18 @@ def _payloads_gone(rows: Sequence[_Row]) -> int:
 
 
 def _examine(replay: Replay, position: str, limit: int) -> list[_Row]:
-    parameters = {
+    with connection.cursor() as cursor:
+        cursor.execute(_walk(replay), _place(replay, position, limit))
+        return [_Row(*columns) for columns in cursor.fetchall()]
+
+
+def _walk(replay: Replay) -> str:
+    return _EVENTS if replay.never_attempted else _DELIVERIES
+
+
+def _place(replay: Replay, position: str, limit: int) -> dict[str, Any]:
+    """Return what a walk is asked with."""
+    return {
         "workspace_id": replay.workspace_id,
         "endpoint_id": replay.endpoint_id,
         "to_endpoint_id": replay.to_endpoint_id,
@@ -261,9 +282,6 @@ def _examine(replay: Replay, position: str, limit: int) -> list[_Row]:
         "own_source": SOURCE,
         "told": list(TOLD),
     }
-    with connection.cursor() as cursor:
-        cursor.execute(_EVENTS if replay.never_attempted else _DELIVERIES, parameters)
-        return [_Row(*columns) for columns in cursor.fetchall()]
 
 
 def _matching(replay: Replay, rows: Sequence[_Row]) -> Iterator[_Row]:
@@ -285,6 +303,25 @@ def _matches(wanted: Sequence[Sequence[Pattern]], event: Event) -> bool:
     return all(any(pattern.match(fields) for pattern in patterns) for patterns in wanted)
 
 
+# How many of the endpoint's numbers are of before that date: each step probes the one in the middle.
+_HALVED = """
+WITH RECURSIVE halved(low, high, last_seq) AS (
+    SELECT 0::bigint, CASE WHEN %(early)s::timestamptz IS NULL THEN 0 ELSE last_seq END, last_seq
+    FROM routing_cursor WHERE endpoint_id = %(endpoint_id)s
+    UNION ALL
+    SELECT CASE WHEN is_early THEN middle + 1 ELSE low END, CASE WHEN is_early THEN high ELSE middle END, last_seq
+    FROM halved CROSS JOIN LATERAL (SELECT (low + high) / 2 AS middle) AS half
+    CROSS JOIN LATERAL (
+        SELECT coalesce((
+            SELECT creation_date < %(early)s FROM routing_delivery
+            WHERE endpoint_id = %(endpoint_id)s AND seq > half.middle ORDER BY seq LIMIT 1
+        ), false) AS is_early
+    ) AS probed
+    WHERE low < high
+)
+SELECT low, last_seq FROM halved WHERE low >= high
+"""
+
 # What follows the position, each with whether it is meant: not a delivery that was repeated there already, nor a test,
 # which is about the endpoint itself. LIMIT 1 keeps each look an index probe, which EXISTS may turn into a scan.
 _DELIVERIES = """
@@ -296,8 +333,9 @@ WITH page AS MATERIALIZED (
     WHERE endpoint_id = %(endpoint_id)s AND seq > %(position)s::bigint AND seq <= %(end)s::bigint
     ORDER BY seq LIMIT %(limit)s
 )
-SELECT page.seq::text, page.event_id, page.id, page.meant AND made.id IS NULL AND event.is_test IS NOT TRUE,
-       event.id IS NOT NULL AND event.payload_forgotten_at IS NULL
+SELECT page.seq::text, page.event_id, page.id,
+       page.meant AND made.id IS NULL AND event.is_test IS NOT TRUE AS selected,
+       event.id IS NOT NULL AND event.payload_forgotten_at IS NULL AS has_payload
 FROM page LEFT JOIN LATERAL (
     SELECT id FROM routing_delivery
     WHERE page.meant AND event_id = page.event_id AND endpoint_id IN (page.endpoint_id, %(to_endpoint_id)s)
@@ -324,8 +362,8 @@ WITH page AS MATERIALIZED (
     WHERE workspace_id = %(workspace_id)s AND id > %(position)s::uuid AND id <= %(end)s::uuid
     ORDER BY id LIMIT %(limit)s
 )
-SELECT page.id::text, page.id, ended.id, page.meant AND tried.id IS NULL AND made.id IS NULL,
-       page.payload_forgotten_at IS NULL
+SELECT page.id::text, page.id, ended.id, page.meant AND tried.id IS NULL AND made.id IS NULL AS selected,
+       page.payload_forgotten_at IS NULL AS has_payload
 FROM page
 LEFT JOIN LATERAL (
     SELECT id FROM routing_delivery

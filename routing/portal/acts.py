@@ -35,12 +35,12 @@ def test_endpoint(request: HttpRequest, visit: Visit, endpoint_id: UUID) -> Http
 @page("GET", "HEAD", "POST", right=PortalRight.SECRETS)
 def secret(request: HttpRequest, visit: Visit, endpoint_id: UUID) -> HttpResponse:
     """Show the secret to who asks for it by a form, as it is or after a rotation."""
-    endpoint = _webhook(visit, endpoint_id)
-    found: dict[str, Any] = {"endpoint": endpoint}
+    rotated = request.method == "POST" and "rotate" in request.POST
+    endpoint = to_change(visit, endpoint_id) if rotated else _webhook(visit, endpoint_id)
+    found: dict[str, Any] = {"endpoint": endpoint, "rotated": rotated}
     if request.method == "POST":
-        if "rotate" in request.POST:
-            SigningKey.rotate(to_change(visit, endpoint_id), overlap_s=0 if "at_once" in request.POST else OVERLAP_S)
-            found["rotated"] = True
+        if rotated:
+            SigningKey.rotate(endpoint, overlap_s=0 if "at_once" in request.POST else OVERLAP_S)
         else:
             note("Endpoint", [endpoint.pk], endpoint.workspace_id, secret="revealed")
         found["secret"] = endpoint.secret
