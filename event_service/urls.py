@@ -18,7 +18,7 @@ from routing.admin.views import forget_view, save_view
 from routing.admin.whys import why_page
 from routing.console.filters import check, known
 from routing.console.queue import queue, release, set_drained
-from routing.live import live, live_states, live_ticket
+from routing.live import live, live_ticket
 
 of_an_endpoint = [
     path("<uuid:endpoint_id>/test/", admin.site.admin_view(test_endpoint), name="endpoint-test"),
@@ -45,7 +45,6 @@ urlpatterns = [
     *(path(f"event-service/{name}", tell, {"name": name}) for name in DOCUMENTS),
     path("event-service/live", live, name="live"),
     path("event-service/live/ticket", live_ticket, name="live-ticket"),
-    path("event-service/live/states", live_states, name="live-states"),
     path("event-service/portal/", include("routing.portal.urls")),
     path("event-service/language", set_language, name="set_language"),
     path("healthz", healthz),

@@ -19,7 +19,7 @@ from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.db import InterfaceError, OperationalError
 
-from routing.sockets import cursors, frames
+from routing.sockets import cursors, frames, outcomes
 from routing.sockets.admission import Admission, Reset, address_of, admit
 from routing.sockets.asked import chosen_protocol
 from routing.sockets.budget import budgets
@@ -27,6 +27,7 @@ from routing.sockets.hub import hub
 from routing.sockets.reader import Reader, now
 from routing.sockets.refusals import FAILURE, NO_DATABASE, NOT_ALLOWED, Refusal
 from routing.sockets.threads import in_thread
+from routing.sockets.watching import Watcher
 
 PATH = "/event-service/ws"
 MOST_BAD_FRAMES = 100  # of one socket, which is then closed
@@ -68,7 +69,7 @@ class EventsConsumer(AsyncWebsocketConsumer):
 
     async def _serve(self, admission: Admission) -> None:
         try:
-            await self._send_events(admission)
+            await (self._send_events(admission) if admission.user_id is None else self._send_all_of(admission))
         except ConnectionError:
             pass  # the client is gone, and what it was not sent is still owed
         except Refusal as refusal:
@@ -78,7 +79,20 @@ class EventsConsumer(AsyncWebsocketConsumer):
         finally:
             await self.close(self._refusal.code, self._refusal.reason)
 
-    async def _send_events(self, admission: Admission) -> None:
+    async def _send_all_of(self, admission: Admission) -> None:
+        """Send an operator the events, and what becomes of their deliveries."""
+        endpoint, address = admission.standing.endpoint, address_of(self.scope)
+        async with hub.watcher(endpoint, None, end=self._end, address=address) as watcher:
+            telling = asyncio.create_task(outcomes.tell(admission, watcher, self._send_all))
+            telling.add_done_callback(lambda _: self._serving and self._serving.cancel())
+            try:
+                await self._send_events(admission, watcher)
+            finally:
+                telling.cancel()
+                with suppress(asyncio.CancelledError):
+                    await telling  # what went wrong in it is why this ends
+
+    async def _send_events(self, admission: Admission, watcher: Watcher | None = None) -> None:
         async with hub.reader(admission, end=self._end, address=address_of(self.scope)) as reader:
             if admission.asked.acknowledges:
                 await self.send(_ready(admission, reader))
@@ -96,6 +110,8 @@ class EventsConsumer(AsyncWebsocketConsumer):
                     begun = now()
                     await self._send_all([row.frame for row in found])
                     reader.sent(found, begun)
+                    if watcher:  # it may have changed before it was sent
+                        watcher.tell([row.owed.delivery_id for row in found])
 
     async def _send_all(self, texts: Sequence[bytes]) -> None:
         """Have our server send them in one write."""

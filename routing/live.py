@@ -1,7 +1,6 @@
 """A page for operators: an endpoint's events as they come, and what becomes of them. It delivers nothing."""
 
 from typing import Any
-from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.auth.views import redirect_to_login
@@ -19,8 +18,6 @@ from routing.models import Delivery
 from routing.sockets import tickets
 from routing.sockets.operators import PERMISSION
 
-MOST_ASKED = 100  # events whose deliveries are asked for at once
-_TOLD = ("state", "reason", "attempts")
 AT_ONCE = 500  # endpoints to choose from; another one is opened by its id: ?endpoint=ID
 
 
@@ -51,23 +48,6 @@ def live_ticket(request: HttpRequest) -> HttpResponse:
         return JsonResponse({"error": {"code": "NOT_FOUND", "message": message}}, status=404)
     ticket, expires_at = tickets.issue(endpoint=endpoint, user_id=request.user.pk)
     return JsonResponse({"ticket": ticket, "expiresAt": expires_at})
-
-
-@never_cache
-@require_GET
-def live_states(request: HttpRequest) -> HttpResponse:
-    """Return what became of these events at the endpoint; where there are several deliveries, of the last one."""
-    if not (_may_look(request) and request.user.has_perm("routing.view_delivery")):
-        return JsonResponse({}, status=403)
-    endpoint = _endpoint(request.GET.get("endpoint", ""))
-    asked = request.GET.get("events", "").split(",")[:MOST_ASKED]
-    try:
-        event_ids = [UUID(id_) for id_ in asked]
-    except ValueError:
-        return JsonResponse({}, status=400)
-    rows = Delivery.objects.filter(endpoint=endpoint, event__in=event_ids).order_by("seq") if endpoint else []
-    told = {str(row.event_id): (row.state, row.reason, row.attempts_made) for row in rows}
-    return JsonResponse({id_: dict(zip(_TOLD, values, strict=True)) for id_, values in told.items()})
 
 
 def _refused() -> str:

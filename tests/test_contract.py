@@ -119,6 +119,7 @@ def test_the_frames_of_the_websocket_are_as_they_are_described() -> None:
     cursor, endpoint = Cursor("3f9a01bc", 7), uuid4()
     told = {
         "Ready": frames.ready(endpoint_id=endpoint, cursor=cursor, window_events=1, window_bytes=2, share="a"),
+        "State": frames.state(cursor=cursor, state="EXHAUSTED", reason="GONE", attempts=2),
         "Watching": frames.ready_to_watch(endpoint_id=endpoint, cursor=cursor),
         "Event": frames.event(envelope.render(**EVENT, data="[]", cursor=str(cursor))),
         "PlainEvent": envelope.render(**EVENT, data="", cursor=str(cursor)),

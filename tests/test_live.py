@@ -17,7 +17,6 @@ from endpoints.models import Endpoint, Workspace
 from routing.models import SocketTicket
 from tests.browser import window
 from tests.service import DEADLINE_S, Service, wait_until
-from tests.traffic import record
 
 PATH = "/event-service/live"
 CREATE_SOCKET = "mutation ($name: String!) { createWebSocketEndpoint(name: $name) { id } }"
@@ -79,19 +78,6 @@ def test_a_ticket_is_for_an_endpoint(client: Client, operator: User, named: str)
     client.force_login(operator)
     assert client.post(f"{PATH}/ticket", {"endpoint": named}).status_code == 404
     assert not SocketTicket.objects.exists()
-
-
-def test_what_became_of_events_is_told_to_who_may_see_deliveries(
-    client: Client, operator: User, workspace: Workspace, webhook: Endpoint
-) -> None:
-    (event,) = record(workspace)
-    asked = {"endpoint": str(webhook.pk), "events": str(event)}
-    client.force_login(operator)
-    assert client.get(f"{PATH}/states", asked).status_code == 403
-    operator.user_permissions.add(Permission.objects.get(codename="view_delivery"))
-    assert client.get(f"{PATH}/states", asked).json() == {str(event): {"state": "PENDING", "reason": "", "attempts": 0}}
-    assert client.get(f"{PATH}/states", {**asked, "endpoint": "x"}).json() == {}
-    assert client.get(f"{PATH}/states", {**asked, "events": "x"}).status_code == 400
 
 
 def test_the_page_lists_endpoints_and_runs_nothing_inline(
@@ -254,6 +240,7 @@ def test_no_row_is_missing_or_doubled_when_the_service_is_stopped_killed_and_sta
     count = total["deliveries"]["totalCount"]
     wait_for_rows(page, count)
     assert cursors(page) == list(range(1, count + 1))
+    expect(page.locator("#rows > li[data-state='PENDING']")).to_have_count(count)  # and what becomes of each is told
     ids = page.locator("#rows .id").all_inner_texts()
     assert len(set(ids)) == count >= 90
     assert set(accepted) <= set(ids)

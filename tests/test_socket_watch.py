@@ -8,11 +8,12 @@ from django.contrib.auth.models import Permission, User
 from django.db import IntegrityError, transaction
 
 from endpoints.models import Endpoint, StaffBinding
-from routing.models import Attempt, SocketTicket
+from routing.models import Attempt, Delivery, SocketTicket
 from routing.sockets import tickets
 from routing.sockets.operators import looks_that_are_allowed
 from tests.service import wait_until
-from tests.web import DEADLINE_S, closed, cursor, cursors, record, states
+from tests.traffic import end
+from tests.web import DEADLINE_S, assert_quiet, closed, cursor, cursors, number, record, states
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sockets_left")]
 
@@ -131,6 +132,45 @@ def test_an_operators_ticket_is_for_one_endpoint(web, web_socket, workspace, ope
     access, _ = tickets.issue(endpoint=web_socket, user_id=operator.pk)
     with web.listen(other, asking={"access": access, "watch": "1"}) as websocket:
         assert closed(websocket)[0] == 1008
+
+
+def grant(operator, codename):
+    operator.user_permissions.add(Permission.objects.get(codename=codename))
+
+
+def told(websocket, endpoint, count):
+    """Return the next frames: events by number, states with it."""
+    frames = [json.loads(websocket.recv(timeout=DEADLINE_S)) for _ in range(count)]
+    assert all(frame["cursor"] == cursor(endpoint, number(frame)) for frame in frames)
+    return [(number(frame), frame.get("state"), frame.get("reason")) for frame in frames]
+
+
+def test_who_may_see_deliveries_is_told_what_becomes_of_them(web, web_socket, operator, publish):
+    grant(operator, "view_delivery")
+    access, _ = tickets.issue(endpoint=web_socket, user_id=operator.pk)
+    with web.listen(web_socket, asking={"access": access, "watch": "1"}) as websocket:
+        ready(websocket)
+        publish(b"1")
+        said = []
+        while said[-2:] != [(1, None, None), (1, "PENDING", "")]:  # behind its event, perhaps before it as well
+            said += told(websocket, web_socket, 1)
+        end(Delivery.objects.filter(endpoint=web_socket))
+        wait_until(lambda: told(websocket, web_socket, 1), [(1, "EXHAUSTED", "test")].__eq__)
+
+
+def test_who_comes_back_is_told_what_became_of_deliveries_meanwhile(web, web_socket, operator, publish):
+    grant(operator, "view_delivery")
+    publish(b"1", b"2")
+    end(Delivery.objects.filter(endpoint=web_socket))
+    access, _ = tickets.issue(endpoint=web_socket, user_id=operator.pk)
+    asking = {"access": access, "watch": "1", "after": cursor(web_socket, 2)}
+    with web.listen(web_socket, asking=asking) as websocket:
+        ready(websocket)
+        assert told(websocket, web_socket, 2) == [(1, "EXHAUSTED", "test"), (2, "EXHAUSTED", "test")]
+        operator.user_permissions.remove(Permission.objects.get(codename="view_delivery"))
+        publish(b"3")
+        assert told(websocket, web_socket, 1) == [(3, None, None)]
+        assert_quiet(websocket)
 
 
 LOST = [{"is_staff": False}, {"is_active": False}]

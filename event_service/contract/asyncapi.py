@@ -103,6 +103,7 @@ _TOLD = {
     "Ready": "The first frame.",
     "Event": "An event, until it is acknowledged or refused.",
     "Reset": "Some events can't be had.",
+    "State": "How a delivery stands, to an operator who looks on.",
     "Error": "A frame of the client's could not be read.",
     "PlainEvent": "An event, delivered when it was sent.",
     "Watching": "The first frame of who looks on.",

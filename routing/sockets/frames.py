@@ -1,7 +1,7 @@
 """The frames of the subprotocol event-service.v1, and those that other sockets get besides events.
 
-Down: {"kind": "ready" | "event" | "reset" | "error", ...}. Up: {"kind": "ack", "cursor"} and {"kind": "nack", "cursor",
-"reason", "delaySeconds"}.
+Down: {"kind": "ready" | "event" | "reset" | "state" | "error", ...}. Up: {"kind": "ack", "cursor"} and {"kind": "nack",
+"cursor", "reason", "delaySeconds"}.
 """
 
 from typing import Annotated
@@ -54,12 +54,21 @@ class _Reset(msgspec.Struct, tag_field="kind", tag="reset"):
     cursor: str
 
 
+class _State(msgspec.Struct, tag_field="kind", tag="state"):
+    """How the delivery of the event at `cursor` stands."""
+
+    cursor: str
+    state: str
+    reason: str
+    attempts: int
+
+
 class _Error(msgspec.Struct, tag_field="kind", tag="error"):
     code: str
     message: str
 
 
-SAID, TOLD = (Ack, Nack), (_Ready, _Reset, _Error)  # by the client, and to it
+SAID, TOLD = (Ack, Nack), (_Ready, _Reset, _State, _Error)  # by the client, and to it
 
 
 class BadFrame(ValueError):
@@ -95,6 +104,10 @@ def event(frame: bytes) -> bytes:
 def reset(*, reason: str, after: Cursor | None, until: Cursor | None, cursor: Cursor) -> str:
     missing = _Missing(None if after is None else str(after), None if until is None else str(until))
     return _text(_Reset(reason, missing, str(cursor)))
+
+
+def state(*, cursor: Cursor, state: str, reason: str, attempts: int) -> bytes:
+    return _encoder.encode(_State(str(cursor), state, reason, attempts))
 
 
 def error(code: str, message: str) -> str:

@@ -64,7 +64,7 @@ class Hub:
 
     @asynccontextmanager
     async def watcher(
-        self, endpoint: Endpoint, key_id: UUID, *, end: Callable[[Refusal], None], address: str = ""
+        self, endpoint: Endpoint, key_id: UUID | None, *, end: Callable[[Refusal], None], address: str = ""
     ) -> AsyncIterator[Watcher]:
         """Keep somebody who is told which of the endpoint's deliveries change. `end` and refusals are as of readers."""
         watcher = Watcher(endpoint.pk, key_id, end)

@@ -26,6 +26,10 @@ def looks_that_are_allowed(looks: Set[Look]) -> set[Look]:
     return {look for look in looks if look[0] in operators and (look[0] in unbound or look in seen)}
 
 
+def may_see_deliveries(user_id: int) -> bool:
+    return _staff_with("routing.view_delivery").filter(pk=user_id).exists()
+
+
 def _staff_with(permission: str) -> QuerySet[User]:
     backend = "django.contrib.auth.backends.ModelBackend"
     return User.objects.with_perm(permission, backend=backend).filter(is_staff=True)

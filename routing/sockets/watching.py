@@ -48,9 +48,9 @@ class Changes:
 
 
 class Watcher:
-    """One subscription: the deliveries that changed and that it was not sent yet."""
+    """Who is told of changes: the deliveries that changed and that it was not sent yet."""
 
-    def __init__(self, endpoint_id: UUID, key_id: UUID, end: Callable[[Refusal], None]) -> None:
+    def __init__(self, endpoint_id: UUID, key_id: UUID | None, end: Callable[[Refusal], None]) -> None:
         self.endpoint_id = endpoint_id
         self.key_id = key_id
         self.end = end

@@ -19,9 +19,10 @@ export class EventSocket {
   // take(event, text): works on an event, whose frame was `text`. Until it (or its promise) is done, it is not taken.
   // after: the cursor behind which to begin; without it where the endpoint's delivery stands, or now with watch.
   // watch: look on, and deliver nothing. Otherwise an event is delivered when it was taken.
-  // reset(frame): some events can't be had.   tell(state, text): "connecting", "open", "waiting", "ended" or "stopped".
-  constructor({ url, ticket, take, after = null, watch = false, reset = () => {}, tell = () => {} }) {
-    this.#options = { url, ticket, take, watch, reset, tell };
+  // reset(frame): some events can't be had.   state(frame): how a delivery stands, on an operator's page.
+  // tell(state, text): "connecting", "open", "waiting", "ended" or "stopped".   broke: what it says of a broken connection.
+  constructor({ url, ticket, take, after = null, watch = false, reset = () => {}, state = () => {}, tell = () => {}, broke }) {
+    this.#options = { url, ticket, take, watch, reset, state, tell, broke };
     this.#cursor = after;
   }
 
@@ -119,6 +120,9 @@ export class EventSocket {
       case "reset":
         this.#cursor = frame.cursor;
         this.#options.reset(frame);
+        break;
+      case "state":
+        this.#options.state(frame);
         break;
       case "error":
         console.error(`event-service: ${frame.code}: ${frame.message}`);

@@ -1,9 +1,6 @@
 import { EventSocket } from "./event-socket.js";
 
 const MOST_ROWS = 500; // older ones leave the page
-const MOST_ASKED = 100; // events whose deliveries are asked for at once
-const ASK_MS = 2_000;
-const FINAL = ["DELIVERED", "EXHAUSTED", "SKIPPED", "CANCELLED"];
 const KINDS = { DELIVERED: "ok", EXHAUSTED: "bad", PENDING: "warn", SENDING: "warn" };
 const [page, endpoint, pause, status, rows, hint, byType, byState, byText, types, hiddenHint] = [
   ...["live", "endpoint", "pause", "status", "rows", "hint"],
@@ -43,7 +40,7 @@ function choose() {
   }
   const url = new URL(`/event-service/ws?endpoint_id=${endpoint.value}`, location.href);
   url.protocol = url.protocol.replace("http", "ws");
-  events = new EventSocket({ url, ticket, watch: true, take: show, reset: showReset, tell, broke: texts.textBroke });
+  events = new EventSocket({ url, ticket, watch: true, take: show, reset: showReset, state: showState, tell, broke: texts.textBroke });
   events.start();
 }
 
@@ -83,8 +80,7 @@ function show(event, text) {
   row.addEventListener("toggle", () => (data.textContent ||= indented(dataText(text)) || texts.textNoData), { once: true });
   Object.assign(add(row, event.cursor), { event, text: text.toLowerCase() });
   learnType(event.type);
-  sift();
-  askSoon();
+  siftSoon();
   count += 1;
   tell("open");
 }
@@ -127,33 +123,27 @@ function sift() {
   hiddenHint.hidden = !rows.childElementCount || [...rows.children].some((row) => !row.hidden);
 }
 
-// --- what becomes of the deliveries: asked for while they are open, as long as the page is live
+let sifting = null;
 
-let asking = null;
-
-function askSoon() {
-  asking ??= setTimeout(ask, 300);
-}
-
-async function ask() {
-  const chosen = endpoint.value;
-  const open = [...rows.children].filter((row) => row.event && !FINAL.includes(row.dataset.state)).slice(0, MOST_ASKED);
-  if (open.length && status.dataset.state === "open") {
-    const query = new URLSearchParams({ endpoint: chosen, events: open.map((row) => row.event.id).join(",") });
-    const answer = await fetch(`${page.dataset.statesUrl}?${query}`, { signal: AbortSignal.timeout(10_000) }).catch(() => null);
-    const found = answer?.ok ? await answer.json() : {};
-    for (const row of open) if (found[row.event.id]) showState(row, found[row.event.id]);
+// Many may come between two frames of the screen.
+function siftSoon() {
+  sifting ??= requestAnimationFrame(() => {
+    sifting = null;
     sift();
-  }
-  asking = open.length && chosen ? setTimeout(ask, ASK_MS) : null;
+  });
 }
 
-function showState(row, { state, reason, attempts }) {
+// --- what becomes of the deliveries
+
+function showState({ cursor, state, reason, attempts }) {
+  const row = rows.querySelector(`:scope > [data-cursor="${cursor}"]`);
+  if (!row) return; // it is told again when its event has come
   const badge = row.querySelector(".badge");
   row.dataset.state = state;
   badge.className = `badge ${KINDS[state] ?? ""}`;
   badge.textContent = (nameOf(state) ?? state).toLowerCase() + (attempts > 1 ? ` ×${attempts}` : "");
   badge.title = [nameOf(state) ?? state, reason, filled(texts.textAttempts, attempts)].filter(Boolean).join(", ");
+  siftSoon();
 }
 
 function nameOf(state) {
