@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet, Sum
 from django.db.models.functions import Now
 
 from endpoints.models import Endpoint
-from routing.models import Rollup, WorkerNode
+from routing.models import Delivery, Rollup, WorkerNode
 from routing.queue.presence import DEAD_AFTER_S
 from routing.router import WEBHOOK_HINT
 
@@ -165,6 +165,12 @@ def workers() -> list[WorkerNode]:
     """Return the workers that said within the last minutes that they live, the oldest first."""
     recently = Now() - timedelta(seconds=10 * DEAD_AFTER_S)
     return list(WorkerNode.objects.filter(seen_at__gt=recently).order_by("started_at", "pk")[:MOST_WORKERS])
+
+
+def leases(most: int) -> list[Delivery]:
+    """Return what is being sent, the oldest leases first. Whose it is, WorkerNode.lease_tokens tell."""
+    rows = Delivery.objects.filter(state=Delivery.State.SENDING).select_related("endpoint__workspace", "event")
+    return list(rows.defer("event__data").order_by("due_at", "pk")[:most])
 
 
 class Stored(NamedTuple):

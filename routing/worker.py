@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -48,6 +49,7 @@ from routing.queue import (
     seconds_until_ready,
     settle,
 )
+from routing.queue.presence import LEASES_TOLD
 from routing.router import WEBHOOK_HINT
 from routing.senders import Senders
 from routing.verdict import expired, verdict
@@ -177,7 +179,9 @@ class Worker:
     def _presence(self) -> Presence:
         name = f"{socket.gethostname()}:{os.getpid()}"
         oldest_claim_at = next(iter(self._held.values()), None)
-        return Presence(self._id, name[:100], settings.VERSION, len(self._held), self._senders.slow, oldest_claim_at)
+        tokens = list(dict.fromkeys(token for _, token in islice(self._held, LEASES_TOLD)))
+        held, slow = len(self._held), self._senders.slow
+        return Presence(self._id, name[:100], settings.VERSION, held, slow, oldest_claim_at, tokens)
 
     def _prune(self, now: float) -> None:
         """Go on for a moment with what is too old, and begin anew when that is done and it is time."""

@@ -556,6 +556,11 @@ def test_who_may_only_look_changes_nothing(client, django_user_model, workspace,
     assert of(webhook).get().state == "PENDING"
 
 
+def test_no_plural_is_a_wrong_guess():
+    plurals = [str(model._meta.verbose_name_plural) for model in admin.site._registry]
+    assert [name for name in plurals if re.search(r"([^aeiou]y|[sxz]|ch|sh)s$|ens$|ings$", name)] == ["staff bindings"]
+
+
 def test_scopes_are_chosen_from_a_list(admin_client, workspace):
     form = admin_client.get(page(ApiKey, "add")).context["adminform"].form
     assert [value for value, _ in form.fields["scopes"].choices] == Scope.values

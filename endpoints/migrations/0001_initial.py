@@ -78,6 +78,7 @@ class Migration(migrations.Migration):
                 ('changed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
+                'verbose_name_plural': 'spending',
                 'indexes': [models.Index(fields=['changed_at'], name='spending_forgotten')],
             },
         ),

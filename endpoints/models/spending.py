@@ -42,6 +42,7 @@ class Spending(models.Model):
     changed_at = models.DateTimeField(db_default=Now())
 
     class Meta:
+        verbose_name_plural = "spending"
         indexes = [models.Index(fields=["changed_at"], name="spending_forgotten")]  # what nobody has used for long
 
     def __str__(self) -> str:

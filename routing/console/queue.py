@@ -1,7 +1,7 @@
 """The queue as its operators see it: what is being sent, what is held back and why, and who does the work."""
 
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
@@ -19,7 +19,7 @@ from django.views.decorators.http import require_GET, require_POST
 from endpoints.audit import note
 from endpoints.models import Endpoint, StaffBinding
 from routing import stats
-from routing.models import Lane, Replay, Rollup, WorkerNode
+from routing.models import Delivery, Lane, Replay, Rollup, WorkerNode
 from routing.queue import LEASE_S
 from routing.queue.presence import DEAD_AFTER_S
 from routing.senders import SLOW_THREADS
@@ -43,16 +43,19 @@ def queue(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     bound = StaffBinding.workspaces_of(request.user)
     whose = Whose(bound)
+    workers = stats.workers() if bound is None else []
+    may_see_deliveries = request.user.has_perm("routing.view_delivery")
     found = {
         "title": _("Queue"),
         "lanes": _busy_lanes(),
+        "leases": _leases(workers) if may_see_deliveries else None,
         "most": MOST,
         "now": timezone.now(),
         "backlog": stats.backlog(whose),
         "oldest_due": stats.oldest_due(whose),
         "alive": stats.alive(whose),
         "everybody": bound is None,
-        "workers": [(each, _is_silent(each)) for each in stats.workers()] if bound is None else [],
+        "workers": [(each, _is_silent(each)) for each in workers],
         "stored": stats.stored() if bound is None else [],
         "kept": [(name, timedelta(days=Rollup.KEPT_DAYS[period])) for period, name in _PERIODS],
         "version": settings.VERSION,
@@ -98,6 +101,25 @@ def set_drained(request: HttpRequest, node_id: UUID, *, drained: bool) -> HttpRe
 
 def _is_silent(worker: WorkerNode) -> bool:
     return timezone.now() - worker.seen_at > timedelta(seconds=DEAD_AFTER_S)
+
+
+class Lease(NamedTuple):
+    """A delivery that is being sent: by whom, if they have said so, and since when. Its `due_at` is until when."""
+
+    delivery: Delivery
+    worker: str
+    since: datetime
+
+
+def _leases(workers: list[WorkerNode]) -> list[Lease]:
+    names = {token: worker.name for worker in workers for token in worker.lease_tokens}
+    found = []
+    for each in stats.leases(MOST):
+        assert each.due_at
+        assert each.lease_token
+        since = each.due_at - timedelta(seconds=LEASE_S)
+        found.append(Lease(each, names.get(each.lease_token, ""), since))
+    return found
 
 
 def _busy_lanes() -> list[Lane]:

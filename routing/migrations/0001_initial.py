@@ -32,6 +32,10 @@ class Migration(migrations.Migration):
                 ('endpoint', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, primary_key=True, related_name='+', serialize=False, to='endpoints.endpoint')),
                 ('deliveries', models.BigIntegerField()),
             ],
+            options={
+                'verbose_name': 'count of pruned deliveries',
+                'verbose_name_plural': 'counts of pruned deliveries',
+            },
         ),
         migrations.CreateModel(
             name='SocketNode',
@@ -51,6 +55,7 @@ class Migration(migrations.Migration):
                 ('held', models.PositiveIntegerField(default=0)),
                 ('slow', models.PositiveIntegerField(default=0)),
                 ('oldest_claim_at', models.DateTimeField(null=True)),
+                ('lease_tokens', django.contrib.postgres.fields.ArrayField(base_field=models.UUIDField(), db_default=[], default=list, editable=False, size=None)),
                 ('drained', models.BooleanField(default=False)),
             ],
             options={
@@ -231,6 +236,9 @@ class Migration(migrations.Migration):
                 ('group', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='routing.sharegroup')),
                 ('socket', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='routing.socket')),
             ],
+            options={
+                'verbose_name_plural': 'shared deliveries',
+            },
         ),
         migrations.CreateModel(
             name='SocketTicket',
@@ -257,6 +265,9 @@ class Migration(migrations.Migration):
                 ('seen_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('workspace', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='endpoints.workspace')),
             ],
+            options={
+                'verbose_name_plural': 'type tallies',
+            },
         ),
         migrations.CreateModel(
             name='DailyEvents',

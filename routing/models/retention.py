@@ -11,5 +11,9 @@ class Forgotten(models.Model):
     endpoint = models.OneToOneField(Endpoint, models.PROTECT, primary_key=True, related_name="+")
     deliveries = models.BigIntegerField()
 
+    class Meta:
+        verbose_name = "count of pruned deliveries"
+        verbose_name_plural = "counts of pruned deliveries"
+
     def __str__(self) -> str:
         return f"{self.endpoint_id}: {self.deliveries} forgotten"

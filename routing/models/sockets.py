@@ -123,6 +123,7 @@ class SharedDelivery(models.Model):
     not_before = models.DateTimeField(null=True)  # where a member asked for a delay
 
     class Meta:
+        verbose_name_plural = "shared deliveries"
         constraints = [models.UniqueConstraint(fields=["group", "seq"], name="shared_delivery_once")]
         indexes = [
             # sharing.take: which keys are with whom ...

@@ -31,6 +31,9 @@ class TypeTally(models.Model):
     event_id = models.UUIDField(null=True)  # one that was accepted, with data
     seen_at = models.DateTimeField(db_default=Now())
 
+    class Meta:
+        verbose_name_plural = "type tallies"
+
     def __str__(self) -> str:
         return self.type
 

@@ -1,5 +1,6 @@
 """The processes that send, as operators see them."""
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
@@ -16,6 +17,8 @@ class WorkerNode(models.Model):
     held = models.PositiveIntegerField(default=0)  # deliveries that it has leased
     slow = models.PositiveIntegerField(default=0)  # threads of the slow pool that are at work
     oldest_claim_at = models.DateTimeField(null=True)  # of what it holds
+    # Of the oldest of these, as deliveries have them: by which a lease is known as this worker's.
+    lease_tokens = ArrayField(models.UUIDField(), default=list, db_default=[], editable=False)
     drained = models.BooleanField(default=False)  # it claims nothing more, until somebody resumes it
 
     class Meta:
