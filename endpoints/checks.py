@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from endpoints.errors import BadInput
 from endpoints.urls import read_url
@@ -32,71 +33,81 @@ RESERVED_HEADER_PREFIXES = ("content-", "proxy-", "webhook-", "svix-", "ce-")
 
 def checked_name(name: str, *, field: str = "name", length: int = NAME_LENGTH) -> str:
     if not name.strip():
-        raise BadInput(f"{field} is empty; give 1 to {length} characters.", field)
+        raise BadInput(
+            _("%(field)s is empty; give 1 to %(most)s characters.") % {"field": field, "most": length}, field
+        )
     if len(name) > length:
-        raise BadInput(f"{field} has {len(name)} characters; at most {length} are kept.", field)
+        raise _too_long(field, len(name), length)
     if _UNSTORABLE.search(name):
-        raise BadInput(f"{field} holds a NUL character or half a surrogate pair, which can't be stored.", field)
+        raise _unstorable(field)
     return name
 
 
 def checked_expiry(expires_at: datetime | None) -> datetime | None:
     if expires_at and expires_at <= timezone.now():
-        raise BadInput(f"expiresAt {expires_at.isoformat()} has passed; give a time to come.", "expiresAt")
+        said = _("expiresAt %(given)s has passed; give a time to come.")
+        raise BadInput(said % {"given": expires_at.isoformat()}, "expiresAt")
     return expires_at
 
 
 def checked_url(url: str) -> str:
     """Return `url` if it is a plain http(s) URL with a host. What it may reach is judged when it is dialled."""
     if len(url) > URL_LENGTH:
-        raise BadInput(f"url has {len(url)} characters; at most {URL_LENGTH} are kept.", "url")
+        raise _too_long("url", len(url), URL_LENGTH)
     try:
         read_url(url)
     except ValueError as problem:
-        raise BadInput(f"url {url[:200]!r} {problem}.", "url") from None
+        said = {"url": repr(url[:200]), "problem": problem}
+        raise BadInput(_("url %(url)s %(problem)s.") % said, "url") from None
     return url
 
 
 def checked_method(method: str) -> str:
     if method not in METHODS:
-        raise BadInput(f"method {method!r} is unknown; use one of {', '.join(METHODS)}.", "method")
+        said = _("method %(given)s is unknown; use one of %(known)s.")
+        raise BadInput(said % {"given": repr(method), "known": ", ".join(METHODS)}, "method")
     return method
 
 
 def checked_secret(secret: str) -> bytes:
     """Return the bytes of a shared secret of Standard Webhooks. What it holds is never repeated in the refusal."""
-    right = f"write whsec_ and the base64 of {KEY_BYTES[0]} to {KEY_BYTES[-1]} random bytes"
+    lengths = {"least": KEY_BYTES[0], "most": KEY_BYTES[-1]}
+    right = _("write whsec_ and the base64 of %(least)s to %(most)s random bytes") % lengths
     if not secret.startswith("whsec_"):
-        raise BadInput(f"secret does not begin with whsec_; {right}.", "secret")
+        raise BadInput(_("secret does not begin with whsec_; %(right)s.") % {"right": right}, "secret")
     try:
         key = b64decode(secret.removeprefix("whsec_"), validate=True)
     except (binascii.Error, ValueError):
-        raise BadInput(f"secret is not base64 behind whsec_; {right}.", "secret") from None
+        raise BadInput(_("secret is not base64 behind whsec_; %(right)s.") % {"right": right}, "secret") from None
     if len(key) not in KEY_BYTES:
-        raise BadInput(f"secret has {len(key)} bytes; {right}.", "secret")
+        raise BadInput(_("secret has %(given)s bytes; %(right)s.") % {"given": len(key), "right": right}, "secret")
     return key
 
 
 def checked_overlap_s(overlap_s: int) -> int:
     if overlap_s not in OVERLAP_S:
-        raise BadInput(f"overlapSeconds is {overlap_s}; give 0 to {OVERLAP_S[-1]} (30 days).", "overlapSeconds")
+        said = _("overlapSeconds is %(given)s; give 0 to %(most)s (30 days).")
+        raise BadInput(said % {"given": overlap_s, "most": OVERLAP_S[-1]}, "overlapSeconds")
     return overlap_s
 
 
 def checked_headers(headers: Any) -> dict[str, str]:
     """Return `headers` if each is one that an endpoint may add. Values, which may be credentials, are not repeated."""
     if not isinstance(headers, dict):
-        raise BadInput('headers is no object; write {"Authorization": "Bearer ..."}.', "headers")
+        raise BadInput(_('headers is no object; write {"Authorization": "Bearer ..."}.'), "headers")
     if len(headers) > HEADERS:
-        raise BadInput(f"There are {len(headers)} headers; at most {HEADERS} are sent.", "headers")
+        said = _("There are %(given)s headers; at most %(most)s are sent.")
+        raise BadInput(said % {"given": len(headers), "most": HEADERS}, "headers")
     for name, value in headers.items():
         if problem := _header_problem(name, value):
-            raise BadInput(f"Header {name[:HEADER_NAME_LENGTH]!r} {problem}.", "headers")
+            named = {"name": repr(name[:HEADER_NAME_LENGTH]), "problem": problem}
+            raise BadInput(_("Header %(name)s %(problem)s.") % named, "headers")
     if len({name.lower() for name in headers}) < len(headers):
-        raise BadInput("A header is there twice; upper and lower case are the same in their names.", "headers")
+        raise BadInput(_("A header is there twice; upper and lower case are the same in their names."), "headers")
     length = sum(len(name) + len(value) for name, value in headers.items())
     if length > HEADERS_LENGTH:
-        raise BadInput(f"The headers have {length} characters in all; at most {HEADERS_LENGTH} are sent.", "headers")
+        said = _("The headers have %(given)s characters in all; at most %(most)s are sent.")
+        raise BadInput(said % {"given": length, "most": HEADERS_LENGTH}, "headers")
     return headers
 
 
@@ -104,13 +115,15 @@ def checked_document(document: Any, field: str, *, most_bytes: int, most_levels:
     """Return `document`, JSON, if it can be stored and is neither large nor deep."""
     for node, path, level in nodes(document, field):
         if level > most_levels:
-            raise BadInput(f"{path:.300} is nested over {most_levels} deep.", field)
+            said = _("%(path)s is nested over %(most)s deep.")
+            raise BadInput(said % {"path": path[:300], "most": most_levels}, field)
         texts = (node,) if isinstance(node, str) else node if isinstance(node, dict) else ()
         if any(map(_UNSTORABLE.search, texts)):
-            raise BadInput(f"{field} holds a NUL character or half a surrogate pair, which can't be stored.", field)
+            raise _unstorable(field)
     size = len(json.dumps(document, ensure_ascii=False).encode())
     if size > most_bytes:
-        raise BadInput(f"{field} has {size} bytes; at most {most_bytes} are kept.", field)
+        said = _("%(field)s has %(given)s bytes; at most %(most)s are kept.")
+        raise BadInput(said % {"field": field, "given": size, "most": most_bytes}, field)
     return document
 
 
@@ -131,15 +144,26 @@ def is_reserved(header: str) -> bool:
     return header.lower() in RESERVED_HEADERS or header.lower().startswith(RESERVED_HEADER_PREFIXES)
 
 
+def _too_long(field: str, given: int, most: int) -> BadInput:
+    said = _("%(field)s has %(given)s characters; at most %(most)s are kept.")
+    return BadInput(said % {"field": field, "given": given, "most": most}, field)
+
+
+def _unstorable(field: str) -> BadInput:
+    said = _("%(field)s holds a NUL character or half a surrogate pair, which can't be stored.")
+    return BadInput(said % {"field": field}, field)
+
+
 def _header_problem(name: str, value: Any) -> str | None:
     if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
-        return "has a name that HTTP does not allow; use letters, digits and -"
+        return _("has a name that HTTP does not allow; use letters, digits and -")
     if len(name) > HEADER_NAME_LENGTH:
-        return f"has a name of {len(name)} characters; at most {HEADER_NAME_LENGTH} are sent"
+        said = _("has a name of %(given)s characters; at most %(most)s are sent")
+        return said % {"given": len(name), "most": HEADER_NAME_LENGTH}
     if is_reserved(name):
-        return "is reserved: the service or HTTP itself sets it; choose another name"
+        return _("is reserved: the service or HTTP itself sets it; choose another name")
     if not isinstance(value, str):
-        return "has a value that is no string"
+        return _("has a value that is no string")
     if not re.fullmatch(r"[!-~]([ -~]*[!-~])?", value):
-        return "has an empty value, or one with something but printable ASCII, or with spaces around it"
+        return _("has an empty value, or one with something but printable ASCII, or with spaces around it")
     return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Self, TypedDict
 
 import msgspec
+from django.utils.translation import gettext as _
 from msgspec import Meta
 
 from endpoints import shaping
@@ -66,7 +67,7 @@ class RetryPolicy:
         except msgspec.ValidationError as error:
             raise _refusal(document, str(error)) from None
         if given.schedule is not None and given.exponential is not None:
-            raise BadInput("retryPolicy has both schedule and exponential; give one of the two.", "retryPolicy")
+            raise BadInput(_("retryPolicy has both schedule and exponential; give one of the two."), "retryPolicy")
         return cls(given.waits_s(), given.jitter, given.max_age_seconds, given.deadline_seconds, given.final_statuses)
 
     @classmethod
@@ -157,7 +158,8 @@ def _stated(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _within(field: str, value: int, most: int) -> int:
     if not 1 <= value <= most:
-        raise BadInput(f"{field} is {value}; it is between 1 and {most}.", field)
+        said = _("%(field)s is %(given)s; it is between 1 and %(most)s.")
+        raise BadInput(said % {"field": field, "given": value, "most": most}, field)
     return value
 
 

@@ -16,6 +16,8 @@ from itertools import pairwise
 from typing import Any
 
 import msgspec
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from endpoints.checks import checked_document
 from endpoints.errors import BadInput
@@ -25,7 +27,9 @@ MAX_PATHS = 200
 MAX_STEPS = 20  # of a path
 MAX_BYTES = 16 * 1024
 MAX_LEVELS = 20
-_RIGHT = 'write {"paths": ["customer.id"]} or {"template": {"id": {"$path": "customer.id"}}}'
+_RIGHT = gettext_noop(
+    '%(field)s is %(given)s; write {"paths": ["customer.id"]} or {"template": {"id": {"$path": "customer.id"}}}.'
+)
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -75,7 +79,7 @@ def _read(document: str) -> Shape:
 def parse(document: Any) -> Shape:
     """Return the shape that `document` describes. Raises BadInput with the place of what is wrong."""
     if not isinstance(document, dict) or len(document) != 1 or not document.keys() <= {"paths", "template"}:
-        raise BadInput(f"{FIELD} is {_shown(document)}; {_RIGHT}.", FIELD)
+        raise BadInput(_(_RIGHT) % {"field": FIELD, "given": _shown(document)}, FIELD)
     checked_document(document, FIELD, most_bytes=MAX_BYTES, most_levels=MAX_LEVELS)
     if "paths" in document:
         return Shape(_tree(_paths(document["paths"], f"{FIELD}.paths")))
@@ -87,7 +91,8 @@ def parse(document: Any) -> Shape:
 
 def _paths(given: Any, field: str) -> list[Path]:
     if not isinstance(given, list) or not 1 <= len(given) <= MAX_PATHS:
-        raise BadInput(f"{field} is {_shown(given)}; write a list of 1 to {MAX_PATHS} paths.", field)
+        said = _("%(field)s is %(given)s; write a list of 1 to %(most)s paths.")
+        raise BadInput(said % {"field": field, "given": _shown(given), "most": MAX_PATHS}, field)
     return [_path(path, f"{field}[{index}]") for index, path in enumerate(given)]
 
 
@@ -99,9 +104,11 @@ def _path(given: Any, field: str) -> Path:
         or steps is not given
         and "" in steps
     ):
-        raise BadInput(f'{field} is {_shown(given)}; write a path, such as "customer.id" or ["customer", "id"].', field)
+        said = _('%(field)s is %(given)s; write a path, such as "customer.id" or ["customer", "id"].')
+        raise BadInput(said % {"field": field, "given": _shown(given)}, field)
     if len(steps) > MAX_STEPS:
-        raise BadInput(f"{field} has {len(steps)} names; a path has up to {MAX_STEPS}.", field)
+        said = _("%(field)s has %(given)s names; a path has up to %(most)s.")
+        raise BadInput(said % {"field": field, "given": len(steps), "most": MAX_STEPS}, field)
     return tuple(steps)
 
 
@@ -117,7 +124,8 @@ def _compiled(node: Any, field: str, places: list[tuple[Path, str]]) -> Any:
         return _Place(place)
     for name in node:
         if name.startswith("$"):
-            raise BadInput(f'{field}.{name}: a name with $ is {{"$path": "customer.id"}} and stands alone.', field)
+            said = _('%(field)s: a name with $ is {"$path": "customer.id"} and stands alone.')
+            raise BadInput(said % {"field": f"{field}.{name}"}, field)
     # In one order, whichever way the template was stored.
     return {name: _compiled(node[name], f"{field}.{name}", places) for name in sorted(node)}
 
@@ -125,8 +133,9 @@ def _compiled(node: Any, field: str, places: list[tuple[Path, str]]) -> Any:
 def _refuse_repeats(places: Sequence[tuple[Path, str]]) -> None:
     for (path, field), (next_path, next_field) in pairwise(places):  # sorted: what lies in a path comes right after it
         if next_path[: len(path)] == path:
-            what = f"{_shown('.'.join(next_path))} is sent by {field}"
-            raise BadInput(f"{next_field}: {what} already; each part is sent once at most.", next_field)
+            said = _("%(field)s: %(part)s is sent by %(other)s already; each part is sent once at most.")
+            found = {"field": next_field, "part": _shown(".".join(next_path)), "other": field}
+            raise BadInput(said % found, next_field)
 
 
 def _tree(paths: Iterable[Path]) -> Tree:

@@ -3,6 +3,7 @@
 import re
 from typing import NamedTuple
 
+from django.utils.translation import gettext as _
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
@@ -21,20 +22,20 @@ class Target(NamedTuple):
 def read_url(url: str) -> Target:
     """Return where `url` leads. Raises ValueError with what is wrong with it, as the end of a sentence."""
     if any(character <= " " or character in "\x7f\\" for character in url):
-        raise ValueError("holds a space, a control character or a backslash; write them percent-encoded")
+        raise ValueError(_("holds a space, a control character or a backslash; write them percent-encoded"))
     try:
         parts = parse_url(url)
     except LocationParseError as error:
-        raise ValueError("is not a URL whose host could be found") from error
+        raise ValueError(_("is not a URL whose host could be found")) from error
     if parts.scheme not in _PORTS:
-        raise ValueError("is not http:// or https://")
+        raise ValueError(_("is not http:// or https://"))
     if parts.auth is not None:
-        raise ValueError("holds a user name or password; send credentials in a header")
+        raise ValueError(_("holds a user name or password; send credentials in a header"))
     if not _HOST.fullmatch(parts.host or ""):
-        raise ValueError("names no host that could be dialled")
+        raise ValueError(_("names no host that could be dialled"))
     port = _PORTS[parts.scheme] if parts.port is None else parts.port
     if not 0 < port < 65536:
-        raise ValueError(f"has port {port}; use 1 to 65535")
+        raise ValueError(_("has port %(given)s; use 1 to 65535") % {"given": port})
     host = str(parts.host)
     name = host.rstrip(".")  # which says only that it is whole
     authority = name if port == _PORTS[parts.scheme] else f"{name}:{port}"

@@ -11,6 +11,7 @@ from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.admin.options import TO_FIELD_VAR
 from django.contrib.auth.signals import user_login_failed
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from django_otp.forms import OTPAuthenticationFormMixin
@@ -86,9 +87,18 @@ class Site(admin.AdminSite):
         def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
             if "" in (request.GET.get(TO_FIELD_VAR), request.POST.get(TO_FIELD_VAR)):
                 raise DisallowedModelAdminToField("The field '' can't be referenced.")
-            return inner(request, *args, **kwargs)
+            answer = inner(request, *args, **kwargs)
+            return answer if answer.status_code != 405 else self._button_only(request, answer, kwargs)
 
         return update_wrapper(checked, inner)
+
+    def _button_only(self, request: HttpRequest, refusal: HttpResponse, named: dict[str, Any]) -> HttpResponse:
+        """Say where to go to who has opened, by hand or by a bookmark, what only a form leads to."""
+        found = {"title": _("This needs a button"), "endpoint_id": named.get("endpoint_id")}
+        page = {**self.each_context(request), **found}
+        answer = render(request, "endpoints/button_only.html", page, status=405)
+        answer["Allow"] = refusal["Allow"]
+        return answer
 
     def register(self, model_or_iterable: Any, *args: Any, **kwargs: Any) -> None:
         if model_or_iterable not in (StaticDevice, TOTPDevice):  # whose secrets are for nobody to look at

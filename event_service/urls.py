@@ -1,5 +1,7 @@
 """Which path answers what. The event door and the websockets come before these: see asgi.py."""
 
+from typing import Any
+
 from django.contrib import admin
 from django.urls import include, path, reverse_lazy
 from django.views.generic import RedirectView
@@ -20,12 +22,24 @@ from routing.console.filters import check, known
 from routing.console.queue import queue, release, set_drained
 from routing.live import live, live_ticket
 
+
+def to(view: str) -> Any:
+    """Lead from the stem of other addresses to where people look for them."""
+    return admin.site.admin_view(RedirectView.as_view(pattern_name=f"admin:{view}"))
+
+
 of_an_endpoint = [
+    path("", to("endpoints_endpoint_changelist")),
+    path("<uuid:object_id>/", to("endpoints_endpoint_change")),
     path("<uuid:endpoint_id>/test/", admin.site.admin_view(test_endpoint), name="endpoint-test"),
     path("<uuid:endpoint_id>/replay/", admin.site.admin_view(replay), name="endpoint-replay"),
     path("<uuid:endpoint_id>/<str:state>/", admin.site.admin_view(change_state), name="endpoint-state"),
 ]
 of_lists = [
+    path("deliveries/", to("routing_delivery_changelist")),
+    path("events/", to("routing_event_changelist")),
+    path("replay/", to("routing_replay_changelist")),
+    path("replay/new/", to("endpoints_endpoint_changelist")),
     path("deliveries/<str:act>/", admin.site.admin_view(act_on_all), name="act-on-all"),
     path("replay/new/<uuid:endpoint_id>/", admin.site.admin_view(new_replay), name="new-replay"),
     path("replay/<uuid:replay_id>/", admin.site.admin_view(replay_page), name="replay"),

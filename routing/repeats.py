@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 from django.db import connection, transaction
+from django.utils.translation import gettext as _
 from uuid_utils.compat import uuid7
 
 from endpoints.audit import note
@@ -37,9 +38,11 @@ def retry(deliveries: Sequence[Delivery]) -> list[Delivery]:
     endpoints = Endpoint.objects.in_bulk({delivery.endpoint_id for delivery in deliveries})
     for delivery in deliveries:
         if delivery.state in Delivery.OPEN:
-            raise Conflict(f"Delivery {delivery.pk} is {delivery.state}; only what has ended can be retried.", "ids")
+            said = _("Delivery %(id)s is %(state)s; only what has ended can be retried.")
+            raise Conflict(said % {"id": delivery.pk, "state": delivery.state}, "ids")
         if problem := problem_of(endpoints[delivery.endpoint_id]):
-            raise Conflict(f"Delivery {delivery.pk} can't be retried: {problem}", "ids")
+            said = _("Delivery %(id)s can't be retried: %(problem)s")
+            raise Conflict(said % {"id": delivery.pk, "problem": problem}, "ids")
     write([Repeat(delivery.event_id, delivery.endpoint_id, delivery.pk) for delivery in deliveries])
     for workspace_id, chosen in groupby(deliveries, key=lambda delivery: delivery.workspace_id):
         note("Delivery", [delivery.pk for delivery in chosen], workspace_id)
@@ -58,9 +61,9 @@ def _why_not(delivery: Delivery) -> str:
 def problem_of(endpoint: Endpoint) -> str:
     """Return why nothing can be owed to `endpoint` now; "" where it can."""
     if endpoint.deleted_at:
-        return f"the endpoint {endpoint.pk} was deleted."
+        return _("the endpoint %(id)s was deleted.") % {"id": endpoint.pk}
     if endpoint.state == Endpoint.State.DISABLED:
-        return f"the endpoint {endpoint.pk} is disabled; resume it first."
+        return _("the endpoint %(id)s is disabled; resume it first.") % {"id": endpoint.pk}
     return ""
 
 

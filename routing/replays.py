@@ -12,6 +12,7 @@ from uuid import UUID
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Value
 from django.db.models.functions import Now
+from django.utils.translation import gettext as _
 
 from endpoints.about import about
 from endpoints.errors import BadInput, Conflict, Limited
@@ -77,10 +78,12 @@ def create(selection: Selection, *, to_endpoint: Endpoint | None = None, per_sec
     """
     replay = _planned(selection, to_endpoint, PER_SECOND if per_second is None else per_second)
     if problem := repeats.problem_of(replay.to_endpoint):
-        raise Conflict(f"Nothing can be replayed: {problem}", "endpointId" if to_endpoint is None else "toEndpointId")
+        said = _("Nothing can be replayed: %(problem)s") % {"problem": problem}
+        raise Conflict(said, "endpointId" if to_endpoint is None else "toEndpointId")
     running = Replay.objects.filter(workspace_id=replay.workspace_id, state=Replay.State.RUNNING).count()
     if running >= MAX_RUNNING:
-        raise Limited(f"{running} replays are running; at most {MAX_RUNNING} do at once. Wait, or cancel one.")
+        said = _("%(given)s replays are running; at most %(most)s do at once. Wait, or cancel one.")
+        raise Limited(said % {"given": running, "most": MAX_RUNNING})
     replay.total = _count(replay)
     replay.save(force_insert=True)
     replay.refresh_from_db()
@@ -139,11 +142,13 @@ def _advance(replay: Any) -> None:
 
 def _planned(selection: Selection, to_endpoint: Endpoint | None, per_second: int) -> Replay:
     if not 1 <= per_second <= MAX_PER_SECOND:
-        raise BadInput(f"perSecond is {per_second}; it is between 1 and {MAX_PER_SECOND}.", "perSecond")
+        said = _("%(field)s is %(given)s; it is between 1 and %(most)s.")
+        raise BadInput(said % {"field": "perSecond", "given": per_second, "most": MAX_PER_SECOND}, "perSecond")
     endpoint = selection.endpoint
     until = _until(selection)
     if selection.since is not None and selection.since >= until:
-        raise BadInput(f"since is {selection.since}, which is not before {until}.", "since")
+        said = _("since is %(given)s, which is not before %(until)s.")
+        raise BadInput(said % {"given": selection.since, "until": until}, "since")
     walk = _along_events if selection.never_attempted else _along_deliveries
     position, end = walk(endpoint, selection.since, until)
     return Replay(
@@ -175,15 +180,16 @@ def _states(selection: Selection) -> list[str]:
     given = selection.states
     if selection.never_attempted:
         if given is not None:
-            raise BadInput("Both states and neverAttempted are given; give one of the two.", "states")
+            raise BadInput(_("Both states and neverAttempted are given; give one of the two."), "states")
         return []
     if given is None:
         return [Delivery.State.EXHAUSTED.value]
     if not given:
-        raise BadInput("states is empty, which selects nothing; leave it out for EXHAUSTED.", "states")
+        raise BadInput(_("states is empty, which selects nothing; leave it out for EXHAUSTED."), "states")
     for state in given:
         if state in Delivery.OPEN:
-            raise BadInput(f"states holds {state}; only what has ended can be replayed.", "states")
+            said = _("states holds %(state)s; only what has ended can be replayed.")
+            raise BadInput(said % {"state": state}, "states")
     return sorted(set(given))
 
 
@@ -220,7 +226,7 @@ def _count(replay: Replay) -> int | None:
     if not replay.wanted:
         return _counted(replay)
     total, position = 0, replay.position
-    for _ in range(COUNTED):
+    for _look_at in range(COUNTED):
         batch = _look(replay, position, room=EXAMINED)
         total, position = total + len(batch.rows), batch.position
         if batch.last:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 from django.db import connection
+from django.utils.translation import gettext as _
 
 from endpoints.errors import BadInput, Limited
 from endpoints.models import Endpoint
@@ -39,9 +40,10 @@ def send_sample(endpoint: Endpoint, *, type: str, data: bytes = DATA) -> Sample:
     The answer counts like any other. Raises BadInput for a websocket, a bad type or bad data, and Limited.
     """
     if endpoint.type != Endpoint.Type.WEB_HOOK:
-        raise BadInput(f"Endpoint {endpoint.pk} is a websocket; only webhooks can be tested.", "id")
+        said = _("Endpoint %(id)s is a websocket; only webhooks can be tested.")
+        raise BadInput(said % {"id": endpoint.pk}, "id")
     if not _room.acquire(blocking=False):
-        raise Limited(f"{AT_ONCE} tests are running; try again when one has ended.")
+        raise Limited(_("%(most)s tests are running; try again when one has ended.") % {"most": AT_ONCE})
     try:
         return _send(endpoint, type, data)
     finally:

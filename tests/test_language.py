@@ -173,6 +173,25 @@ def test_the_portals_pages_in_russian_have_no_english(client, everything):
     }
 
 
+def test_what_forms_refuse_is_said_in_the_language_of_the_page(client, admin_client, everything):
+    given = {
+        "name": "\0",
+        "workspace": everything.workspace_id,
+        "type": "WEB_HOOK",
+        "url": "gopher://x",
+        "method": "POST",
+    }
+    form = admin_client.post(admin_page(Endpoint, "add"), given, **RUSSIAN).context["adminform"].form
+    assert form.errors["url"] == ["Адрес 'gopher://x': это не http:// и не https://."]
+    _link, token = PortalLink.issue(workspace=everything.workspace, name="Анна", rights=(PortalRight.EDIT,))
+    client.post(f"{PATH}open", {"token": token})
+    given = {"name": "Приём", "url": "https://user@example.com/"}
+    edited = client.post(f"{PATH}endpoints/{everything.pk}/edit/", given, **RUSSIAN)
+    assert edited.context["form"].errors["url"] == [
+        "Адрес 'https://user@example.com/': есть имя пользователя или пароль; передавайте их в заголовке."
+    ]
+
+
 def test_a_language_is_chosen_on_a_page_and_kept(client, webhook):
     first = client.get("/admin/login/").content.decode()
     assert '<html lang="en"' in first
@@ -188,4 +207,6 @@ def test_programs_are_told_in_english(client, graphql, webhook):
     client.cookies[settings.LANGUAGE_COOKIE_NAME] = "ru"
     refused = graphql("query ($id: UUID!) { endpoint(id: $id) { name } }", id="00000000-0000-0000-0000-000000000000")
     assert not re.search("[а-я]", str(refused))
+    create = 'mutation { createWebhookEndpoint(name: "n", url: "gopher://x") { id } }'
+    assert graphql(create)["errors"][0]["message"] == "url 'gopher://x' is not http:// or https://."
     assert client.get("/event-service/graphql", **RUSSIAN).get("Content-Language") is None

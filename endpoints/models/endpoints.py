@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 from django.db import models, transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
+from django.utils.translation import gettext as _
 
 from endpoints.checks import URL_LENGTH, checked_headers, checked_method, checked_name, checked_url
 from endpoints.errors import BadInput
@@ -181,7 +182,7 @@ class Endpoint(Configuration):
         given = [*(field for field, value in of_webhooks.items() if value is not None), *map(published, settings)]
         given = [field for field in given if field != "payloadShape"]
         if self.type == Endpoint.Type.WEB_SOCKET and given:
-            raise BadInput(f"A websocket endpoint has no {given[0]}.", given[0])
+            raise BadInput(_("A websocket endpoint has no %(field)s.") % {"field": given[0]}, given[0])
         columns = as_columns(settings)
         for column, value in columns.items():
             setattr(self, column, value)

@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db import models, transaction
 from django.db.models import Q, Sum
 from django.db.models.functions import Cast, Length
+from django.utils.translation import gettext as _
 
 from endpoints.checks import checked_name
 from endpoints.errors import BadInput, Limited
@@ -66,9 +67,9 @@ class EventType(Configuration):
         checked_name(name, field="type", length=TYPE_LENGTH)
         types = cls.objects.filter(workspace_id=workspace_id)
         if not types.filter(name=name).exists() and types.count() >= MAX_TYPES:
-            raise Limited(f"The workspace has {MAX_TYPES} event types, the most there may be; delete some.", "type")
-        found, _ = types.get_or_create(workspace_id=workspace_id, name=name)
-        return found
+            said = _("The workspace has %(most)s event types, the most there may be; delete some.")
+            raise Limited(said % {"most": MAX_TYPES}, "type")
+        return types.get_or_create(workspace_id=workspace_id, name=name)[0]
 
     def change(self, **changes: Unpack[Changes]) -> None:
         """Change what is given, of a locked row. Raises BadInput or Limited, and changes nothing, where it is bad."""
@@ -85,13 +86,15 @@ class EventType(Configuration):
         """Raise BadInput or Limited for a schema that can't be kept, or an enforcement without one."""
         if self.schema is None:
             if self.enforcement != self.Enforcement.OFF:
-                raise BadInput(f"enforcement is {self.enforcement}, but there is no schema; give one.", "enforcement")
+                said = _("enforcement is %(given)s, but there is no schema; give one.")
+                raise BadInput(said % {"given": self.enforcement}, "enforcement")
             return
         Schema(self.schema)
         others = EventType.objects.filter(workspace_id=self.workspace_id).exclude(pk=self.pk)
         length = others.aggregate(all=Sum(Length(Cast("schema", models.TextField()))))["all"] or 0
         if length > MAX_SCHEMAS:
-            raise Limited(f"The workspace's other schemas have {length} characters; {MAX_SCHEMAS} is enough.", "schema")
+            said = _("The workspace's other schemas have %(given)s characters; %(most)s is enough.")
+            raise Limited(said % {"given": length, "most": MAX_SCHEMAS}, "schema")
 
     @classmethod
     @transaction.atomic

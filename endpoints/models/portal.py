@@ -10,6 +10,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext as _
 
 from endpoints.checks import checked_name
 from endpoints.constraints import SameWorkspace
@@ -87,11 +88,13 @@ class PortalLink(Configuration):
         if unknown := sorted(set(rights) - set(PortalRight.values)):
             raise BadInput(f"{', '.join(unknown)}: a link's rights are {', '.join(PortalRight.values)}.", "rights")
         if expires_in_s not in LIVES_S:
-            raise BadInput(f"expiresIn is {expires_in_s}; give {LIVES_S[0]} to {LIVES_S[-1]} seconds.", "expiresIn")
+            said = _("expiresIn is %(given)s; give %(least)s to %(most)s seconds.")
+            raise BadInput(said % {"given": expires_in_s, "least": LIVES_S[0], "most": LIVES_S[-1]}, "expiresIn")
         name = checked_name(name)
         cls.objects.filter(workspace=workspace, expires_at__lt=Now() - KEPT).delete()
         if cls.objects.filter(workspace=workspace).usable().count() >= MOST_USABLE:
-            raise Limited(f"This workspace has {MOST_USABLE} links that can be used; revoke some, or let them expire.")
+            said = _("This workspace has %(most)s links that can be used; revoke some, or let them expire.")
+            raise Limited(said % {"most": MOST_USABLE})
         token = MARK + secrets.token_urlsafe(32)
         link = cls.objects.create(
             workspace=workspace,
@@ -177,13 +180,15 @@ def image_type(data: bytes) -> str | None:
 
 def checked_color(color: str) -> str:
     if not re.fullmatch(r"#[0-9a-f]{6}", color):
-        raise BadInput(f"color {color!r:.40} is no #rrggbb in lower case, such as {PortalTheme.COLOR}.", "color")
+        said = _("color %(given)s is no #rrggbb in lower case, such as %(right)s.")
+        raise BadInput(said % {"given": f"{color!r:.40}", "right": PortalTheme.COLOR}, "color")
     return color
 
 
 def checked_logo(data: bytes) -> bytes:
     if len(data) > PortalTheme.LOGO_BYTES:
-        raise BadInput(f"The logo has {len(data)} bytes; at most {PortalTheme.LOGO_BYTES} are kept.", "logo")
+        said = _("The logo has %(given)s bytes; at most %(most)s are kept.")
+        raise BadInput(said % {"given": len(data), "most": PortalTheme.LOGO_BYTES}, "logo")
     if data and image_type(data) is None:
-        raise BadInput("The logo is no PNG, JPEG or WebP.", "logo")
+        raise BadInput(_("The logo is no PNG, JPEG or WebP."), "logo")
     return data

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from endpoints.errors import Limited
 from endpoints.models.workspaces import Workspace
@@ -51,4 +52,5 @@ def require_room(workspace_id: UUID, quota: Quota, what: str) -> None:
         return
     used = USED[quota](workspace_id)
     if used >= limit:
-        raise OverQuota(f"This workspace has {used} {what}; at most {limit} are allowed.")
+        said = _("This workspace has %(used)s %(what)s; at most %(most)s are allowed.")
+        raise OverQuota(said % {"used": used, "what": _(what), "most": limit})

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.db import IntegrityError, models, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext as _
 from psycopg.errors import UniqueViolation
 
 from endpoints.checks import checked_overlap_s, checked_secret
@@ -79,7 +80,7 @@ class SigningKey(models.Model):
             cause = error.__cause__
             if not isinstance(cause, UniqueViolation) or cause.diag.constraint_name != "signing_key_of_one_endpoint":
                 raise
-            raise Conflict("This secret is in use; give one that no endpoint has had, or none.", "secret") from None
+            raise Conflict(_("This secret is in use; give one that no endpoint has had, or none."), "secret") from None
 
     @classmethod
     @transaction.atomic
@@ -130,7 +131,8 @@ def _refuse_too_many(endpoint: "Endpoint") -> None:
     old = endpoint.signing_keys.filter(scheme=SigningKey.Scheme.V1).exclude(expires_at=None).order_by("expires_at")
     ends = list(old.values_list("expires_at", flat=True))
     if len(ends) >= MAX_OLD:
-        raise Limited(
-            f"{len(ends)} old secrets are still valid, the first until {ends[0]:%Y-%m-%dT%H:%M:%SZ}; "
-            f"at most {MAX_OLD} may be. Rotate after that, or with overlapSeconds 0, which ends all of them."
+        said = _(
+            "%(given)s old secrets are still valid, the first until %(until)s; at most %(most)s may be. "
+            "Rotate after that, or with overlapSeconds 0, which ends all of them."
         )
+        raise Limited(said % {"given": len(ends), "until": f"{ends[0]:%Y-%m-%dT%H:%M:%SZ}", "most": MAX_OLD})

@@ -14,6 +14,7 @@ from django.db import models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Least, Now
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from endpoints.checks import NAME_LENGTH, checked_expiry, checked_name, checked_overlap_s
 from endpoints.errors import BadInput, Conflict, NotFound
@@ -132,8 +133,9 @@ class ApiKey(Configuration):
         """
         unknown = sorted(set(scopes) - set(Scope.values))
         if unknown or not scopes:
-            given = ", ".join(unknown) or "no scope"
-            raise BadInput(f"{given}: a key has one or more of {', '.join(Scope.values)}.", "scopes")
+            said = _("%(given)s: a key has one or more of %(known)s.")
+            given = ", ".join(unknown) or _("no scope")
+            raise BadInput(said % {"given": given, "known": ", ".join(Scope.values)}, "scopes")
         text = new_key()
         key = cls.objects.create(
             workspace=workspace,
@@ -153,7 +155,7 @@ class ApiKey(Configuration):
         that can't be used any more, and BadInput.
         """
         if not ApiKey.objects.usable().filter(pk=self.pk).exists():
-            raise Conflict(f"Key {self.pk} is revoked or expired; make a new one.", "id")
+            raise Conflict(_("Key %(id)s is revoked or expired; make a new one.") % {"id": self.pk}, "id")
         overlap = timedelta(seconds=checked_overlap_s(overlap_s))
         if expires_at is None and self.expires_at:
             expires_at = timezone.now() + (self.expires_at - self.creation_date)
