@@ -3,6 +3,8 @@
 The pictures are looked at, and not committed.
 """
 
+from typing import Any
+
 from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
 from playwright.sync_api import Page
@@ -10,28 +12,38 @@ from playwright.sync_api import Page
 FOLDER = settings.BASE_DIR / "var" / "screenshots"
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 SERIOUS = ("serious", "critical")
-RULES = {"light": {}, "dark": {"runOnly": ["color-contrast"]}}  # all else is the same in dark
+RULES: dict[str, dict[str, list[str]]] = {"light": {}, "dark": {"runOnly": ["color-contrast"]}}  # else the same in dark
+MOST_BYTES = 500_000  # of a page with all that it loads, before any compression
+_FAULTS = "options => axe.run({resultTypes: ['violations'], ...options}).then(found => found.violations)"
+_LOADED = """() => [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
+    .filter(each => each.initiatorType !== 'fetch').map(each => [each.name, each.decodedBodySize])"""
 
 
-def take(page: Page, name: str) -> None:
-    """Take the pictures. Fails where axe finds a serious fault, in light or in dark."""
+def look(page: Any, name: str) -> None:
+    """Take the pictures, once for each page and state: it takes over a second. Fails where axe finds a serious fault in
+    light or in dark, the page is wider than a phone, or it loads too much."""
+    said = list(page.said)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for scheme in ("light", "dark"):
+    weighs = dict(page.evaluate(_LOADED))
+    assert sum(weighs.values()) <= MOST_BYTES, weighs
+    page.evaluate(Axe().axe_script)
+    page.set_viewport_size(DESK)
+    for scheme, rules in RULES.items():
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         page.screenshot(path=FOLDER / f"{name}-{scheme}.png", full_page=True)
-        found = faults(page, **RULES[scheme])
-        assert not found, "\n".join([f"{page.url} in {scheme}:", *found])
+        assert not (found := faults(page, **rules)), "\n".join([f"{page.url} in {scheme}:", *found])
     page.emulate_media(color_scheme="light", reduced_motion="reduce")
     page.set_viewport_size(PHONE)
     page.screenshot(path=FOLDER / f"{name}-phone.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], f"{name} scrolls on a phone."
     page.set_viewport_size(DESK)
+    page.said[:] = said  # what axe does to the page is no saying of the page
 
 
 def faults(page: Page, **rules: list[str]) -> list[str]:
-    found = Axe().run(page, options={"resultTypes": ["violations"], **rules}).response["violations"]
     return [
         f"{each['id']}: {node['html'][:120]} {node['failureSummary']}"
-        for each in found
+        for each in page.evaluate(_FAULTS, rules)
         if each["impact"] in SERIOUS
         for node in each["nodes"]
     ]

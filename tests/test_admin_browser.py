@@ -11,9 +11,9 @@ from playwright.sync_api import expect
 from endpoints.models import EventFilter
 from endpoints.pages import POLICY, POLICY_OF_FORMS
 from routing.models import Event
-from tests.browser import window
+from tests.browser import OPERATOR, sign_in, window
 from tests.hostile import HOSTILE, URL
-from tests.service import DEADLINE_S, Service
+from tests.service import Service
 
 MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
 # What runs, and what would run if somebody clicked on it or moved over it, or if there were no policy.
@@ -25,15 +25,14 @@ COUNT = """() => {
   return [window.__pwned || 0, attributes.filter(live).length, inline.length];
 }"""
 # What the browser says besides: that a page is refused, that there is no favicon, that a field has the cursor already.
-BESIDES = re.compile("the server responded with a status of|Autofocus processing was blocked")
+BESIDES = "the server responded with a status of|Autofocus processing was blocked"
 LINKS = "links => links.map(link => link.href)"
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
     with Service(tmp_path_factory.mktemp("service")) as service:
-        make = "from django.contrib.auth.models import User; User.objects.create_superuser('ops', password='ops')"
-        service.manage("shell", "--no-imports", "-c", make)
+        service.manage("shell", "--no-imports", "-c", OPERATOR)
         taken = service.manage("shell", "--no-imports", "-c", "from tests.hostile import plant; print(plant())")
         assert int(taken) > 20
         yield service
@@ -42,17 +41,10 @@ def service(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(service):
     """A window of an operator who signed in. What its pages said, and the dialogs that opened, are in `page.said`."""
-    with window() as page:
-        page.said = []
-        page.set_default_timeout(DEADLINE_S * 1000)
-        page.on("console", lambda message: BESIDES.search(message.text) or page.said.append(message.text))
+    with window(BESIDES) as page:
         page.on("pageerror", lambda error: page.said.append(str(error)))
         page.on("dialog", lambda dialog: (page.said.append(f"dialog {dialog.message}"), dialog.dismiss()))
-        page.goto(f"{service.url}/admin/")
-        page.get_by_label("Username").fill("ops")
-        page.get_by_label("Password").fill("ops")
-        page.get_by_role("button", name="Log in").click()
-        expect(page).to_have_url(f"{service.url}/admin/")
+        sign_in(page, service)
         yield page
 
 

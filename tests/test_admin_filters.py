@@ -10,8 +10,8 @@ from django.contrib.auth.models import Permission
 from playwright.sync_api import expect
 
 from endpoints.models import Endpoint, EventFilter, StaffBinding
-from tests.browser import window
-from tests.service import DEADLINE_S, Service
+from tests.browser import OPERATOR, sign_in, window
+from tests.service import Service
 from tests.traffic import record
 
 PATH = "/admin/try-filter/"
@@ -81,8 +81,7 @@ def test_it_is_for_who_signed_in(client, db):
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
     with Service(tmp_path_factory.mktemp("service")) as service:
-        make = "from django.contrib.auth.models import User; User.objects.create_superuser('ops', password='ops')"
-        service.manage("shell", "--no-imports", "-c", make)
+        service.manage("shell", "--no-imports", "-c", OPERATOR)
         yield service
 
 
@@ -90,11 +89,7 @@ def test_an_operator_sees_it_beneath_the_form(service):
     for total in range(3):
         service.publish({"type": "order.paid", "data": {"total": total}})
     with window() as page:
-        page.set_default_timeout(DEADLINE_S * 1000)
-        page.goto(f"{service.url}/admin/endpoints/eventfilter/add/")
-        page.get_by_label("Username").fill("ops")
-        page.get_by_label("Password").fill("ops")
-        page.get_by_role("button", name="Log in").click()
+        sign_in(page, service, "/admin/endpoints/eventfilter/add/")
         page.get_by_label("Workspace").fill(service.workspace_id)
         page.get_by_label("Definition").fill(json.dumps(WANTED))
         page.get_by_role("button", name="Try it").click()

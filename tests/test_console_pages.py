@@ -1,37 +1,40 @@
 """The console's pages of the queue, of filters and of what happens, and what they cost."""
 
 import re
+from datetime import timedelta
+from uuid import UUID
 
 import msgspec
 import pytest
 from django.contrib.auth.models import Permission
 from django.db import connection
+from django.db.models.functions import Now
 from playwright.sync_api import expect
 
 from endpoints.models import AuditEntry, EventFilter, EventType, StaffBinding
 from routing import stats
 from routing.models import WorkerNode
-from routing.queue import Presence, leave, report
-from tests.browser import window
+from routing.queue import LEASE_S, Presence, leave, report
+from tests.browser import OPERATOR, sign_in, window
 from tests.receiver import Receiver
-from tests.screenshots import DESK, take
-from tests.service import DEADLINE_S, Service, wait_until
-from tests.traffic import record
+from tests.screenshots import look
+from tests.service import Service, wait_until
+from tests.traffic import of, record
 
 QUEUE = "/admin/queue/"
 
 
 @pytest.fixture
-def sign_in(client, django_user_model):
+def member_who_may(client, django_user_model):
     """Sign a member of staff in, who has these permissions and no others."""
 
-    def sign_in(*codenames):
+    def member_who_may(*codenames):
         member = django_user_model.objects.create_user("m", password="p", is_staff=True)
         member.user_permissions.set(Permission.objects.filter(codename__in=codenames))
         client.force_login(member)
         return member
 
-    return sign_in
+    return member_who_may
 
 
 # --- the queue
@@ -43,9 +46,9 @@ def node(db):
 
 
 @pytest.mark.parametrize("act", ["drain", "resume"])
-def test_a_worker_is_drained_and_resumed_by_who_may(client, sign_in, node, act):
+def test_a_worker_is_drained_and_resumed_by_who_may(client, member_who_may, node, act):
     WorkerNode.objects.update(drained=act == "resume")
-    member = sign_in("view_lane", "view_endpoint", "see_all_workspaces")
+    member = member_who_may("view_lane", "view_endpoint", "see_all_workspaces")
     address = f"{QUEUE}worker/{node.pk}/{act}/"
     assert (client.get(address).status_code, client.post(address).status_code) == (405, 403)
     assert address not in client.get(QUEUE).content.decode()
@@ -56,8 +59,8 @@ def test_a_worker_is_drained_and_resumed_by_who_may(client, sign_in, node, act):
     assert AuditEntry.objects.filter(object_id=str(node.pk), actor_name="m").exists()
 
 
-def test_who_is_bound_to_a_workspace_neither_sees_nor_drains_workers(client, sign_in, node, workspace):
-    member = sign_in("view_lane", "view_endpoint", "drain_workernode")
+def test_who_is_bound_to_a_workspace_neither_sees_nor_drains_workers(client, member_who_may, node, workspace):
+    member = member_who_may("view_lane", "view_endpoint", "drain_workernode")
     StaffBinding.objects.create(user=member, workspace=workspace)
     assert node.name not in client.get(QUEUE).content.decode()
     assert client.post(f"{QUEUE}worker/{node.pk}/drain/").status_code == 403
@@ -70,6 +73,21 @@ def test_the_queue_takes_few_queries_with_many_workers(admin_client, node, djang
         page = admin_client.get(QUEUE).content.decode()
     assert page.count("another than this page") == 30
     assert "3 / 128" in page
+
+
+def test_leases_are_listed_oldest_first_with_who_holds_them(client, member_who_may, node, workspace, webhook):
+    record(workspace, 3)
+    for seq, left_s in ((1, 50), (2, 20)):
+        lease = {"state": "SENDING", "lease_token": UUID(int=seq), "due_at": Now() + timedelta(seconds=left_s)}
+        of(webhook, seq=seq).update(attempts_made=1, **lease)
+    report(Presence(node.pk, node.name, node.version, 1, 0, None, [UUID(int=2)]))
+    member = member_who_may("view_lane", "view_endpoint", "see_all_workspaces")
+    assert client.get(QUEUE).context["leases"] is None
+    member.user_permissions.add(Permission.objects.get(codename="view_delivery"))
+    page = client.get(QUEUE)
+    told = [(lease.delivery.seq, lease.worker, lease.delivery.due_at - lease.since) for lease in page.context["leases"]]
+    assert told == [(2, node.name, timedelta(seconds=LEASE_S)), (1, "", timedelta(seconds=LEASE_S))]
+    assert f"/admin/routing/delivery/{of(webhook, seq=2).get().pk}/change/" in page.content.decode()
 
 
 def test_a_worker_that_says_nothing_more_is_silent_and_then_forgotten(admin_client, node):
@@ -140,8 +158,8 @@ def test_what_is_known_comes_from_types_and_recent_events(admin_client, workspac
     assert set(known["paths"]) >= {"type", "data.lines.sku", "data.customer.country"}
 
 
-def test_foreign_workspaces_and_events_are_not_told_of(client, sign_in, workspace, foreign_workspace):
-    member = sign_in("view_eventfilter")
+def test_foreign_workspaces_and_events_are_not_told_of(client, member_who_may, workspace, foreign_workspace):
+    member = member_who_may("view_eventfilter")
     StaffBinding.objects.create(user=member, workspace=workspace)
     record(workspace, data=msgspec.Raw(b'{"secret_name": 1}'))
     mine, foreign = {"workspace": str(workspace.pk)}, {"workspace": str(foreign_workspace.pk)}
@@ -177,32 +195,15 @@ def test_a_filters_page_takes_few_queries_and_says_what_is_linked(
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
     with Service(tmp_path_factory.mktemp("service")) as service:
-        make = "from django.contrib.auth.models import User; User.objects.create_superuser('ops', password='ops')"
-        service.manage("shell", "--no-imports", "-c", make)
+        service.manage("shell", "--no-imports", "-c", OPERATOR)
         yield service
 
 
 @pytest.fixture(scope="module")
 def page(service):
     with window() as page:
-        page.set_default_timeout(DEADLINE_S * 1000)
-        page.set_viewport_size(DESK)
-        page.said = []
-        page.on("console", lambda message: page.said.append(message.text) if message.type == "error" else None)
-        page.goto(f"{service.url}/admin/")
-        page.get_by_label("Username").fill("ops")
-        page.get_by_label("Password").fill("ops")
-        page.get_by_role("button", name="Log in").click()
-        expect(page).to_have_url(f"{service.url}/admin/")
+        sign_in(page, service)
         yield page
-
-
-def look(page, name):
-    """Take its pictures; what axe does to the page is no saying of the page."""
-    said = list(page.said)
-    take(page, name)
-    page.said[:] = said
-    assert page.said == []
 
 
 def test_a_filter_is_written_with_completion_and_tried_as_one_types(page, service):

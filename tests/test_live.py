@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect
 
 from endpoints.models import Endpoint, Workspace
 from routing.models import SocketTicket
-from tests.browser import window
+from tests.browser import OPERATOR, sign_in, window
 from tests.service import DEADLINE_S, Service, wait_until
 
 PATH = "/event-service/live"
@@ -103,8 +103,7 @@ def test_the_page_lists_endpoints_and_runs_nothing_inline(
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with Service(tmp_path_factory.mktemp("service")) as service:
-        make = "from django.contrib.auth.models import User; User.objects.create_superuser('ops', password='ops')"
-        service.manage("shell", "--no-imports", "-c", make)
+        service.manage("shell", "--no-imports", "-c", OPERATOR)
         yield service
 
 
@@ -124,12 +123,7 @@ def said() -> list[str]:
 def page(service: Service, endpoint: str, said: list[str]) -> Iterator[Page]:
     """The page, on which the endpoint was chosen by an operator who signed in."""
     with window() as page:
-        page.set_default_timeout(DEADLINE_S * 1000)
-        page.goto(f"{service.url}{PATH}")
-        page.get_by_label("Username").fill("ops")
-        page.get_by_label("Password").fill("ops")
-        page.get_by_role("button", name="Log in").click()
-        expect(page).to_have_url(f"{service.url}{PATH}")
+        sign_in(page, service, PATH)
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.reload()
