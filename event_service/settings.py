@@ -278,6 +278,7 @@ GRAPHENE = {"SCHEMA": "event_service.schema.schema"}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"
+FORMAT_MODULE_PATH = "event_service.formats"
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("ru", "Русский")]
 LOCALE_PATHS = [Path(__file__).resolve().parent / "locale"]

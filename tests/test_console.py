@@ -381,7 +381,7 @@ def test_an_endpoint_fails_and_the_operator_repairs_it_and_has_delivered_what_fa
         page.get_by_role("region", name="Failing now").get_by_role("link", name="repairs").click()
         health = page.get_by_role("region", name="Health")
         reload_until(page, health, re.compile("Attempts failed with HTTP_STATUS ×3"))
-        page.get_by_label("Url:").fill(sound.url)
+        page.get_by_label("URL:").fill(sound.url)
         page.get_by_role("button", name="Save and continue editing").click()
 
         health.get_by_role("button", name="Send a test").click()

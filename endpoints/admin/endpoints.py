@@ -40,14 +40,14 @@ OF_WEBHOOKS = ("url", "method", "retry_policy", "max_in_flight", "rate_limit")
 class EndpointForm(NamedForm):
     quota = (Quota.ENDPOINTS, "endpoints")
     retry_policy = forms.JSONField(
-        label=gettext_lazy("retry policy"),
+        label=gettext_lazy("Retry policy"),
         decoder=StrictDecoder,
         required=False,
         help_text=gettext_lazy('Such as {"schedule": [5, 300]}; {} is the default.'),
     )
 
     payload_shape = forms.JSONField(
-        label=gettext_lazy("payload shape"),
+        label=gettext_lazy("Payload shape"),
         decoder=StrictDecoder,
         required=False,
         help_text=gettext_lazy(

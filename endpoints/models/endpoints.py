@@ -56,7 +56,7 @@ class Endpoint(Configuration):
 
     workspace = models.ForeignKey(Workspace, models.PROTECT, related_name="endpoints", db_index=False)
     type = models.CharField(max_length=10, choices=Type.choices)
-    url = models.CharField(max_length=URL_LENGTH, blank=True)
+    url = models.CharField("URL", max_length=URL_LENGTH, blank=True)
     method = models.CharField(max_length=6, choices=Method.choices, blank=True)
     open_access = models.BooleanField(
         default=False,
@@ -68,7 +68,7 @@ class Endpoint(Configuration):
     retry_policy = models.JSONField(default=dict, blank=True)
     max_in_flight = models.PositiveSmallIntegerField(null=True, blank=True)
     rate_limit = models.PositiveIntegerField(null=True, blank=True)  # requests in rate_period_s
-    rate_period_s = models.PositiveIntegerField(default=1)
+    rate_period_s = models.PositiveIntegerField("rate period in seconds", default=1)
     ordering = models.CharField(max_length=10, choices=Ordering.choices, default=Ordering.UNORDERED)
     payload_shape = models.JSONField(null=True, blank=True)  # null: data goes out as it came in; see shaping.py
     state = models.CharField(max_length=8, choices=State.choices, default=State.ACTIVE)

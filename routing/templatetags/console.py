@@ -1,8 +1,10 @@
 """What pages of the console are made of."""
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django import template
 from django.utils import timezone
@@ -13,12 +15,14 @@ from endpoints.models import Endpoint, EventFilter
 from routing import stats
 from routing.console import charts, timelines
 from routing.console.overview import age, complaint, label
+from routing.ids import made_at
 from routing.models import Delivery, Event, Lane
 from routing.stats import Whose, success_of
 from routing.whys import held_back
 
 register = template.Library()
 MOST_LINKS = 50
+_ID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 register.filter("age", age)
 
@@ -39,7 +43,7 @@ def percent(part: float | None) -> str:
     """Return a part as percent; never 100 where something is missing."""
     if part is None:
         return "–"
-    return "100 %" if part == 1 else f"{number_format(min(part * 100, 99.99), 2)} %"
+    return f"{part:.0%}".replace("%", " %") if part in (0, 1) else f"{number_format(min(part * 100, 99.99), 2)} %"
 
 
 @register.filter
@@ -50,6 +54,13 @@ def count(value: int) -> str:
 @register.filter
 def since(at: datetime) -> timedelta:
     return timezone.now() - at
+
+
+@register.filter
+def as_times(bounds: str) -> str:
+    """Return the ids that a partition begins and ends with as the times that are in them."""
+    times = [f"{made_at(UUID(id_)):%Y-%m-%d %H:%M}" for id_ in _ID.findall(bounds)]
+    return f"{' – '.join(times)} UTC" if times else bounds
 
 
 register.filter("tree", timelines.tree)
