@@ -1,6 +1,7 @@
 """The console's pages of the queue, of filters and of what happens, and what they cost."""
 
 import re
+import threading
 from datetime import timedelta
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from routing.queue import LEASE_S, Presence, leave, report
 from tests.browser import OPERATOR, sign_in, window
 from tests.receiver import Receiver
 from tests.screenshots import look
-from tests.service import Service, wait_until
+from tests.service import DEADLINE_S, Service, wait_until
 from tests.traffic import of, record
 
 QUEUE = "/admin/queue/"
@@ -235,13 +236,23 @@ def test_a_filter_is_written_with_completion_and_tried_as_one_types(page, servic
     look(page, "filter")
 
 
-def test_a_worker_is_drained_and_resumed_by_click(page, service):
-    page.goto(f"{service.url}/admin/queue/")
+def test_a_worker_is_drained_and_resumed_by_click_and_says_what_it_holds(page, service):
+    over = threading.Event()
+    with Receiver() as receiver:
+        receiver.answer = lambda _connection: over.wait(DEADLINE_S)
+        service.graphql(WEBHOOK, u=receiver.url)
+        service.publish({"type": "order.held"})
+        page.goto(f"{service.url}/admin/queue/")
+        leases = page.get_by_role("region", name="Leases")
+        name = wait_until(
+            lambda: (page.reload(), leases.inner_text())[1], re.compile(r"order\.held.*:\d+\s", re.S).search
+        )
+        assert "Watched" in name
+        look(page, "queue-leases")
+        over.set()
     workers = page.get_by_role("region", name="Workers")
-    wait_until(lambda: (page.reload(), workers.inner_text())[1], lambda text: "takes work" in text)
     workers.get_by_role("button", name="Drain").first.click()
     expect(workers).to_contain_text("drained")
-    look(page, "queue-drained")
     workers.get_by_role("button", name="Resume").first.click()
     expect(workers.get_by_role("button", name="Resume")).to_have_count(0)
 

@@ -18,7 +18,7 @@ from endpoints.models.event_types import TYPE_LENGTH
 
 class EventTypeForm(NamedForm):
     schema = forms.JSONField(
-        label=gettext_lazy("schema"),
+        label=gettext_lazy("Schema"),
         decoder=StrictDecoder,
         required=False,
         help_text=gettext_lazy("What data must be like: JSON Schema, draft 2020-12."),

@@ -52,7 +52,7 @@ class Indented(JSONEncoder):
 
 class EventFilterForm(NamedForm):
     quota = (Quota.EVENT_FILTERS, "event filters")
-    definition = forms.JSONField(label=gettext_lazy("definition"), decoder=StrictDecoder, encoder=Indented)
+    definition = forms.JSONField(label=gettext_lazy("Definition"), decoder=StrictDecoder, encoder=Indented)
 
     def clean_definition(self) -> Any:
         return checked(parse_definition, self.cleaned_data["definition"])
