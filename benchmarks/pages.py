@@ -92,6 +92,8 @@ def run() -> Iterator[Figure]:
     for day in {today - timedelta(days=number) for number in range(31)} - set(partitions.days()):
         partitions.make(day)
     _open_portal(visitor, workspace)
+    for days in range(1, 31):
+        partitions.make(datetime.now(UTC).date() - timedelta(days=days))
     _fill(0, FEW)
     _copy()
     filled = _fill_up()

@@ -3,6 +3,7 @@
 import re
 import threading
 from datetime import timedelta
+from socket import gethostname
 from uuid import UUID
 
 import msgspec
@@ -245,7 +246,8 @@ def test_a_worker_is_drained_and_resumed_by_click_and_says_what_it_holds(page, s
         page.goto(f"{service.url}/admin/queue/")
         leases = page.get_by_role("region", name="Leases")
         name = wait_until(
-            lambda: (page.reload(), leases.inner_text())[1], re.compile(r"order\.held.*:\d+\s", re.S).search
+            lambda: (page.reload(), leases.inner_text())[1],
+            re.compile(rf"order\.held.*{gethostname()}:\d+", re.S).search,
         )
         assert "Watched" in name
         look(page, "queue-leases")
