@@ -11,7 +11,7 @@ from endpoints.models import Endpoint
 from routing.models import Delivery
 
 SHOWN = 40
-LOOKED_AT = 5_000  # of which those that are wanted are shown
+LOOKED_AT = 2_000  # of which those that are wanted are shown
 
 
 @dataclass(frozen=True)
