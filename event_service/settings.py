@@ -115,6 +115,9 @@ PROCESS_DOOR = _door("EVENT_SERVICE_PROCESS_DOOR")
 
 # --- the database: DATABASE_URL, or a PostgreSQL that runs beside the service
 _POOL = {"min_size": 1, "max_size": 16, "timeout": 10}  # connections of one process; seconds to wait for one
+# When a host that is gone without a word is given up: by us, and by the server, which then frees what we had locked.
+_SILENT_S, _PROBE_S, _PROBES = 10, 5, 3
+_GIVEN_UP_MS = (_SILENT_S + _PROBE_S * _PROBES) * 1000
 _database: dict[str, Any] = {"ENGINE": "event_service.postgres.embedded", "NAME": "event_service"}
 if _database_url := os.environ.get("DATABASE_URL"):
     if not _database_url.startswith(("postgres://", "postgresql://")):  # not repeated: it may hold a password
@@ -126,6 +129,11 @@ DATABASES = {
         "CONN_MAX_AGE": 0,  # the pool keeps them
         "CONN_HEALTH_CHECKS": True,  # a connection that a restart of the database broke is replaced when taken
         "OPTIONS": {
+            "connect_timeout": _SILENT_S,
+            "keepalives_idle": _SILENT_S,
+            "keepalives_interval": _PROBE_S,
+            "keepalives_count": _PROBES,
+            "tcp_user_timeout": _GIVEN_UP_MS,
             **_database.get("OPTIONS", {}),
             "pool": _POOL,
             "options": " ".join(
@@ -137,6 +145,8 @@ DATABASES = {
                     "-c synchronous_commit=on",
                     # A process that stands still within a transaction gives up what it has locked.
                     "-c idle_in_transaction_session_timeout=10s",
+                    f"-c tcp_keepalives_idle={_SILENT_S} -c tcp_keepalives_interval={_PROBE_S}",
+                    f"-c tcp_keepalives_count={_PROBES} -c tcp_user_timeout={_GIVEN_UP_MS}",
                 ]
             ),
         },

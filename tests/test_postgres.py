@@ -16,6 +16,7 @@ import psutil
 import pytest
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
 
 from event_service.postgres.embedded import place, watcher
 from tests.service import DEADLINE_S, wait_until
@@ -334,3 +335,12 @@ def test_on_windows_the_error_names_the_way_out(monkeypatch):
     monkeypatch.setattr(sys, "platform", "win32")
     with pytest.raises(ImproperlyConfigured, match="set DATABASE_URL"):
         runpy.run_path(str(Path(place.__file__).with_name("base.py")))
+
+
+def test_a_host_that_is_gone_without_a_word_is_given_up_by_us_and_by_the_server(db):
+    connection.ensure_connection()
+    told = connection.connection.info.get_parameters()
+
+    assert (told["tcp_user_timeout"], told["keepalives_idle"], told["connect_timeout"]) == ("25000", "10", "10")
+    assert "-c tcp_user_timeout=25000" in told["options"]
+    assert "-c tcp_keepalives_idle=10" in told["options"]
