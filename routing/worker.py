@@ -161,6 +161,9 @@ class Worker:
 
     def _poll(self, now: float) -> None:
         self._claim_at = 0.0
+        keeping_up = now - self._forgotten_at >= FORGOTTEN_S
+        if keeping_up:
+            partitions.make_ahead()  # before anything writes an attempt: a backup that was put back may lack today's
         self._drained = report(self._presence())
         reap()
         cancel_deleted(within_s=DELETED_WITHIN_S if self._swept else EVER_S)
@@ -171,8 +174,7 @@ class Worker:
         rollups.roll_up()
         self._prune(now)
         self._answered_at = time.monotonic()
-        if now - self._forgotten_at >= FORGOTTEN_S:
-            partitions.make_ahead()
+        if keeping_up:
             rollups.forget()
             self._forgotten_at = 0.0 if order.let_forgotten_go() >= order.MOST_FORGOTTEN else now
 

@@ -1,5 +1,6 @@
 """Attempts by days: made ahead, dropped whole, and nothing that fits none is taken in silence."""
 
+import time
 from dataclasses import replace
 from datetime import timedelta
 
@@ -8,6 +9,7 @@ import pytest
 from django.db import IntegrityError, OperationalError, ProgrammingError, connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
+from uuid_utils.compat import uuid7
 
 from endpoints.models import Endpoint
 from endpoints.tenancy import TENANT, TENANTS, WORKSPACE, WORKSPACES, transaction_with
@@ -16,6 +18,7 @@ from routing.models import Attempt, Delivery
 from routing.queue import Result, claim
 from routing.sockets import settling
 from routing.sockets.settling import Report
+from routing.worker import Worker
 from tests.traffic import of, record
 
 
@@ -160,3 +163,15 @@ def test_a_partition_is_dropped_while_others_read_and_write_and_later_where_it_i
 
     assert partitions.drop(today()) is True
     assert today() not in partitions.days()
+
+
+def test_what_a_backup_held_as_leased_is_made_due_though_it_lacks_todays_partition(workspace, webhook):
+    record(workspace)
+    delivery = of(webhook).last()
+    ended = timezone.now() - timedelta(days=9)
+    Delivery.objects.filter(pk=delivery.pk).update(state="SENDING", due_at=ended, lease_token=uuid7(), attempts_made=1)
+    sql(f"DROP TABLE {partitions.name_of(today())}")
+
+    Worker(threads=0)._poll(time.monotonic())
+
+    assert Attempt.objects.get(delivery=delivery).error == "WORKER_LOST"
