@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 from chaos import ledger
+from chaos.database import wait_for
 from chaos.figures import at_most, figure, say
 from chaos.judge import judge
 from chaos.receiver import PROCESSED
 from chaos.scene import scene
-from chaos.service import wait_for
 
 STEPS_S = (3600, -3600, 600, -600, 0)
 EACH_S = 8

@@ -5,10 +5,11 @@ import subprocess
 import time
 from pathlib import Path
 
+from chaos.database import wait_for
 from chaos.figures import at_least, figure, say
 from chaos.judge import judge
 from chaos.scene import scene
-from chaos.service import Service, wait_for
+from chaos.service import Service
 from chaos.watch import Watch
 
 SIZE = "200m"

@@ -10,9 +10,11 @@ from urllib.parse import quote
 
 import psycopg
 
+from chaos.database import wait_for
 from chaos.figures import figure, say
 from chaos.points import TIMES
-from chaos.service import ROOT, Service, wait_for
+from chaos.service import Service
+from chaos.world import ROOT
 
 _STEPS = "SELECT count(*) FROM django_migrations"
 _WHOLE = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"

@@ -13,11 +13,12 @@ import requests
 
 from chaos import ledger
 from chaos.accounting import account
+from chaos.database import wait_for
 from chaos.figures import at_most, figure, say
 from chaos.judge import judge
 from chaos.publisher import new_event
 from chaos.scene import Scene, scene
-from chaos.service import Service, kill, wait_for
+from chaos.service import Service, kill
 from chaos.watch import Watch
 
 TIMES = 50

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import requests
 
+from chaos.database import wait_for
 from chaos.figures import figure
 from chaos.publisher import Producer, new_event
 from chaos.scene import scene
-from chaos.service import Service, wait_for
+from chaos.service import Service
 from chaos.world import FAN_OUT
 
 CRASHES = 5

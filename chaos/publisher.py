@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import requests
 
 from chaos.ledger import Ledger
-from chaos.world import TYPES
+from chaos.world import ROOT, TYPES
 
 THREADS = 8
 AT_ONCE = 4  # events of a request, at most
@@ -29,9 +30,20 @@ PAUSE_S = 0.2  # before the same is sent again
 class Publisher:
     """The process as its owner sees it."""
 
-    def __init__(self, folder: Path, *, port: int, keys: dict[str, str], rate: float) -> None:
-        what = {"folder": str(folder), "port": port, "keys": keys, "rate": rate}
-        self._process = subprocess.Popen([sys.executable, "-m", "chaos.publisher"], stdin=subprocess.PIPE, text=True)
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        urls: Sequence[str],
+        keys: dict[str, str],
+        rate: float,
+        name: str = "p",
+        on: Sequence[str] = (),
+    ) -> None:
+        """`name` begins the producer's ids; `on` begins the command, where it is to run on another machine."""
+        what = {"folder": str(folder), "urls": urls, "keys": keys, "rate": rate, "name": name}
+        command = [*on, sys.executable, "-m", "chaos.publisher"]
+        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, text=True)
         assert self._process.stdin
         self._process.stdin.write(json.dumps(what))
         self._process.stdin.close()
@@ -47,12 +59,18 @@ class Publisher:
 
 
 class Producer:
-    def __init__(self, *, folder: str, port: int, keys: dict[str, str], rate: float = 1) -> None:
-        self._url = f"http://127.0.0.1:{port}/event-service/events"
+    """Publishes to the first of `urls` until that does not answer, then to the next."""
+
+    def __init__(
+        self, *, folder: str, urls: Sequence[str], keys: dict[str, str], rate: float = 1, name: str = "p"
+    ) -> None:
+        self._urls = deque(f"{url}/event-service/events" for url in urls)
+        self.name = name
         self._keys = list(keys.items())
         self._each_s = THREADS * (1 + AT_ONCE) / 2 / rate
         self._sent = Ledger(Path(folder, "sent"), durable=False)
         self._accepted = Ledger(Path(folder, "accepted"), durable=True)
+        self._lock = threading.Lock()
         self.stopping = threading.Event()
 
     def run(self, name: str) -> None:
@@ -68,24 +86,30 @@ class Producer:
 
     def publish(self, session: requests.Session, workspace_id: str, key: str, events: Sequence[dict[str, Any]]) -> None:
         """Return once the events are accepted, or refused for good."""
-        self._sent.write(*({"n": event["id"], "workspace": workspace_id, "type": event["type"]} for event in events))
-        tries, again = 0, random.random() < 0.01
+        sent = {"at": time.time(), "workspace": workspace_id}
+        self._sent.write(*({"n": event["id"], "type": event["type"], **sent} for event in events))
+        tries, again, headers = 0, random.random() < 0.01, {"Authorization": f"Bearer {key}"}
         while True:
             tries += 1
+            url = self._urls[0]
             try:
-                answer = session.post(
-                    self._url, json=events, headers={"Authorization": f"Bearer {key}"}, timeout=TIMEOUT_S
-                )
+                answer = session.post(url, json=events, headers=headers, timeout=TIMEOUT_S)
             except requests.RequestException:
-                time.sleep(PAUSE_S)
+                self._leave(url)
                 continue
             if answer.status_code == 503:
-                time.sleep(PAUSE_S)
+                self._leave(url)
                 continue
             self._accepted.write(*_lines(events, answer, tries))
             if not again:
                 return
             again = False
+
+    def _leave(self, url: str) -> None:
+        with self._lock:
+            if self._urls[0] == url:  # else another thread came first
+                self._urls.rotate(-1)
+        time.sleep(PAUSE_S)
 
 
 def new_event(workspace_id: str, name: str) -> dict[str, Any]:
@@ -106,7 +130,7 @@ def main() -> None:
     producer = Producer(**json.loads(sys.stdin.read()))
     signal.signal(signal.SIGTERM, lambda *_: producer.stopping.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threads = [threading.Thread(target=producer.run, args=[f"p{n}"]) for n in range(THREADS)]
+    threads = [threading.Thread(target=producer.run, args=[f"{producer.name}{n}"]) for n in range(THREADS)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -1,7 +1,7 @@
 """The far end of all webhooks, in a process of its own: what came is in its ledger before it answers.
 
-`python -m chaos.receiver LEDGER` prints its URL, then obeys JSON lines on its input, each answered with "ok":
-{"secrets": {path: secret}} and {"mode": ...}, the name of one of MODES.
+`python -m chaos.receiver LEDGER HOST` prints its URL, then obeys JSON lines on its input, each answered with "ok":
+{"secrets": {path: secret}}, {"mode": ...}, the name of one of MODES, and {"delay_s": ...}, before each answer.
 """
 
 import asyncio
@@ -14,15 +14,18 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from chaos.ledger import Ledger
+from chaos.world import ROOT
 
 # How many answers in a hundred are which; the rest is 200. `cut`: processed, then the connection is cut.
 MODES: dict[str, dict[str, int]] = {
     "faulty": {"cut": 2, "503": 3},
     "honest": {},
+    "troubled": {"503": 10},
     "failing": {"503": 100},
     "silent": {"none": 100},
 }
@@ -33,9 +36,10 @@ _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 class Receiver:
     """The process as its owner sees it; `url` is where it listens."""
 
-    def __init__(self, ledger: Path) -> None:
-        command = [sys.executable, "-m", "chaos.receiver", str(ledger)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, ledger: Path, *, host: str = "127.0.0.1", on: Sequence[str] = ()) -> None:
+        """`on` begins the command, where it is to run on another machine."""
+        command = [*on, sys.executable, "-m", "chaos.receiver", str(ledger), host]
+        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout
         self.url = self._process.stdout.readline().strip()
 
@@ -59,8 +63,9 @@ class _Desk:
         self._ledger = Ledger(ledger, durable=False)
         self.secrets: dict[str, bytes] = {}
         self.mode = "honest"
+        self.delay_s = 0.0
 
-    def receive(self, peer: int, head: bytes, body: bytes) -> str:
+    def receive(self, peer: tuple[str, int], head: bytes, body: bytes) -> str:
         """Write down a request, and return how it is answered."""
         lines = head.decode("latin-1").split("\r\n")
         path = lines[0].split(" ")[1]
@@ -70,7 +75,8 @@ class _Desk:
         self._ledger.write(
             {
                 "at": time.time(),
-                "peer": peer,
+                "host": peer[0],
+                "peer": peer[1],
                 "path": path,
                 "id": headers.get("webhook-id"),
                 "signed": headers.get("webhook-timestamp"),
@@ -102,6 +108,7 @@ class _Desk:
         for path, secret in order.get("secrets", {}).items():
             self.secrets[path] = base64.b64decode(secret.removeprefix("whsec_"))
         self.mode = order.get("mode", self.mode)
+        self.delay_s = order.get("delay_s", self.delay_s)
 
 
 class _Connection(asyncio.Protocol):
@@ -118,7 +125,8 @@ class _Connection(asyncio.Protocol):
         length = _LENGTH.search(head)
         if length and len(body) >= int(length[1]):
             self._unread = b""
-            self._reply(self._desk.receive(self._transport.get_extra_info("peername")[1], head, body))
+            answer = self._desk.receive(self._transport.get_extra_info("peername"), head, body)
+            asyncio.get_running_loop().call_later(self._desk.delay_s, self._reply, answer)
 
     def _reply(self, answer: str) -> None:
         if answer == "cut":
@@ -127,7 +135,7 @@ class _Connection(asyncio.Protocol):
             self._transport.write(f"HTTP/1.1 {answer} Answer\r\nContent-Length: 0\r\n\r\n".encode())
 
 
-async def _main(ledger: Path) -> None:
+async def _main(ledger: Path, host: str) -> None:
     loop, ended, desk = asyncio.get_running_loop(), asyncio.Event(), _Desk(ledger)
 
     def obey() -> None:
@@ -138,11 +146,11 @@ async def _main(ledger: Path) -> None:
             ended.set()
 
     loop.add_reader(sys.stdin, obey)
-    server = await loop.create_server(lambda: _Connection(desk), "127.0.0.1", 0, backlog=1024)
+    server = await loop.create_server(lambda: _Connection(desk), host, 0, backlog=1024)
     port = server.sockets[0].getsockname()[1]
-    print(f"http://127.0.0.1:{port}", flush=True)
+    print(f"http://{host}:{port}", flush=True)
     await ended.wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(Path(sys.argv[1])))
+    asyncio.run(_main(Path(sys.argv[1]), sys.argv[2]))

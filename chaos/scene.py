@@ -20,12 +20,12 @@ class Scene:
     world: World
 
     def producer(self) -> Producer:
-        return Producer(folder=str(self.folder), port=self.service.port, keys=self.world.workspaces)
+        return Producer(folder=str(self.folder), urls=[self.service.url], keys=self.world.workspaces)
 
     @contextmanager
     def publishing(self, rate: float) -> Iterator[Publisher]:
         """Publish so many events a second, in a process of its own."""
-        publisher = Publisher(self.folder, port=self.service.port, keys=self.world.workspaces, rate=rate)
+        publisher = Publisher(self.folder, urls=[self.service.url], keys=self.world.workspaces, rate=rate)
         try:
             yield publisher
         finally:

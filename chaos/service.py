@@ -4,43 +4,32 @@ import os
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import psutil
-import psycopg
 
-from chaos.world import World
+from chaos.database import Database, wait_for
+from chaos.world import ROOT, World
 
-ROOT = Path(__file__).resolve().parent.parent
-PATIENCE_S = 120  # of every wait: longer than a lease
-POLL_S = 0.02
 GONE = (psutil.NoSuchProcess, psutil.AccessDenied)
 
 
-def wait_for(what: str, holds: Callable[[], Any], *, within_s: float = PATIENCE_S) -> Any:
-    """Ask again until the answer is true, and return it. Raises TimeoutError, naming what was waited for."""
-    end = time.monotonic() + within_s
-    while not (found := holds()):
-        if time.monotonic() > end:
-            raise TimeoutError(f"waited {within_s:g} s for {what}")
-        time.sleep(POLL_S)
-    return found
+class Service(Database):
+    """`start` as often as wanted; the database and the port stay. `root` is where its code is."""
 
-
-class Service:
-    """`start` as often as wanted; the database and the port stay."""
-
-    def __init__(self, data_dir: Path, *, web: int, workers: int, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, data_dir: Path, *, web: int, workers: int, environment: Mapping[str, str], root: Path = ROOT
+    ) -> None:
         data_dir.mkdir(mode=0o711, exist_ok=True)
+        super().__init__(data_dir / "postgres")
         self.data_dir = data_dir
         self.failpoints = data_dir / "failpoints"
-        self.failpoints.mkdir()
+        self.failpoints.mkdir(exist_ok=True)
         self.log = data_dir.with_name("serve.log")  # not on the disk that may be full
         self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {
             "PATH": os.environ["PATH"],
             "DATA_DIR": str(data_dir),
@@ -48,6 +37,7 @@ class Service:
             "EVENT_SERVICE_FAILPOINTS": "1",
             **environment,
         }
+        self._root = root
         self._serve = ["serve", "--port", str(self.port), "--web", str(web), "--workers", str(workers)]
         self._spawned: list[subprocess.Popen[str]] = []
 
@@ -57,14 +47,19 @@ class Service:
 
     def run(self, *command: str) -> str:
         return subprocess.run(
-            [sys.executable, *command], cwd=ROOT, env=self.environment, check=True, text=True, stdout=subprocess.PIPE
+            [sys.executable, *command],
+            cwd=self._root,
+            env=self.environment,
+            check=True,
+            text=True,
+            stdout=subprocess.PIPE,
         ).stdout
 
     def spawn(self, *command: str, stdout: int = subprocess.DEVNULL) -> "subprocess.Popen[str]":
         with self.log.open("a") as log:
             process = subprocess.Popen(
                 [sys.executable, "manage.py", *command],
-                cwd=ROOT,
+                cwd=self._root,
                 env=self.environment,
                 text=True,
                 stdout=stdout,
@@ -83,11 +78,15 @@ class Service:
         with supervisor.stdout as lines:
             return lines.readline().startswith("Ready: ")
 
+    def drain(self) -> int:
+        """Ask what was started last to end, and return its exit code."""
+        self._spawned[-1].terminate()
+        return self._spawned[-1].wait(60)
+
     def stop(self) -> int:
         """Ask it to end, and return its exit code; end whatever is left by force."""
         with suppress(subprocess.TimeoutExpired):
-            self._spawned[-1].terminate()
-            self._spawned[-1].wait(60)
+            self.drain()
         self.kill_everything()
         return self._spawned[-1].returncode
 
@@ -137,43 +136,6 @@ class Service:
 
     def is_armed(self, point: str) -> bool:
         return (self.failpoints / point).exists()
-
-    def connect(self, database: str = "event_service") -> "psycopg.Connection[Any]":
-        """Return a connection for those who watch: it never starts a server."""
-        return psycopg.connect(
-            host=str(self.data_dir / "postgres"),
-            user="postgres",
-            dbname=database,
-            connect_timeout=5,
-            options="-c statement_timeout=30s",
-            autocommit=True,
-        )
-
-    def ask(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Return the rows of a query, asked until a database answers."""
-
-        def answered() -> list[list[tuple[Any, ...]]]:
-            with suppress(psycopg.OperationalError), self.connect() as connection:
-                cursor = connection.execute(query.encode(), parameters)
-                return [cursor.fetchall() if cursor.description else []]
-            return []
-
-        rows: list[tuple[Any, ...]] = wait_for(f"an answer to {query!r}", answered)[0]
-        return rows
-
-    def end_leases(self) -> None:
-        """Let leases run out now rather than in a minute."""
-        self.ask("UPDATE routing_delivery SET due_at = clock_timestamp() WHERE state = 'SENDING'")
-
-    def close_breakers(self) -> None:
-        """Do what resuming an endpoint does."""
-        self.ask(
-            "UPDATE routing_lane SET ready_at = clock_timestamp(), opened_at = NULL, openings = 0, "
-            "window_attempts = 0, window_failures = 0 WHERE opened_at IS NOT NULL OR ready_at > clock_timestamp()"
-        )
-
-    def is_final(self) -> bool:
-        return not self.ask("SELECT 1 FROM routing_delivery WHERE state IN ('PENDING', 'SENDING') LIMIT 1")
 
 
 def kill(doomed: Iterable[psutil.Process]) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 import psycopg
 import requests
 
+from chaos.database import wait_for
 from chaos.faults import Faults
 from chaos.figures import figure, say
-from chaos.listener import Listener
+from chaos.listener import Listener, make_endpoint
 from chaos.publisher import new_event
 from chaos.scene import Scene, scene
-from chaos.service import wait_for
 from chaos.watch import Watch
 
 EVENTS = 10_000
@@ -22,7 +22,6 @@ CUTS = 100  # of one of the clients; the other keeps its connection as long as t
 KILLS = 10
 AT_ONCE = 20
 LOST_EVERY_S = 1.0
-CREATE = 'mutation { createWebSocketEndpoint(name: "chaos") { id } }'
 _GOOD = """
 SELECT count(*) FROM routing_delivery AS delivery
 WHERE endpoint_id = %s::uuid
@@ -38,10 +37,10 @@ def run(folder: Path, _: float = 0) -> None:
 
 def listen_through(here: Scene, *, events: int, cuts: int, kills: int) -> None:
     ((workspace_id, key),) = here.world.workspaces.items()
-    endpoint_id = _make_endpoint(here, key)
+    endpoint_id = make_endpoint(here.service.url, key)
     cut_at = random.sample(range(1, events), cuts)
     listeners = [
-        Listener(port=here.service.port, key=key, endpoint_id=endpoint_id, cut_at=where) for where in (cut_at, [])
+        Listener(urls=[here.service.url], key=key, endpoint_id=endpoint_id, cut_at=where) for where in (cut_at, [])
     ]
     for listener in listeners:
         listener.start()
@@ -75,16 +74,6 @@ def listen_through(here: Scene, *, events: int, cuts: int, kills: int) -> None:
 
 def _spread(count: int, places: int) -> set[int]:
     return {place * places // (count + 1) for place in range(1, count + 1)}
-
-
-def _make_endpoint(here: Scene, key: str) -> str:
-    answer = requests.post(
-        f"http://127.0.0.1:{here.service.port}/event-service/graphql",
-        json={"query": CREATE},
-        headers={"Authorization": f"Bearer {key}"},
-        timeout=30,
-    ).json()
-    return str(answer["data"]["createWebSocketEndpoint"]["id"])
 
 
 @contextmanager

@@ -6,11 +6,12 @@ from pathlib import Path
 import psutil
 import requests
 
+from chaos.database import wait_for
 from chaos.figures import at_least, at_most, figure, say
 from chaos.judge import judge
 from chaos.publisher import new_event
 from chaos.scene import Scene, scene
-from chaos.service import Service, wait_for
+from chaos.service import Service
 
 RESULTS = 200
 HELD_S = 20

@@ -5,11 +5,12 @@ from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
+from chaos.database import wait_for
 from chaos.faults import Faults
 from chaos.figures import at_least, at_most, figure, say
 from chaos.judge import judge
 from chaos.scene import Scene, scene
-from chaos.service import Service, wait_for
+from chaos.service import Service
 from chaos.watch import Watch
 
 LEASE_S = 60

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import psycopg
 
-from chaos.service import Service
+from chaos.database import Database
 
 EVERY_S = 1.0
 _BROKEN = """
@@ -15,10 +15,10 @@ WHERE recorded <> delivered + exhausted + skipped + cancelled + open + forgotten
 
 
 class Watch:
-    """`with Watch(service) as watch:`; then `asked` and `violations`."""
+    """`with Watch(database) as watch:`; then `asked` and `violations`."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self.asked = self.violations = 0
@@ -33,7 +33,7 @@ class Watch:
 
     def _run(self) -> None:
         while not self._ended.wait(EVERY_S):
-            with suppress(psycopg.OperationalError), self._service.connect() as connection:
+            with suppress(psycopg.OperationalError), self._database.connect() as connection:
                 row = connection.execute(_BROKEN).fetchone()
                 self.asked += 1
                 self.violations += row[0] if row else 0

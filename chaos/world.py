@@ -8,8 +8,10 @@ import json
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parent.parent
 TYPES = ("order.paid", "order.sent", "order.lost", "order.back")
 FAN_OUT = len(TYPES) - 1
 RETRIES = {"schedule": [1] * 4 + [2] * 16}  # a run does not wait half an hour for what failed twice
