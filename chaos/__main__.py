@@ -6,7 +6,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from chaos import clocks, disk, figures, migrating, points, poison, sockets, stale, storm
+from chaos import (
+    clocks,
+    disk,
+    figures,
+    machines,
+    migrating,
+    points,
+    poison,
+    restoring,
+    sockets,
+    stale,
+    storm,
+    upgrading,
+)
 
 MINUTES = 10.0
 PARTS: dict[str, Callable[[Path, float], None]] = {
@@ -18,6 +31,9 @@ PARTS: dict[str, Callable[[Path, float], None]] = {
     "disk": disk.run,
     "poison": poison.run,
     "sockets": sockets.run,
+    "machines": machines.run,
+    "upgrading": upgrading.run,
+    "restoring": restoring.run,
 }
 
 
