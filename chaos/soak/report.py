@@ -11,7 +11,7 @@ from chaos.figures import at_most, figure, say
 from chaos.soak.samples import MIB, Process, Sample, Table
 
 SLOPE_MIB_H = 1.0
-DESCRIPTORS_H = 1.0  # connections to receivers come and go: without two standard errors
+MORE_DESCRIPTORS = 2  # at most: connections to receivers come and go
 DEAD = 0.3  # of the living, at most: autovacuum comes at a fifth, and looks once a minute
 GROWN = 1.1  # of what is to stay as it is, at most, from the middle of the run to its end
 HISTORY = ("routing_event", "routing_delivery", "routing_attempt")  # grow with the events; those stay as they are:
@@ -60,10 +60,9 @@ def _tell_process(name: str, hours: Sequence[float], seen: Sequence[Process]) ->
     )
     figure(f"MiB/h that {name} grows by", private.slope, SLOPE_MIB_H, at_most)
     if name != "PostgreSQL":  # which opens and closes the files of tables, and processes, as it likes
-        descriptors = fitted(hours, [process.descriptors for process in seen])
-        say(f"  {name}: descriptors changed by {descriptors} an hour")
-        beyond = max(descriptors.slope - 2 * descriptors.error, 0.0)
-        figure(f"descriptors an hour that {name} grows by", beyond, DESCRIPTORS_H, at_most)
+        third = len(seen) // 3
+        before, after = (max(p.descriptors for p in part) for part in (seen[-2 * third : -third], seen[-third:]))
+        figure(f"most descriptors of {name}, {after}, more than before", after - before, MORE_DESCRIPTORS, at_most)
         figure(f"processes that were {name}", len({pid for process in seen for pid in process.pids}), 1)
 
 
