@@ -1,10 +1,14 @@
 """What script/soak makes of its samples."""
 
+import os
+import sys
+
+import psutil
 import pytest
 
 from chaos import figures
 from chaos.soak.report import fitted, tell_processes, tell_tables, thirds
-from chaos.soak.samples import MIB, Process, Sample, Table
+from chaos.soak.samples import MIB, Process, Sample, Table, measured
 
 COUNT = 30
 TABLES = ("routing_event", "routing_delivery", "routing_attempt", "routing_lane", "routing_cursor", "routing_socket")
@@ -60,3 +64,13 @@ def test_dead_rows_and_tables_that_grow_faster_than_the_events_are_named() -> No
         for table in TABLES[:3]
         for name in (f"dead rows of {table} to the living", f"bytes of {table} for each event")
     ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
+def test_a_process_is_measured_by_what_it_alone_holds() -> None:
+    before = measured([psutil.Process()])
+    held = bytearray(b"x" * 8 * MIB)
+    after = measured([psutil.Process()])
+
+    assert after.private - before.private >= len(held) * 0.9
+    assert (after.pids, after.private < after.rss, after.descriptors > 2) == ([os.getpid()], True, True)

@@ -74,13 +74,13 @@ def _processes(service: Service) -> dict[str, Process]:
     found: dict[str, Process] = {}
     for command, kind in _KINDS.items():
         running = sorted(service.processes(command), key=lambda process: process.pid)
-        found |= {f"{kind} {n}": _measured([process]) for n, process in enumerate(running, 1)}
+        found |= {f"{kind} {n}": measured([process]) for n, process in enumerate(running, 1)}
     if postmaster := service.postmaster():
-        found["PostgreSQL"] = _measured([postmaster, *postmaster.children()])
+        found["PostgreSQL"] = measured([postmaster, *postmaster.children()])
     return found
 
 
-def _measured(processes: list[psutil.Process]) -> Process:
+def measured(processes: list[psutil.Process]) -> Process:
     pids, rss, private, descriptors, threads = [], 0, 0, 0, 0
     for process in processes:
         with suppress(*GONE, OSError):
@@ -96,4 +96,4 @@ def _measured(processes: list[psutil.Process]) -> Process:
 def _status(pid: int) -> dict[str, int]:
     """Return the sizes of /proc/PID/status, in bytes."""
     lines = [line.split() for line in Path(f"/proc/{pid}/status").read_text().splitlines()]
-    return {name.removesuffix(":"): int(size) * 1024 for name, size, *unit in lines if unit == ["kB"]}
+    return {line[0].removesuffix(":"): int(line[1]) * 1024 for line in lines if line[-1:] == ["kB"]}
