@@ -59,7 +59,7 @@ def waited_s(folder: Path, cut_at: float) -> float:
     sent = {line["n"]: line["at"] for line in ledger.read(folder / "sent")}
     first: dict[tuple[str, str], float] = {}
     for line in ledger.read(folder / "received"):
-        if sent[line["n"]] < cut_at:
+        if sent.get(line["n"], cut_at) < cut_at:  # else it was published since they were read
             first.setdefault((line["n"], line["path"]), line["at"])
     return max(first.values()) - cut_at
 
