@@ -48,10 +48,10 @@ class Publisher:
         self._process.stdin.write(json.dumps(what))
         self._process.stdin.close()
 
-    def finish(self) -> None:
-        """Start nothing more, and wait until all that was started is accepted."""
+    def finish(self, *, within_s: float | None = None) -> None:
+        """Start nothing more, and wait until all that was started is accepted. Raises subprocess.TimeoutExpired."""
         self._process.terminate()
-        self._process.wait()
+        self._process.wait(within_s)
 
     def kill(self) -> None:
         self._process.kill()

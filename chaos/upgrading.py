@@ -59,7 +59,7 @@ def upgrade(folder: Path, *, before: Path, after: Path) -> None:
         stack.callback(publisher.kill)
         with Watch(old) as watch:
             _turn(old, new)
-            publisher.finish()
+            publisher.finish(within_s=ACCEPTED_WITHIN_S * 10)
             wait_for("everything to be final", old.is_final)
         figure("violations of conservation", watch.violations, 0)
         figure("seconds until an event was accepted", _accepted_within_s(folder), ACCEPTED_WITHIN_S, at_most)
