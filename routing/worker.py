@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime, timedelta
 from itertools import islice
@@ -19,19 +19,8 @@ from uuid_utils.compat import uuid7
 
 from endpoints.about import about
 from endpoints.policy import RetryPolicy
-from routing import (
-    failpoints,
-    folding,
-    health,
-    metrics,
-    order,
-    partitions,
-    replays,
-    retention,
-    rollups,
-    tracing,
-    webhooks,
-)
+from routing import failpoints, metrics, tracing, webhooks
+from routing.chores import Chores
 from routing.egress import Door
 from routing.hints import Hints
 from routing.models import Delivery
@@ -41,11 +30,8 @@ from routing.queue import (
     Job,
     Presence,
     Result,
-    cancel_deleted,
     claim,
     leave,
-    reap,
-    report,
     seconds_until_ready,
     settle,
 )
@@ -66,12 +52,7 @@ PREFETCH = 400  # claimed at once: threads never wait for a claim
 PER_ENDPOINT = 100  # of these for one endpoint
 NEWCOMERS = 100  # claimed beyond that, for endpoints of which there is nothing here
 RECONNECT_S = 1.0
-DELETED_WITHIN_S = 3600.0  # how far back to look, once the first look has seen everything
-EVER_S = 1e9
 STANDS_STILL_S = 60.0  # without a turn, after which it is taken for dead
-FORGOTTEN_S = 30.0  # between looks for ordered deliveries that wait for nothing
-PRUNED_S = 600.0  # between looks for what is too old
-PRUNING_S = 0.1  # of a poll
 
 
 class Worker:
@@ -88,10 +69,8 @@ class Worker:
         self._stopping = threading.Event()
         self._claim_at = 0.0  # when a claim may find something
         self._hinted = False
-        self._settled_at = self._polled_at = self._forgotten_at = 0.0
-        self._swept = False
-        self._pruning: Iterator[retention.Forgot] | None = None
-        self._pruned_at = -PRUNED_S
+        self._settled_at = self._polled_at = 0.0
+        self._chores = Chores()
         self._clock = _DatabaseClock()
         self._id = uuid7()
         self._drained = False  # by an operator: it finishes what it holds
@@ -161,22 +140,8 @@ class Worker:
 
     def _poll(self, now: float) -> None:
         self._claim_at = 0.0
-        keeping_up = now - self._forgotten_at >= FORGOTTEN_S
-        if keeping_up:
-            partitions.make_ahead()  # before anything writes an attempt: a backup that was put back may lack today's
-        self._drained = report(self._presence())
-        reap()
-        cancel_deleted(within_s=DELETED_WITHIN_S if self._swept else EVER_S)
-        self._swept = True
-        health.watch()
-        replays.run_some()
-        folding.fold()
-        rollups.roll_up()
-        self._prune(now)
+        self._drained = self._chores.do(self._presence(), now)
         self._answered_at = time.monotonic()
-        if keeping_up:
-            rollups.forget()
-            self._forgotten_at = 0.0 if order.let_forgotten_go() >= order.MOST_FORGOTTEN else now
 
     def _presence(self) -> Presence:
         name = f"{socket.gethostname()}:{os.getpid()}"
@@ -185,19 +150,16 @@ class Worker:
         held, slow = len(self._held), self._senders.slow
         return Presence(self._id, name[:100], settings.VERSION, held, slow, oldest_claim_at, tokens)
 
-    def _prune(self, now: float) -> None:
-        """Go on for a moment with what is too old, and begin anew when that is done and it is time."""
-        if self._pruning is None and now - self._pruned_at >= PRUNED_S:
-            self._pruned_at, self._pruning = now, retention.prune()
-        until = time.monotonic() + PRUNING_S
-        while self._pruning and time.monotonic() < until:
-            if next(self._pruning, None) is None:
-                self._pruning = None
-
     def _claim(self, now: float) -> None:
         self._claim_at = now + POLL_S  # before the claim: a hint that comes meanwhile must not be forgotten
+        hinted, self._hinted = self._hinted, False
         limit = PREFETCH - self._senders.held
         per_endpoint, rooms = self._senders.rooms(quick=PER_ENDPOINT)
+        if not (hinted or self._held):  # at rest it is enough to ask, and the claim is dearer
+            wait_s = seconds_until_ready(at_most=POLL_S, per_endpoint=per_endpoint, rooms=rooms)
+            if wait_s > 0:
+                self._claim_at = min(self._claim_at, now + wait_s)
+                return
         begun = time.time_ns()
         with metrics.claim_seconds.time():
             jobs = claim(limit=limit, per_endpoint=per_endpoint, rooms=rooms, doubt=DOUBT - self._doubt)

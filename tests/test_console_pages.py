@@ -82,7 +82,7 @@ def test_leases_are_listed_oldest_first_with_who_holds_them(client, member_who_m
     for seq, left_s in ((1, 50), (2, 20)):
         lease = {"state": "SENDING", "lease_token": UUID(int=seq), "due_at": Now() + timedelta(seconds=left_s)}
         of(webhook, seq=seq).update(attempts_made=1, **lease)
-    report(Presence(node.pk, node.name, node.version, 1, 0, None, [UUID(int=2)]))
+    report(Presence(node.pk, node.name, node.version, 1, 0, None, [UUID(int=2)]), deleted_within_s=1)
     member = member_who_may("view_lane", "view_endpoint", "see_all_workspaces")
     assert client.get(QUEUE).context["leases"] is None
     member.user_permissions.add(Permission.objects.get(codename="view_delivery"))
@@ -100,7 +100,7 @@ def test_a_worker_that_says_nothing_more_is_silent_and_then_forgotten(admin_clie
         cursor.execute("UPDATE routing_workernode SET seen_at = now() - interval '2 hours'")
     assert node.name not in admin_client.get(QUEUE).content.decode()
     other = Presence(node.pk.__class__(int=1), "box:8", "0.1.0", 0, 0, None)
-    assert report(other) is False
+    assert not report(other, deleted_within_s=1).drained
     leave(other.id)
     assert not WorkerNode.objects.exists()
 
@@ -172,8 +172,11 @@ def test_foreign_workspaces_and_events_are_not_told_of(client, member_who_may, w
 
 
 @pytest.mark.parametrize(("more", "told"), [((), False), (("view_event",), True)])
-def test_the_inferred_shape_of_data_is_told_to_who_may_see_events(client, sign_in, workspace, more, told):
-    StaffBinding.objects.create(user=sign_in("view_eventfilter", *more), workspace=workspace)
+def test_the_inferred_shape_of_data_is_told_to_who_may_see_events(client, django_user_model, workspace, more, told):
+    member = django_user_model.objects.create_user("m", password="p", is_staff=True)
+    member.user_permissions.set(Permission.objects.filter(codename__in=["view_eventfilter", *more]))
+    StaffBinding.objects.create(user=member, workspace=workspace)
+    client.force_login(member)
     kind = EventType.named(workspace_id=workspace.pk, name="seen.before")
     EventType.objects.filter(pk=kind.pk).update(inferred_shape={"secret_name": "string"})
     known = client.get(KNOWN, {"workspace": str(workspace.pk)}).json()

@@ -221,6 +221,7 @@ def test_the_page_lists_every_metric_with_its_kind_and_labels(db, workspace):
     measured.ingest_requests.labels(202)
     measured.ingest_events.labels("accepted")
     measured.settled.labels("DELIVERED")
+    measured.bus_messages.labels("nats", "taken")
     assert documented("The installation") == families(metrics.REGISTRY)
     assert documented("A process") == families(measured.OF_PROCESS)
 

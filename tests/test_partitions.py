@@ -87,8 +87,14 @@ def unread(workspace, endpoint):
     return [Report(of(endpoint).get().pk, timezone.now(), 1, "")]
 
 
+def ordered(workspace, endpoint):
+    """Return a result that takes several statements to settle: a transaction that the test's own survives."""
+    (result,) = claimed(workspace, endpoint)
+    return [replace(result, job=result.job._replace(ordering_key="a"))]
+
+
 WRITERS = {
-    "settle": (claimed, queue.settle),
+    "settle": (ordered, queue.settle),
     "reap": (lost, lambda _: queue.reap()),
     "a socket": (unread, settling.settle),
 }

@@ -14,6 +14,7 @@ import msgspec
 import psycopg
 import pytest
 from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from endpoints.models import Endpoint, Workspace
@@ -323,3 +324,14 @@ def test_a_worker_makes_partitions_and_forgets_what_is_old_before_it_sends(
 
     assert partitions.days()[-1] == last
     assert list(Event.objects.values_list("pk", flat=True)) == [event_id]
+
+
+def test_a_worker_at_rest_asks_two_questions_a_second(db):
+    worker = Worker(threads=1)
+    worker._turn()
+    worker._polled_at = 0.0  # a second later
+
+    with CaptureQueriesContext(connection) as asked:
+        worker._turn()
+
+    assert len(asked) == 2, [each["sql"] for each in asked]

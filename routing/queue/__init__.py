@@ -6,7 +6,7 @@ still stands. What a dead worker left behind is reaped when its lease has run ou
 
 from routing.queue.claim import claim, seconds_until_ready
 from routing.queue.jobs import DOUBT, LEASE_S, Job, Result, Target
-from routing.queue.presence import Presence, leave, report
+from routing.queue.presence import Presence, Told, leave, report
 from routing.queue.settle import settle
 from routing.queue.upkeep import cancel_deleted, reap
 
@@ -17,6 +17,7 @@ __all__ = [
     "Presence",
     "Result",
     "Target",
+    "Told",
     "cancel_deleted",
     "claim",
     "leave",

@@ -1,8 +1,9 @@
-"""A worker says that it lives and what it holds, and is told in the same statement whether it may claim."""
+"""A worker says that it lives and what it holds, and is told in the same statement what there is to do for it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db import connection
@@ -23,13 +24,29 @@ class Presence:
     lease_tokens: Sequence[UUID] = ()  # of the oldest that are held
 
 
-def report(presence: Presence) -> bool:
-    """Write it down. Return whether an operator has drained the worker."""
+class Told(NamedTuple):
+    """Whether it is drained by an operator, and of what else there is something. The order is that of the query."""
+
+    drained: bool
+    lost: bool  # leases that are over
+    deleted: bool  # endpoints within the time that was asked for
+    ailing: bool  # endpoints that fail, or that did
+    replays: bool  # whose turn it is
+    tallies: bool
+    counts: bool
+
+
+def report(presence: Presence, *, deleted_within_s: float) -> Told:
+    """Write it down, and say what is to be done. In a service at rest it is all that is asked, once a second."""
     with connection.cursor() as cursor:
-        held, slow, since = presence.held, presence.slow, presence.oldest_claim_at
-        tokens = list(presence.lease_tokens)
-        cursor.execute(_REPORT, [presence.id, presence.name, presence.version, held, slow, since, tokens])
-        return bool(cursor.fetchone()[0])
+        cursor.execute(
+            _REPORT,
+            [
+                *(presence.id, presence.name, presence.version, presence.held, presence.slow),
+                *(presence.oldest_claim_at, list(presence.lease_tokens), deleted_within_s),
+            ],
+        )
+        return Told(*cursor.fetchone())
 
 
 def leave(id_: UUID) -> None:
@@ -38,11 +55,23 @@ def leave(id_: UUID) -> None:
         cursor.execute(_LEAVE, [id_, FORGOTTEN_AFTER_S])
 
 
+# Rows of the last two come and go: the first by its id is found without a look at those that are gone.
 _REPORT = """
-INSERT INTO routing_workernode AS node (id, name, version, held, slow, oldest_claim_at, lease_tokens, drained)
-VALUES (%s, %s, %s, %s, %s, %s, %s, false)
-ON CONFLICT (id) DO UPDATE SET seen_at = clock_timestamp(), held = excluded.held, slow = excluded.slow,
-    oldest_claim_at = excluded.oldest_claim_at, lease_tokens = excluded.lease_tokens
-RETURNING drained
+WITH told AS (
+    INSERT INTO routing_workernode AS node (id, name, version, held, slow, oldest_claim_at, lease_tokens, drained)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, false)
+    ON CONFLICT (id) DO UPDATE SET seen_at = clock_timestamp(), held = excluded.held, slow = excluded.slow,
+        oldest_claim_at = excluded.oldest_claim_at, lease_tokens = excluded.lease_tokens
+    RETURNING drained
+)
+SELECT drained,
+       EXISTS (SELECT FROM routing_delivery WHERE state = 'SENDING' AND due_at < clock_timestamp()),
+       EXISTS (SELECT FROM endpoints_endpoint WHERE deleted_at > clock_timestamp() - %s * interval '1 second'),
+       EXISTS (SELECT FROM routing_lane
+               WHERE failing_since IS NOT NULL OR warned_percent > 0 OR disable_reason <> ''),
+       EXISTS (SELECT FROM routing_replay WHERE state = 'RUNNING' AND resume_at <= clock_timestamp()),
+       (SELECT id FROM routing_typetally ORDER BY id LIMIT 1) IS NOT NULL,
+       (SELECT id FROM routing_count ORDER BY id LIMIT 1) IS NOT NULL
+FROM told
 """
 _LEAVE = "DELETE FROM routing_workernode WHERE id = %s OR seen_at < clock_timestamp() - %s * interval '1 second'"

@@ -1,0 +1,59 @@
+"""What workers see to once a second besides sending. Where there is nothing to do, it costs one statement in all."""
+
+import time
+from collections.abc import Iterator
+
+from routing import folding, health, order, partitions, replays, retention, rollups
+from routing.queue import Presence, Told, cancel_deleted, reap, report
+
+DELETED_WITHIN_S = 3600.0  # how far back to look, once the first look has seen everything
+EVER_S = 1e9
+KEPT_UP_S = 30.0  # between looks for days to come, and for ordered deliveries that wait for nothing
+PRUNED_S = 600.0  # between looks for what is too old
+PRUNING_S = 0.1  # at a time
+
+
+class Chores:
+    def __init__(self) -> None:
+        self._swept = False
+        self._kept_up_at = 0.0
+        self._pruning: Iterator[retention.Forgot] | None = None
+        self._pruned_at = -PRUNED_S
+
+    def do(self, presence: Presence, now: float) -> bool:
+        """Do what is due by `now`, of time.monotonic. Return whether an operator has drained the worker."""
+        keeping_up = now - self._kept_up_at >= KEPT_UP_S
+        if keeping_up:
+            partitions.make_ahead()  # before anything writes an attempt: a backup that was put back may lack today's
+        within_s = DELETED_WITHIN_S if self._swept else EVER_S
+        told = report(presence, deleted_within_s=within_s)
+        if told.deleted:
+            cancel_deleted(within_s=within_s)
+        self._swept = True
+        _see_to(told)
+        self._prune(now)
+        if keeping_up:
+            rollups.forget()
+            self._kept_up_at = 0.0 if order.let_forgotten_go() >= order.MOST_FORGOTTEN else now
+        return told.drained
+
+    def _prune(self, now: float) -> None:
+        """Go on for a moment with what is too old, and begin anew when that is done and it is time."""
+        if self._pruning is None and now - self._pruned_at >= PRUNED_S:
+            self._pruned_at, self._pruning = now, retention.prune()
+        until = time.monotonic() + PRUNING_S
+        while self._pruning and time.monotonic() < until:
+            if next(self._pruning, None) is None:
+                self._pruning = None
+
+
+def _see_to(told: Told) -> None:
+    for there_is, work in (
+        (told.lost, reap),
+        (told.ailing, health.watch),
+        (told.replays, replays.run_some),
+        (told.tallies, folding.fold),
+        (told.counts, rollups.roll_up),
+    ):
+        if there_is:
+            work()
