@@ -19,6 +19,7 @@ THREADS = 8
 START_S = 10  # is no measure
 WHOLE_S = 40  # with all machines, before and after
 LEASE_S = 60
+ARRIVED_S = 3  # what was published with all machines has come, before one is cut off with what it holds
 WORKER_CUT_S = LEASE_S + 20
 WEB_CUT_S = 40
 AT_WORK_S = 30  # after which a machine that is plugged in again works
@@ -39,6 +40,7 @@ def cut_off(here: Cluster) -> None:
         with here.publishing(RATE):
             time.sleep(START_S)
             before = _whole("all machines at work")
+            time.sleep(ARRIVED_S)
             cuts = [_cut_worker(here), _cut_web(here, listeners[0])]
             after = _whole("all machines at work again")
         wait_for("everything to be final", here.database.is_final)
