@@ -51,7 +51,7 @@ class Listener(threading.Thread):
         cut_at: Collection[int] = (),
         cursor: str | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(daemon=True)  # a run that fails ends though nobody ends its clients
         self._urls = deque(f"{url.replace('http', 'ws', 1)}/event-service/ws" for url in urls)
         self._key = key
         self._endpoint_id = endpoint_id
