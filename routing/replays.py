@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 from django.db.models import Value
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
@@ -105,7 +105,7 @@ def _run_next(now: datetime | None) -> bool:
             replay = _due(now)
             if replay is not None:
                 _advance(replay)
-    except (OperationalError, InterfaceError):
+    except (OperationalError, InterfaceError, InternalError):  # the last: a transaction stood still
         raise
     except Exception:  # a fault of ours must cost one replay, not the worker and all that it would have sent
         if replay is None:

@@ -109,8 +109,11 @@ class Wire:
             self._back.set_exception(error)
 
     def _leave(self) -> None:
-        self._loop.remove_reader(self._socket)
-        self._loop.remove_writer(self._socket)
+        """Hear no more of the socket, once: where the connection is lost, its number soon is another one's."""
+        if self._socket >= 0:
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
+            self._socket = -1
 
     def _rows(self) -> Sequence[Row]:
         for result in self._results:

@@ -1,11 +1,13 @@
 """The connection of the event door: statements that travel together, over libpq's pipeline."""
 
 import asyncio
+import socket
 import uuid
 
 import psycopg
 import pytest
 from django.db import connection
+from psycopg.pq import ConnStatus
 
 from routing.group_commit import _parameters
 from routing.wire import Wire
@@ -86,6 +88,27 @@ def test_a_connection_that_was_lost_in_between_is_told_by_the_next_trip():
         await asyncio.to_thread(end, pid)
         with pytest.raises(psycopg.OperationalError):
             await asyncio.wait_for(wire.trip([("SELECT 1", ())]), 10)
+
+    on_a_wire(talk)
+
+
+def test_a_connection_that_was_lost_is_not_left_a_second_time_by_a_number_that_another_has():
+    async def talk(wire):
+        ((pid,),) = await wire.trip([("SELECT pg_backend_pid()", ())])
+        number = wire._socket
+        await asyncio.to_thread(end, pid)
+        heard = asyncio.Event()
+        while wire._libpq.status != ConnStatus.BAD:  # until it has noticed
+            await asyncio.sleep(0)
+        one, other = socket.socketpair()  # gets the number, as the lowest that is free
+        with one, other:
+            here, there = (other, one) if other.fileno() == number else (one, other)
+            assert here.fileno() == number
+            asyncio.get_running_loop().add_reader(here, heard.set)
+            await wire.close()
+            there.send(b"x")
+            await asyncio.wait_for(heard.wait(), 10)
+            asyncio.get_running_loop().remove_reader(here)
 
     on_a_wire(talk)
 

@@ -16,7 +16,7 @@ from endpoints.models import (
     Scope,
     Workspace,
 )
-from routing.models import Attempt, Delivery, Event, Socket, SocketNode
+from routing.models import Attempt, Cursor, Delivery, Event, Socket, SocketNode
 from routing.replays import Selection, create
 
 
@@ -46,6 +46,7 @@ def fill(workspace: Workspace) -> Everything:
     delivery = Delivery.objects.create(
         workspace=workspace, event=event, endpoint=webhook, seq=1_000, due_at=timezone.now()
     )
+    Cursor.objects.filter(endpoint=webhook).update(last_seq=1)  # by which deliveries are counted
     attempt = Attempt.objects.create(workspace=workspace, delivery=delivery, number=1, started_at=timezone.now())
     socket = Socket.objects.create(
         node=SocketNode.objects.create(), workspace=workspace, endpoint=websocket, key=api_key, address="192.0.2.1"

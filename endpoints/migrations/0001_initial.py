@@ -286,6 +286,10 @@ class Migration(migrations.Migration):
             model_name='endpoint',
             index=models.Index(fields=['workspace', '-creation_date'], name='endpoint_newest'),
         ),
+        migrations.AddIndex(
+            model_name='endpoint',
+            index=models.Index(condition=models.Q(('deleted_at__isnull', False)), fields=['deleted_at'], name='endpoint_deleted'),
+        ),
         migrations.AddConstraint(
             model_name='endpoint',
             constraint=models.UniqueConstraint(fields=('workspace', 'id'), name='endpoint_in_workspace'),

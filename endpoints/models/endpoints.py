@@ -110,8 +110,12 @@ class Endpoint(Configuration):
                 condition=Q(max_in_flight=None) | Q(max_in_flight__gt=0), name="endpoint_max_in_flight_is_positive"
             ),
         ]
-        # The list of a workspace, newest first.
-        indexes = [models.Index(fields=["workspace", "-creation_date"], name="endpoint_newest")]
+        indexes = [
+            # The list of a workspace, newest first.
+            models.Index(fields=["workspace", "-creation_date"], name="endpoint_newest"),
+            # queue.presence and queue.upkeep, once a second: what was deleted of late.
+            models.Index(fields=["deleted_at"], condition=models.Q(deleted_at__isnull=False), name="endpoint_deleted"),
+        ]
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save it. Raises OverQuota where it is new and its workspace has as many as it may."""

@@ -154,7 +154,7 @@ WITH RECURSIVE {_HOP}, busy AS MATERIALIZED (
     JOIN busy ON busy.workspace_id = endpoint.workspace_id
     LEFT JOIN json_to_recordset(%(rooms)s::json) AS rooms(endpoint_id uuid, room int)
            ON rooms.endpoint_id = hop.endpoint_id
-    WHERE hop.due_at <= clock_timestamp() AND lane.ready_at <= clock_timestamp()
+    WHERE hop.due_at <= statement_timestamp() AND lane.ready_at <= clock_timestamp()
       AND endpoint.state = 'ACTIVE' AND endpoint.deleted_at IS NULL
 ), open_lane AS MATERIALIZED (
     SELECT standing.*, endpoint.rate_limit, endpoint.rate_period_s, lane.tokens AS tokens_left, lane.tokens_at,
@@ -183,7 +183,8 @@ WITH RECURSIVE {_HOP}, busy AS MATERIALIZED (
                sum(weight) OVER (ORDER BY delivery.due_at, delivery.id) AS weight_so_far
         FROM share CROSS JOIN LATERAL (
             SELECT id, due_at, least(5 ^ (losses - 1), %(most_doubt)s) AS weight FROM routing_delivery
-            WHERE endpoint_id = share.endpoint_id AND state = 'PENDING' AND losses > 0 AND due_at <= clock_timestamp()
+            WHERE endpoint_id = share.endpoint_id AND due_at <= statement_timestamp() AND losses > 0
+              AND state = 'PENDING'
             ORDER BY due_at LIMIT least(share.room, %(doubt)s) FOR UPDATE SKIP LOCKED
         ) AS delivery
         WHERE share.room > 0 AND %(doubt)s > 0
@@ -215,7 +216,7 @@ WITH RECURSIVE {_HOP}, busy AS MATERIALIZED (
             UNION ALL
             SELECT id FROM (
                 SELECT id FROM routing_delivery
-                WHERE endpoint_id = helping.endpoint_id AND due_at <= clock_timestamp() AND attempts_made > 0
+                WHERE endpoint_id = helping.endpoint_id AND due_at <= statement_timestamp() AND attempts_made > 0
                   AND state = 'PENDING' AND losses = 0
                 ORDER BY due_at, seq LIMIT skipped + helping.room FOR UPDATE SKIP LOCKED) AS again
             OFFSET skipped LIMIT helping.room

@@ -65,8 +65,8 @@ WITH told AS (
     RETURNING drained
 )
 SELECT drained,
-       EXISTS (SELECT FROM routing_delivery WHERE state = 'SENDING' AND due_at < clock_timestamp()),
-       EXISTS (SELECT FROM endpoints_endpoint WHERE deleted_at > clock_timestamp() - %s * interval '1 second'),
+       EXISTS (SELECT FROM routing_delivery WHERE state = 'SENDING' AND due_at < statement_timestamp()),
+       EXISTS (SELECT FROM endpoints_endpoint WHERE deleted_at > statement_timestamp() - %s * interval '1 second'),
        EXISTS (SELECT FROM routing_lane
                WHERE failing_since IS NOT NULL OR warned_percent > 0 OR disable_reason <> ''),
        EXISTS (SELECT FROM routing_replay WHERE state = 'RUNNING' AND resume_at <= clock_timestamp()),

@@ -37,7 +37,7 @@ _REAP = """
 WITH lost AS MATERIALIZED (
     SELECT id, endpoint_id, workspace_id, attempts_made, due_at, losses + 1 >= %s AS hopeless
     FROM routing_delivery
-    WHERE state = 'SENDING' AND due_at < clock_timestamp()
+    WHERE state = 'SENDING' AND due_at < statement_timestamp()
     ORDER BY due_at LIMIT 1000 FOR UPDATE SKIP LOCKED
 ), reaped AS (
     UPDATE routing_delivery AS delivery
@@ -69,7 +69,7 @@ SELECT endpoint_id, ordering_key FROM reaped
 # The condition is asked again of the row that is changed: it may have been claimed or settled since.
 _CANCEL_DELETED = """
 WITH gone AS MATERIALIZED (
-    SELECT id FROM endpoints_endpoint WHERE deleted_at > clock_timestamp() - %s * interval '1 second'
+    SELECT id FROM endpoints_endpoint WHERE deleted_at > statement_timestamp() - %s * interval '1 second'
 ), open AS (
     SELECT delivery.id FROM gone JOIN routing_delivery AS delivery ON delivery.endpoint_id = gone.id
     WHERE delivery.due_at IS NOT NULL AND delivery.attempts_made = 0
