@@ -16,6 +16,12 @@ from tests.web import Web, running, wait_for_ends
 django_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that start a whole service or a browser, lest one of them is waited for at the end."""
+    slow = {item.path for item in items if {"service", "page", "chaos"} & set(getattr(item, "fixturenames", ()))}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def _empty(_: TransactionTestCase) -> None:
     """Empty the tables that a test wrote to. Django empties all, and makes permissions anew: a third of a second."""
     kept = ("django_migrations", "django_content_type", "auth_permission")
