@@ -35,7 +35,15 @@ def succeed(jobs):
 
 def passes(seconds):
     by = timedelta(seconds=seconds)
-    times = ("ready_at", "tokens_at", "window_started_at", "opened_at", "failing_since", "last_failed_at")
+    times = (
+        "ready_at",
+        "paused_until",
+        "tokens_at",
+        "window_started_at",
+        "opened_at",
+        "failing_since",
+        "last_failed_at",
+    )
     Lane.objects.update(**{name: F(name) - by for name in times})
 
 

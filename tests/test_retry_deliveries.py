@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 from django.db import transaction
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from endpoints.errors import Conflict
 from endpoints.models import Endpoint
@@ -14,6 +15,7 @@ from routing.cancelling import cancel, cancel_all
 from routing.expediting import Expedited, expedite, expedite_all
 from routing.models import Delivery, Lane
 from routing.queue import Result, claim, settle
+from routing.queue.settle import BREAKER_ATTEMPTS
 from routing.repeats import Repeat, retry, write
 from tests.hints import hearing
 from tests.together import together
@@ -25,6 +27,7 @@ RETRY = "mutation($ids: [ID]!) { retryDeliveries(ids: $ids) { deliveries { id re
 EXPEDITE = """
 mutation($ids: [ID], $endpointId: ID) { expediteDeliveries(ids: $ids, endpointId: $endpointId) { expedited more } }
 """
+RESUME = "mutation($ids: [ID]!) { resumeEndpoints(ids: $ids) { ok } }"
 CANCEL = """
 mutation($ids: [ID], $endpointId: ID) {
   cancelDeliveries(ids: $ids, endpointId: $endpointId) { cancelled sending more }
@@ -273,6 +276,25 @@ def test_what_a_rate_limit_or_a_retry_after_asks_for_stays(waiting):
     expedite_all(waiting)
 
     assert (due(waiting), claimed()) == ([1, 2, 3], [])
+
+
+def test_a_retry_after_outlasts_the_breaker_that_it_tripped(graphql, workspace, webhook):
+    record(workspace, BREAKER_ATTEMPTS)
+    tried = {"error": "HTTP_STATUS", "status_code": 503, "started_at": timezone.now(), "pause_s": 600}
+    settle([Result(job, "PENDING", retry_after_s=9, **tried) for job in claimed()])
+    tripped = Lane.objects.get()
+    later = tripped.opened_at + timedelta(seconds=595)
+
+    for document, given in [(EXPEDITE, {"endpointId": str(webhook.pk)}), (RESUME, {"ids": [str(webhook.pk)]})]:
+        Lane.objects.update(opened_at=tripped.opened_at)
+        graphql(document, **given)
+        lane = Lane.objects.get()
+        assert (lane.opened_at, lane.ready_at > later, claimed()) == (None, True, [])
+    webhook.change(rate_limit={"count": 5, "period_seconds": 1})
+    assert Lane.objects.get().ready_at > later
+    Endpoint.change_state([webhook], Endpoint.State.DISABLED, reason="test")
+    graphql(RESUME, ids=[str(webhook.pk)])
+    assert (Lane.objects.get().paused_until, Lane.objects.get().ready_at <= timezone.now()) == (None, True)
 
 
 @committed

@@ -266,6 +266,7 @@ class LaneAdmin(TrafficAdmin):
         "endpoint",
         "in_flight",
         "ready_at",
+        "paused_until",
         "tokens",
         "window_started_at",
         "window_attempts",

@@ -131,6 +131,7 @@ class Migration(migrations.Migration):
                 ('endpoint', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, primary_key=True, related_name='lane', serialize=False, to='endpoints.endpoint')),
                 ('in_flight', models.PositiveIntegerField(default=0)),
                 ('ready_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ('paused_until', models.DateTimeField(blank=True, null=True)),
                 ('tokens', models.FloatField(default=0)),
                 ('tokens_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('window_started_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),

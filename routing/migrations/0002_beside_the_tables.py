@@ -66,22 +66,23 @@ END $$;
 CREATE TRIGGER open_lane AFTER INSERT ON endpoints_endpoint FOR EACH ROW EXECUTE FUNCTION routing_open_lane()
 """
 CLOSE_LANES = "DROP TRIGGER open_lane ON endpoints_endpoint; DROP FUNCTION routing_open_lane()"
-# Somebody resumed the endpoint: what its lane knew against it is forgotten. Somebody changed its rate: it need not wait
-# as long as the old one asked for, which may be a day. Once for the statement, so that the lanes are locked in the order
+# Somebody resumed the endpoint: what its lane knew against it is forgotten, but not a Retry-After of one that had not been
+# disabled. Somebody changed its rate: it need not wait as long as the old one asked for, which may be a day. Once for the statement, so that the lanes are locked in the order
 # of endpoints, as everywhere.
 RESUME = """
 CREATE FUNCTION routing_begin_again() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     WITH resumed AS MATERIALIZED (
-        SELECT lane.endpoint_id
+        SELECT lane.endpoint_id, CASE WHEN before.state <> 'DISABLED' THEN lane.paused_until END AS paused_until
         FROM before JOIN after USING (id) JOIN routing_lane AS lane ON lane.endpoint_id = after.id
         WHERE after.state = 'ACTIVE'
           AND (before.state <> 'ACTIVE' OR after.resumed_at IS DISTINCT FROM before.resumed_at)
         ORDER BY lane.endpoint_id FOR UPDATE OF lane
     )
     UPDATE routing_lane AS lane
-    SET ready_at = clock_timestamp(), opened_at = NULL, openings = 0,
+    SET ready_at = greatest(clock_timestamp(), resumed.paused_until), paused_until = resumed.paused_until,
+        opened_at = NULL, openings = 0,
         window_started_at = clock_timestamp(), window_attempts = 0, window_failures = 0,
         failing_since = NULL, last_failed_at = NULL, warned_percent = 0, disable_reason = ''
     FROM resumed WHERE lane.endpoint_id = resumed.endpoint_id;
@@ -92,7 +93,7 @@ BEGIN
           AND lane.opened_at IS NULL
         ORDER BY lane.endpoint_id FOR UPDATE OF lane
     )
-    UPDATE routing_lane AS lane SET ready_at = least(lane.ready_at, clock_timestamp())
+    UPDATE routing_lane AS lane SET ready_at = least(lane.ready_at, greatest(clock_timestamp(), lane.paused_until))
     FROM paced WHERE lane.endpoint_id = paced.endpoint_id;
     RETURN NULL;
 END $$;

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.db import models, transaction
 from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models.functions import Greatest, Now
 
 from endpoints.models import Endpoint
 
@@ -35,6 +35,7 @@ class Lane(models.Model):
     endpoint = models.OneToOneField(Endpoint, models.PROTECT, primary_key=True, related_name="lane")
     in_flight = models.PositiveIntegerField(default=0)  # deliveries that are SENDING
     ready_at = models.DateTimeField(db_default=Now())  # no claim before: rate limit, breaker, Retry-After
+    paused_until = models.DateTimeField(null=True, blank=True)  # the receiver's part of that, which is not ours to end
     # The rate limit's bucket: how many requests may go at once.
     tokens = models.FloatField(default=0)
     tokens_at = models.DateTimeField(db_default=Now())
@@ -69,15 +70,17 @@ class Lane(models.Model):
         type(self).objects.filter(pk=self.pk).update(**_CLOSED)
 
     @classmethod
-    def close_breakers(cls, endpoint_ids: Collection[UUID]) -> None:
-        """Do so where a breaker is open. What a rate limit or a Retry-After asks for stays."""
+    def close_breakers(cls, endpoint_ids: Collection[UUID]) -> list[UUID]:
+        """Do so where a breaker is open, and return where. What a rate limit or a Retry-After asks for stays."""
         with transaction.atomic():  # in the order of endpoints, as everywhere
             locked = cls.objects.filter(pk__in=endpoint_ids, opened_at__isnull=False).order_by("pk").select_for_update()
-            cls.objects.filter(pk__in=list(locked.values_list("pk", flat=True))).update(**_CLOSED)
+            closed = list(locked.values_list("pk", flat=True))
+            cls.objects.filter(pk__in=closed).update(**_CLOSED)
+        return closed
 
 
 _CLOSED: dict[str, Any] = {
-    "ready_at": Now(),
+    "ready_at": Greatest(Now(), "paused_until"),  # NULL counts for nothing
     "opened_at": None,
     "openings": 0,
     "window_started_at": Now(),

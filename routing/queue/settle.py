@@ -126,6 +126,8 @@ WITH result AS MATERIALIZED (
             CASE WHEN trips OR fails_again
                  THEN clock_timestamp()
                       + least(%(pause_s)s * 2 ^ least(lane.openings, 20), %(longest_s)s) * interval '1 second' END),
+        paused_until = greatest(lane.paused_until,
+                                clock_timestamp() + nullif(tally.pause_s, 0) * interval '1 second'),
         failing_since = CASE WHEN tally.successes > 0 THEN NULL
                              WHEN tally.refusals > 0 THEN coalesce(lane.failing_since, clock_timestamp())
                              ELSE lane.failing_since END,
