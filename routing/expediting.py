@@ -1,8 +1,9 @@
 """Deliveries that wait for their next try, tried at once at somebody's wish: the receiver is well again."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -22,38 +23,46 @@ class Expedited:
     more: bool = False  # whether to ask again for the rest
 
 
-def expedite(deliveries: Sequence[Delivery]) -> Expedited:
-    """Make due what waits for another try, and close the breakers before it; what is due or has ended stays as it is.
+def expedite(deliveries: Sequence[Delivery], *, closing: bool = True) -> Expedited:
+    """Make due what waits for another try; what is due or has ended stays as it is.
 
-    The try counts as the next one of the schedule. Asking twice changes nothing.
+    Breakers before what waits for another try are closed, due or not, unless `closing` is false. The try counts as the
+    next one of the schedule. Asking twice changes nothing.
     """
-    ids = [delivery.pk for delivery in deliveries]
     with transaction.atomic():
-        expedited = _expedite(_NAMED, {"ids": ids, "most": None}, _endpoints_held_back(deliveries))
-        for workspace_id, chosen in groupby(deliveries, key=lambda delivery: delivery.workspace_id):
-            note("Delivery", [delivery.pk for delivery in chosen], workspace_id)
-    return Expedited(expedited)
+        expedited = _expedite(_NAMED, {"ids": [delivery.pk for delivery in deliveries], "most": None})
+        whose = {delivery.endpoint_id: delivery.workspace_id for delivery in deliveries if _is_tried_again(delivery)}
+        closed = Lane.close_breakers(whose) if closing else []
+        _note("Delivery", expedited)
+        _note("Endpoint", [(whose[endpoint_id], endpoint_id) for endpoint_id in closed], released=True)
+    return Expedited(len(expedited))
 
 
 def expedite_all(endpoint: Endpoint) -> Expedited:
     """Do so with all that waits for `endpoint`, as much as can be done at once."""
     with transaction.atomic():
-        expedited = _expedite(_WAITING, {"endpoint_id": endpoint.pk, "most": MOST}, {endpoint.pk})
-        note("Endpoint", [endpoint.pk], endpoint.workspace_id, expedited=expedited)
+        expedited = len(_expedite(_WAITING, {"endpoint_id": endpoint.pk, "most": MOST}))
+        released = {"released": True} if Lane.close_breakers([endpoint.pk]) else {}
+        note("Endpoint", [endpoint.pk], endpoint.workspace_id, expedited=expedited, **released)
     return Expedited(expedited, more=expedited == MOST)
 
 
-def _endpoints_held_back(deliveries: Sequence[Delivery]) -> set[UUID]:
-    return {delivery.endpoint_id for delivery in deliveries if delivery.state == Delivery.State.PENDING}
+def _is_tried_again(delivery: Delivery) -> bool:
+    return delivery.state == Delivery.State.PENDING and delivery.attempts_made > 0 and delivery.due_at is not None
 
 
-def _expedite(choice: str, parameters: Mapping[str, Any], endpoint_ids: Collection[UUID]) -> int:
+def _expedite(choice: str, parameters: Mapping[str, Any]) -> list[tuple[UUID, UUID]]:
+    """Return the workspace and the id of each that was made due."""
     with connection.cursor() as cursor:
         cursor.execute(_EXPEDITE.replace("CHOICE", choice), parameters)
-        expedited = int(cursor.rowcount)
-        Lane.close_breakers(endpoint_ids)
+        expedited: list[tuple[UUID, UUID]] = cursor.fetchall()
         cursor.execute("SELECT pg_notify(%s, '')", [WEBHOOK_HINT])
     return expedited
+
+
+def _note(object_type: str, objects: Iterable[tuple[UUID, UUID]], **changes: Any) -> None:
+    for workspace_id, those in groupby(sorted(objects), key=itemgetter(0)):
+        note(object_type, [object_id for _, object_id in those], workspace_id, **changes)
 
 
 _NAMED = "id = ANY(%(ids)s)"
@@ -67,4 +76,5 @@ WITH waiting AS MATERIALIZED (
     ORDER BY endpoint_id, due_at, seq LIMIT %(most)s FOR UPDATE SKIP LOCKED
 )
 UPDATE routing_delivery AS delivery SET due_at = clock_timestamp() FROM waiting WHERE delivery.id = waiting.id
+RETURNING delivery.workspace_id, delivery.id
 """

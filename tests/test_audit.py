@@ -66,6 +66,8 @@ def test_every_operation_that_changes_something_is_in_the_log_with_its_key(graph
         own["ids"] = str(ours.rows["webhook"].pk)
     if name == "retryDeliveries":
         Delivery.objects.update(state="EXHAUSTED", reason="n", due_at=None, settled_at=timezone.now())
+    if name == "expediteDeliveries":
+        Delivery.objects.update(state="PENDING", attempts_made=1, due_at=timezone.now() + timedelta(hours=1))
     if name == "resumeEndpoints":
         Endpoint.objects.update(state="PAUSED")
     if name == "unlinkEndpointsToEventFilters":

@@ -277,7 +277,7 @@ def test_all_that_is_found_is_tried_now(member, workspace, webhook):
     later = timezone.now() + timedelta(hours=1)
     of(webhook, seq__gt=1).update(attempts_made=1, due_at=later)
     Lane.objects.update(opened_at=timezone.now(), ready_at=later)
-    client = member("view_delivery", "retry_delivery", "view_endpoint")
+    client = member("view_delivery", "retry_delivery", "view_endpoint", "release_lane")
     page = f"/admin/routing/delivery/{of(webhook, seq=2).get().pk}/change/"
     shown = client.get(page).content.decode()
     assert "The endpoint&#x27;s breaker is open since" in shown
@@ -287,6 +287,17 @@ def test_all_that_is_found_is_tried_now(member, workspace, webhook):
     assert of(webhook, due_at__lte=Now()).count() == 2
     assert walk_on(client, f"/admin/deliveries/expedite/?endpoint={webhook.pk}") == (1, 2, 1)
     assert "breaker" not in client.get(page).content.decode()
+
+
+def test_who_may_not_close_breakers_closes_none_by_trying_deliveries_now(member, workspace, webhook):
+    record(workspace, 2)
+    later = timezone.now() + timedelta(hours=1)
+    of(webhook).update(attempts_made=1, due_at=later)
+    Lane.objects.update(opened_at=timezone.now(), ready_at=later)
+    client = member("view_delivery", "retry_delivery", "view_endpoint")
+    client.post(LIST, {"action": "expedite", "_selected_action": [str(of(webhook, seq=2).get().pk)]})
+    assert walk_on(client, f"/admin/deliveries/expedite/?endpoint={webhook.pk}") == (1, 1, 1)
+    assert (of(webhook, due_at__lte=Now()).count(), Lane.objects.get().ready_at) == (2, later)
 
 
 def test_nothing_is_done_before_it_is_asked_for_nor_without_the_permission(member, workspace, webhook):

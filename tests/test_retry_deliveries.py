@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from functools import partial
+from uuid import uuid4
 
 import pytest
 from django.db import transaction
@@ -9,7 +10,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from endpoints.errors import Conflict
-from endpoints.models import Endpoint
+from endpoints.models import AuditEntry, Endpoint
 from routing import cancelling, expediting
 from routing.cancelling import cancel, cancel_all
 from routing.expediting import Expedited, expedite, expedite_all
@@ -295,6 +296,34 @@ def test_a_retry_after_outlasts_the_breaker_that_it_tripped(graphql, workspace, 
     Endpoint.change_state([webhook], Endpoint.State.DISABLED, reason="test")
     graphql(RESUME, ids=[str(webhook.pk)])
     assert (Lane.objects.get().paused_until, Lane.objects.get().ready_at <= timezone.now()) == (None, True)
+
+
+def test_the_breaker_before_what_was_never_tried_stays(workspace, waiting):
+    of(waiting, state="PENDING").update(attempts_made=0, due_at=Now())
+
+    assert (expedite(list(of(waiting))), Lane.objects.get().openings) == (Expedited(0), 4)
+
+
+def test_the_log_is_written_once_for_each_workspace(workspace, foreign_workspace, django_assert_num_queries):
+    whose = [workspace.pk, foreign_workspace.pk, workspace.pk]
+    with django_assert_num_queries(2):
+        expediting._note("Delivery", [(workspace_id, uuid4()) for workspace_id in whose])
+
+
+def test_the_log_says_what_was_tried_now_and_which_breakers_were_closed(foreign_workspace, waiting):
+    foreign = Endpoint.create_webhook(workspace_id=foreign_workspace.pk, name="f", url="https://f.example.com")
+    record(foreign_workspace, 2)
+    of(foreign).update(attempts_made=1, due_at=Now() + timedelta(hours=1))
+    ours, theirs = list(of(waiting)), list(of(foreign))  # the fourth of ours has ended
+    chosen = [ours[0], theirs[0], ours[3], theirs[1], ours[1]]
+
+    expedite(chosen)
+
+    noted = AuditEntry.objects.filter(object_id__in=[waiting.pk, foreign.pk, *(each.pk for each in chosen)])
+    told = {(each.workspace_id, each.object_id) for each in noted.filter(object_type="Delivery")}
+    assert told == {(each.workspace_id, str(each.pk)) for each in chosen if each != ours[3]}
+    released = [each.object_id for each in noted.filter(changes__has_key="released")]
+    assert released == [str(waiting.pk)]
 
 
 @committed

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_http_methods
 
 from routing.admin.finding import asked_of
 from routing.cancelling import cancel
+from routing.console.queue import RELEASE
 from routing.console.searches import DeliverySearch
 from routing.expediting import expedite
 from routing.models import Delivery
@@ -47,17 +48,17 @@ def act_on_all(request: HttpRequest, act: str) -> HttpResponse:
     found: dict[str, Any] = {"did": _number(request, "did"), "passed": _number(request, "passed")}
     if request.method == "POST":
         look = search.walk().look(request.POST.get("before", ""), BATCH)
-        did = _done(act, look.rows)
+        did = _done(act, look.rows, closing=request.user.has_perm(RELEASE))
         found = {"did": found["did"] + did, "passed": found["passed"] + len(look.rows) - did, "look": look}
     said = [(field.label, field.data) for field in search if field.data]
     found |= {"title": ACTS[act].title, "act": act, "button": ACTS[act].button, "asked": asked_of(request).urlencode()}
     return render(request, "routing/bulk.html", {**admin.site.each_context(request), **found, "said": said})
 
 
-def _done(act: str, deliveries: Any) -> int:
-    """Return of how many `act` was done."""
+def _done(act: str, deliveries: Any, *, closing: bool) -> int:
+    """Return of how many `act` was done. `closing` is whether breakers may be closed for it."""
     if act == "expedite":
-        return expedite(deliveries).expedited
+        return expedite(deliveries, closing=closing).expedited
     return _retry(deliveries) if act == "retry" else cancel(deliveries).cancelled
 
 

@@ -15,6 +15,7 @@ from endpoints.errors import Conflict
 from routing.admin.finding import Finding
 from routing.admin.whys import MOST, NEEDED, destinations
 from routing.cancelling import cancel
+from routing.console.queue import RELEASE
 from routing.console.searches import DeliverySearch, EventSearch
 from routing.expediting import expedite
 from routing.models import (
@@ -140,7 +141,7 @@ class DeliveryAdmin(Finding, TrafficAdmin):
     @admin.action(description=f"Try the selected deliveries now (up to {AT_ONCE})", permissions=["retry"])
     def expedite(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
         chosen = list(deliveries[:AT_ONCE])
-        outcome = expedite(chosen)
+        outcome = expedite(chosen, closing=request.user.has_perm(RELEASE))
         self._log(request, chosen, "Tried at once, if it was waiting for another try.")
         messages.success(request, f"{outcome.expedited} that waited for another try are due now.")
 
