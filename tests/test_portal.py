@@ -209,9 +209,11 @@ def test_what_is_done_is_put_down_to_the_link(client, webhook, failed, visit):
     assert webhook.secret in shown
     client.post(f"{PATH}endpoints/{webhook.pk}/secret/", {"rotate": ""})
     again = client.post(f"{PATH}deliveries/{failed.pk}/again/")
-    client.post(f"{PATH}deliveries/{failed.pk}/now/")
+    made = of(webhook, retry_of=failed)
+    made.update(attempts_made=1, due_at=timezone.now() + timedelta(hours=1))
+    client.post(f"{PATH}deliveries/{made.get().pk}/now/")
     client.post(f"{PATH}endpoints/{webhook.pk}/replay/", {"start": ""})
-    assert of(webhook, retry_of=failed).get().pk.__str__() in again["Location"]
+    assert str(made.get().pk) in again["Location"]
     entries = AuditEntry.objects.filter(actor_kind="PORTAL").order_by("at", "pk")
     assert {(entry.actor_id, entry.actor_name) for entry in entries} == {(str(link.pk), "Ann")}
     done = {entry.operation for entry in entries}
@@ -234,6 +236,15 @@ def test_what_waits_says_what_holds_it_back_and_is_tried_now(client, workspace, 
     assert "It is tried now." in shown
     assert "breaker" not in shown
     assert of(webhook).get().due_at <= timezone.now()
+    assert "It is tried now." not in client.post(f"{address}now/", follow=True).content.decode()
+
+    of(webhook).update(due_at=later)
+    Lane.objects.update(ready_at=later)
+    shown = client.post(f"{address}now/", follow=True).content.decode()
+    assert "The endpoint gets nothing before" in shown
+    assert "It is tried now." not in shown
+    Endpoint.change_state([webhook], Endpoint.State.PAUSED)
+    assert f"{address}now/" not in client.get(address).content.decode()
 
 
 def test_headers_of_its_own_do_not_go_to_another_receiver(client, webhook, visit):

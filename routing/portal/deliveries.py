@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
+from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
 
 from endpoints.errors import BadInput
@@ -49,11 +49,10 @@ def delivery(request: HttpRequest, visit: Visit, delivery_id: UUID) -> HttpRespo
     found = get_object_or_404(visit.deliveries().select_related("endpoint", "event"), pk=delivery_id)
     again = visit.deliveries().filter(event=found.event_id, endpoint=found.endpoint_id, retry_of=found).first()
     (told,) = timelines.with_attempts([found])
-    lane = Lane.objects.filter(pk=found.endpoint_id).first()
     shape = {
         "delivery": found,
         "attempts": told.attempts,
-        "held": held_back(found, found.endpoint, lane, timezone.now()),
+        "held": _held_back(found),
         "again": again,
         "payload": _payload(found),
     }
@@ -69,9 +68,17 @@ def deliver_again(request: HttpRequest, visit: Visit, delivery_id: UUID) -> Http
 
 @page("POST", right=PortalRight.OPERATE)
 def deliver_now(request: HttpRequest, visit: Visit, delivery_id: UUID) -> HttpResponse:
-    """Try now what waits for another try."""
-    expedite([get_object_or_404(visit.deliveries(), pk=delivery_id)])
-    return said("now", "portal-delivery", delivery_id)
+    """Try now what waits for another try. Where it is not tried, its page says what holds it back."""
+    chosen = get_object_or_404(visit.deliveries().select_related("endpoint"), pk=delivery_id)
+    outcome = expedite([chosen])
+    chosen.refresh_from_db(fields=["state", "due_at"])
+    tried = outcome.expedited and not _held_back(chosen)
+    return said("now", "portal-delivery", delivery_id) if tried else redirect("portal-delivery", delivery_id)
+
+
+def _held_back(delivery: Delivery) -> str:
+    lane = Lane.objects.filter(pk=delivery.endpoint_id).first()
+    return held_back(delivery, delivery.endpoint, lane, timezone.now())
 
 
 def _payload(delivery: Delivery) -> Any:
