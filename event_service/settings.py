@@ -28,6 +28,14 @@ def _whole(name: str, default: str) -> int:
     return int(given)
 
 
+def _days(name: str) -> int | None:
+    """Return how many, or None for 0: for ever. A century and no more, so that dates that far back exist."""
+    days = _whole(name, "0")
+    if days > 36_500:
+        raise ImproperlyConfigured(f"{name} is {days}; give at most 36500 days, or 0 for ever.")
+    return days or None
+
+
 def _rate(name: str, default: str) -> tuple[int, int] | None:
     """Return COUNT/SECONDS, or None for 0: no limit."""
     given = os.environ.get(name, default)
@@ -237,9 +245,9 @@ MIDDLEWARE = [
     "axes.middleware.AxesMiddleware",
 ]
 # --- retention: days for which events, with all that became of them, and payloads and attempts are kept; None: for ever
-KEEP_DAYS = _whole("EVENT_SERVICE_KEEP_DAYS", "0") or None
-KEEP_PAYLOADS_DAYS = _whole("EVENT_SERVICE_KEEP_PAYLOADS_DAYS", "0") or None
-KEEP_ATTEMPTS_DAYS = _whole("EVENT_SERVICE_KEEP_ATTEMPTS_DAYS", "0") or None
+KEEP_DAYS = _days("EVENT_SERVICE_KEEP_DAYS")
+KEEP_PAYLOADS_DAYS = _days("EVENT_SERVICE_KEEP_PAYLOADS_DAYS")
+KEEP_ATTEMPTS_DAYS = _days("EVENT_SERVICE_KEEP_ATTEMPTS_DAYS")
 # --- signing in
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [

@@ -6,11 +6,13 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import connection, transaction
 from django.utils import timezone
 
 from endpoints.models import Endpoint
+from event_service import settings as settings_file
 from routing import partitions, retention
 from routing.models import Attempt, Delivery, Event, IdempotencyRecord
 from routing.queue import Result, claim, reap, settle
@@ -26,6 +28,14 @@ LATER = timezone.now() + timedelta(days=10)
 def kept(settings):
     settings.KEEP_DAYS, settings.KEEP_ATTEMPTS_DAYS = 5, None
     return settings
+
+
+def test_days_that_end_before_the_calendar_begins_are_refused(monkeypatch):
+    monkeypatch.setenv("SOME_DAYS", "36500")
+    assert settings_file._days("SOME_DAYS") == 36_500
+    monkeypatch.setenv("SOME_DAYS", "36501")
+    with pytest.raises(ImproperlyConfigured, match="SOME_DAYS is 36501; give at most 36500 days, or 0 for ever"):
+        settings_file._days("SOME_DAYS")
 
 
 def conserved(endpoint):
