@@ -49,12 +49,8 @@ class Intake:
         self._stopping = asyncio.Event()
         self._failures = 0  # in a row
         self._turned_at = time.monotonic()
-        for outcome in (
-            "taken",
-            "repeated",
-            "refused",
-            "postponed",
-        ):  # counters that nobody has seen at 0 raise no alarm
+        # Counters that nobody has seen at 0 raise no alarm.
+        for outcome in ("taken", "repeated", "refused", "postponed"):
             metrics.bus_messages.labels(self._bus, outcome)
 
     def lives(self) -> bool:
