@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
+from itertools import repeat
 
 import pytest
 from django.conf import settings
@@ -18,7 +19,7 @@ from msgspec import Raw
 from endpoints.errors import BadInput
 from endpoints.models import EventType, Workspace
 from routing import rules
-from routing.buses import intake
+from routing.buses import intake, jetstream
 from routing.buses.intake import Intake, record
 from routing.buses.messages import Away, Message, event_of
 from routing.models import DayIsFull, Delivery, Event, Recorded
@@ -217,7 +218,20 @@ def consume(*options):
     call_command("consume", *options)
 
 
-@pytest.mark.parametrize("url", [[], ["amqp://u:secret@h/"], ["nats://u:secret@h", "http://h"]])
+WRONG = [
+    [],
+    ["amqp://u:secret@h/"],
+    ["nats://u:secret@h", "http://h"],
+    ["nats://u:secret/x@h"],
+    ["nats://u:secret#x@h"],
+    ["nats://u:12/secret@h"],
+    ["nats://u:secret@:4222"],
+    ["nats://u:secret@h:port"],
+    ["nats://u:[secret@h"],
+]
+
+
+@pytest.mark.parametrize("url", WRONG, ids=str)
 def test_a_stream_needs_an_address_of_nats(workspace, settings, url):
     settings.BUS_URLS = url
     with pytest.raises(CommandError, match=r"^EVENT_SERVICE_BUS_URL is not nats://USER:PASSWORD@HOST:PORT") as found:
@@ -300,3 +314,19 @@ def test_a_consumer_that_would_lose_messages_is_not_used(workspace, nats_server,
     settings.BUS_URLS = [nats_server.url]
     with pytest.raises(CommandError, match="'hasty' would lose messages: it gives up after 3 tries"):
         consume("--workspace", "Ours", "--stream", WHERE, "--durable", "hasty")
+
+
+def test_a_consumer_that_was_there_is_not_made_anew(nats_server):
+    """It would begin at the stream's beginning."""
+
+    async def lose():
+        connect = jetstream.connecting(repeat(nats_server.url), WHERE, "lost")
+        await (await connect()).aclose()
+        async with await nats_server._client() as client:
+            await client.jetstream().delete_consumer(WHERE, "lost")
+        with pytest.raises(
+            BadInput, match="The consumer 'lost' of the stream 'orders' is gone. Make it where it is to"
+        ):
+            await connect()
+
+    asyncio.run(lose())

@@ -1,7 +1,7 @@
 """NATS JetStream: a stream's messages by a durable pull consumer, which processes share."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from urllib.parse import unquote
 
@@ -19,6 +19,10 @@ from routing.buses.messages import Away, Message
 NAME = "nats"
 ACK_WAIT_S = 60  # after which what a process that died has not answered comes again
 _LOOK_S = 10.0  # between looks whether the consumer is still there: to those that wait nothing says that it is not
+_GONE = (
+    "The consumer {durable!r} of the stream {stream!r} is gone. Make it where it is to go on, for example with nats "
+    "consumer add --deliver, and start again; started without one, it is made from the stream's beginning."
+)
 _TELLS_WHY = (2, 10, 4)  # the server from which +TERM takes a reason; older ones take that for no answer at all
 
 
@@ -67,10 +71,25 @@ class JetStream:
             self._looked_at = time.monotonic()
 
 
-async def connect(url: str, stream: str, durable: str) -> JetStream:
-    """Return the messages of `stream` that the consumer `durable` has not taken; it is made where there is none.
+def connecting(urls: Iterator[str], stream: str, durable: str) -> Callable[[], Awaitable[JetStream]]:
+    """Return how to connect, to one address after the other. Only until that has succeeded once is a consumer made: one
+    that took the place of another would begin at the stream's beginning.
+    """
+    found = False
 
-    Raises BadInput where there is no such stream, or the consumer is one that would lose messages, and Away.
+    async def connect_on() -> JetStream:
+        nonlocal found
+        bus = await connect(next(urls), stream, durable, make=not found)
+        found = True
+        return bus
+
+    return connect_on
+
+
+async def connect(url: str, stream: str, durable: str, *, make: bool) -> JetStream:
+    """Return the messages of `stream` that the consumer `durable` has not taken; `make` it where there is none.
+
+    Raises BadInput where there is no such stream or consumer, or that is one that would lose messages, and Away.
     """
     with _away():
         client = await nats.connect(
@@ -84,7 +103,7 @@ async def connect(url: str, stream: str, durable: str) -> JetStream:
         )
         try:
             context = client.jetstream()
-            _check(await _consumer(context, stream, durable), durable)
+            _check(await _consumer(context, stream, durable, make=make), durable)
             pull = await context.pull_subscribe_bind(consumer=durable, stream=stream)
         except BaseException:
             await client.close()
@@ -92,7 +111,7 @@ async def connect(url: str, stream: str, durable: str) -> JetStream:
     return JetStream(client, stream, durable, pull)
 
 
-async def _consumer(context: JetStreamContext, stream: str, durable: str) -> ConsumerConfig:
+async def _consumer(context: JetStreamContext, stream: str, durable: str, *, make: bool) -> ConsumerConfig:
     try:
         await context.stream_info(stream)
     except NotFoundError:
@@ -100,6 +119,8 @@ async def _consumer(context: JetStreamContext, stream: str, durable: str) -> Con
     try:
         found: ConsumerConfig = (await context.consumer_info(stream, durable)).config
     except NotFoundError:
+        if not make:
+            raise BadInput(_GONE.format(durable=durable, stream=stream), "durable") from None
         wanted = ConsumerConfig(durable_name=durable, ack_policy=AckPolicy.EXPLICIT, ack_wait=ACK_WAIT_S)
         found = (await context.add_consumer(stream, wanted)).config
     return found

@@ -197,12 +197,18 @@ def test_it_comes_back_when_the_bus_does(transactional_db, webhook, bus, consume
     assert_each_once(200)
 
 
-def test_it_comes_back_when_its_queue_or_consumer_was_deleted(transactional_db, webhook, bus, consume):
+def test_it_comes_back_when_its_queue_was_deleted_and_ends_without_its_consumer(
+    transactional_db, webhook, bus, consume
+):
     process = consume()
     bus.publish(events(10))
     recorded(10)
     bus.forget()
     wait_until(process.log, lambda log: "is away" in log)
+    if bus.option == NatsServer.option:
+        process.process.communicate(timeout=60)
+        assert (process.process.returncode, "is gone" in process.log()) == (1, True)
+        process = consume()
     bus.publish(events(20)[10:])
     recorded(20)
     process.stop()

@@ -1,6 +1,6 @@
 import asyncio
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from importlib.util import find_spec
 from itertools import cycle
 from typing import Any
@@ -66,34 +66,44 @@ async def _run(workspace: Workspace, options: dict[str, Any]) -> dict[str, int]:
 def _source(options: dict[str, Any]) -> tuple[str, Callable[[], Awaitable[Bus]]]:
     """Return what the log calls it, and how to connect: to one address after the other, where several are given."""
     option = "--stream" if options["stream"] else "--queue"
-    _require(option)
+    place = _require(option)
     addresses = cycle(settings.BUS_URLS)
     if options["stream"]:
         from routing.buses import jetstream
 
         stream, durable = options["stream"], options["durable"]
-        name = f"{jetstream.NAME} {_place()} {stream}"
-        return name, lambda: jetstream.connect(next(addresses), stream, durable)
+        return f"{jetstream.NAME} {place} {stream}", jetstream.connecting(addresses, stream, durable)
     from routing.buses import rabbitmq
 
     queue, most = options["queue"], 2 * options["batch"]  # so that the next batch is there when one is recorded
-    return f"{rabbitmq.NAME} {_place()} {queue}", lambda: rabbitmq.connect(next(addresses), queue, most)
+    return f"{rabbitmq.NAME} {place} {queue}", lambda: rabbitmq.connect(next(addresses), queue, most)
 
 
-def _require(option: str) -> None:
+def _require(option: str) -> str:
+    """Return where the bus is, for the log. Raises CommandError, which repeats no address: it may hold a password."""
     schemes = _SCHEMES[option]
-    if not settings.BUS_URLS or {urlsplit(url).scheme for url in settings.BUS_URLS} - {*schemes}:
-        # Not repeated: it may hold a password.
+    try:
+        places = [_place(url, schemes) for url in settings.BUS_URLS]
+    except ValueError:
+        places = []
+    if not places:
         raise CommandError(
-            f"EVENT_SERVICE_BUS_URL is not {schemes[0]}://USER:PASSWORD@HOST:PORT, which {option} needs."
+            f"EVENT_SERVICE_BUS_URL is not {schemes[0]}://USER:PASSWORD@HOST:PORT, which {option} needs. "
+            "In USER and PASSWORD write / as %2F, ? as %3F, # as %23 and @ as %40."
         )
     module, package = _PACKAGES[option]
     if find_spec(module) is None:
         raise CommandError(f"{option} needs the package {package}: script/setup requirements-buses.txt")
+    return ",".join(places)
 
 
-def _place() -> str:
-    return ",".join(urlsplit(url).netloc.rpartition("@")[2] for url in settings.BUS_URLS)
+def _place(url: str, schemes: Collection[str]) -> str:
+    """Return HOST:PORT. Raises ValueError for an address of which parts of a password might be taken for that."""
+    parts = urlsplit(url)
+    if parts.scheme not in schemes or not parts.hostname or "@" in f"{parts.path}{parts.query}{parts.fragment}":
+        raise ValueError
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return host if parts.port is None else f"{host}:{parts.port}"
 
 
 def _batch(text: str) -> int:
