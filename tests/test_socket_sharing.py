@@ -254,6 +254,33 @@ def test_holes_in_history_are_said_to_a_group_each_in_its_place(web_socket, publ
     assert list(SharedDelivery.objects.values_list("seq", flat=True)) == [1, 3]
 
 
+def test_what_is_given_back_and_was_forgotten_meanwhile_is_said_and_nothing_that_comes(web_socket, publish):
+    group_id, at = join(web_socket.pk, "g", 0), partial(of, web_socket)
+    socket = Socket.objects.create(
+        node_id=open_node(), workspace_id=web_socket.workspace_id, endpoint=web_socket, share="g"
+    )
+
+    def taken():
+        helping = take(group_id, socket.pk, "epoch", most=10, most_bytes=10_000)
+        return [row.seq for row in helping.rows], helping.gap
+
+    publish(*[b"1"] * 9)
+    assert taken() == ([*range(1, 10)], None)
+    end(at(), "DELIVERED")
+    forget_payloads(*at(seq__in=[2, 3, 5, 7, 9]).values_list("event_id", flat=True))
+    SharedDelivery.objects.filter(seq=8).delete()  # acknowledged
+    SharedDelivery.objects.update(socket=None)
+    assert [taken() for _ in range(6)] == [
+        ([1], None),
+        ([4], (1, 3)),
+        ([6], (4, 5)),
+        ([], (6, 7)),
+        ([], (8, 9)),
+        ([], None),
+    ]
+    assert list(SharedDelivery.objects.filter(socket=socket).values_list("seq", flat=True)) == [1, 4, 6]
+
+
 def test_without_hints_the_poll_finds_everything(web, web_socket, key, publish, monkeypatch):
     monkeypatch.setattr(router, "WEB_SOCKET_HINT", "nobody_listens_here")
     with web.v1(web_socket, key, share="g") as websocket:

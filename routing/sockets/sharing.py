@@ -69,10 +69,23 @@ def take(group_id: int, socket_id: UUID, epoch: str, *, most: int, most_bytes: i
                 until = last if missing else first - 1
                 gap = (scanned_to, until) if until > scanned_to else None
     taken = sorted((as_row(epoch, *row) for row in rows), key=lambda row: row.seq)
-    if gone := [row.seq for row in taken if not row.frame]:  # waited for so long that its payload was forgotten
-        finish([Share(group_id, seq, socket_id) for seq in gone])
-        gap = (gone[0] - 1, gone[-1])
-    return Helping([row for row in taken if row.frame], gap)
+    gone, here, rest = _up_to_a_hole(taken)
+    if gone:
+        finish([Share(group_id, row.seq, socket_id) for row in gone])
+        gap = (gone[0].seq - 1, gone[-1].seq)
+    if rest:
+        give_back([(Share(group_id, row.seq, socket_id), 0) for row in rest])
+    return Helping(here, gap)
+
+
+def _up_to_a_hole(rows: Sequence[Row]) -> tuple[Sequence[Row], Sequence[Row], Sequence[Row]]:
+    """Return what waited so long that its payload was forgotten, numbers without a break, what comes behind it up to
+    the next such row, and the rest.
+    """
+    places = range(len(rows))
+    begin = next((at for at in places if rows[at].frame or rows[at].seq != rows[0].seq + at), len(rows))
+    end = next((at for at in places[begin:] if not rows[at].frame), len(rows))
+    return rows[:begin], rows[begin:end], rows[end:]
 
 
 def finish(shares: Collection[Share]) -> None:
