@@ -24,6 +24,7 @@ from routing.sockets.admission import Admission, Reset, address_of, admit
 from routing.sockets.asked import chosen_protocol
 from routing.sockets.budget import budgets
 from routing.sockets.hub import hub
+from routing.sockets.operators import may_see_deliveries
 from routing.sockets.reader import Reader, now
 from routing.sockets.refusals import FAILURE, NO_DATABASE, NOT_ALLOWED, Refusal
 from routing.sockets.threads import in_thread
@@ -63,13 +64,13 @@ class EventsConsumer(AsyncWebsocketConsumer):
 
     async def disconnect(self, code: int) -> None:
         if self._serving:
-            self._serving.cancel()
+            self._cancel()
             with suppress(asyncio.CancelledError):
                 await self._serving  # it settles what was sent; what went wrong in it is the server's to log
 
     async def _serve(self, admission: Admission) -> None:
         try:
-            await (self._send_events(admission) if admission.user_id is None else self._send_all_of(admission))
+            await (self._send_all_of(admission) if await _sees_outcomes(admission) else self._send_events(admission))
         except ConnectionError:
             pass  # the client is gone, and what it was not sent is still owed
         except Refusal as refusal:
@@ -80,11 +81,11 @@ class EventsConsumer(AsyncWebsocketConsumer):
             await self.close(self._refusal.code, self._refusal.reason)
 
     async def _send_all_of(self, admission: Admission) -> None:
-        """Send an operator the events, and what becomes of their deliveries."""
+        """Send an operator who may see deliveries the events, and what becomes of these."""
         endpoint, address = admission.standing.endpoint, address_of(self.scope)
         async with hub.watcher(endpoint, None, end=self._end, address=address) as watcher:
             telling = asyncio.create_task(outcomes.tell(admission, watcher, self._send_all))
-            telling.add_done_callback(lambda _: self._serving and self._serving.cancel())
+            telling.add_done_callback(lambda _: self._cancel())
             try:
                 await self._send_events(admission, watcher)
             finally:
@@ -119,7 +120,11 @@ class EventsConsumer(AsyncWebsocketConsumer):
 
     def _end(self, refusal: Refusal) -> None:
         self._refusal = refusal
-        if self._serving:
+        self._cancel()
+
+    def _cancel(self) -> None:
+        """Once, whoever ends it beside: a second time would break off its clean-up."""
+        if self._serving and not self._serving.cancelling():
             self._serving.cancel()
 
     # --- what the client says
@@ -160,6 +165,10 @@ def _seq(text: str, reader: Reader) -> int:
     if cursor is None or cursor.epoch != reader.cursor.epoch or cursor.seq > reader.cursor.seq:
         raise frames.BadFrame(f"cursor {text!r:.40} was not sent here; the last that was is {reader.cursor}.")
     return cursor.seq
+
+
+async def _sees_outcomes(admission: Admission) -> bool:
+    return admission.user_id is not None and await in_thread(may_see_deliveries, admission.user_id)
 
 
 def _ready(admission: Admission, reader: Reader) -> str:

@@ -8,7 +8,7 @@ from django.contrib.auth.models import Permission, User
 from django.db import IntegrityError, transaction
 
 from endpoints.models import Endpoint, StaffBinding
-from routing.models import Attempt, Delivery, SocketTicket
+from routing.models import Attempt, Delivery, Socket, SocketTicket
 from routing.sockets import tickets
 from routing.sockets.operators import looks_that_are_allowed
 from tests.service import wait_until
@@ -111,6 +111,7 @@ def test_an_operators_ticket_opens_one_socket_to_look_on(web, web_socket, operat
     access, _ = tickets.issue(endpoint=web_socket, user_id=operator.pk)
     with web.listen(web_socket, asking={"access": access, "watch": "1"}) as websocket:
         ready(websocket)
+        assert Socket.objects.count() == 1  # and no other to be told of deliveries, which it may not see
         publish(b"1")
         assert cursors(websocket, 1) == [1]
     assert states(web_socket) == [(1, "PENDING")]

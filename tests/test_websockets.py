@@ -10,20 +10,22 @@ from uuid import uuid4
 
 import msgspec
 import pytest
-from django.db import InterfaceError, OperationalError, connection
+from django.db import IntegrityError, InterfaceError, InternalError, OperationalError, connection
 from django.utils import timezone
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from endpoints.models import ApiKey, Endpoint, EventFilter
-from routing import consumers, router
+from routing import consumers, partitions, router
 from routing.models import Attempt, Delivery, Event
-from routing.sockets import threads
+from routing.sockets import settling, threads
 from routing.sockets.admission import admit, keys_that_may_read, standings
 from routing.sockets.feed import Feed
 from routing.sockets.hub import Hub
 from routing.sockets.reader import now
 from routing.sockets.reading import read_on
+from routing.sockets.refusals import FAILURE
 from routing.sockets.threads import in_thread
+from routing.sockets.window import Window
 from routing.submissions import Submission, check
 from tests.web import DEADLINE_S, asked, assert_quiet, closed, cursor, cursors, record, running, states
 
@@ -309,7 +311,7 @@ def test_nothing_is_missing_when_the_database_drops_its_connections(web, web_soc
 
 
 def test_database_work_is_tried_until_it_succeeds(monkeypatch):
-    answers = iter([OperationalError("starting up"), InterfaceError("closed"), None])
+    answers = iter([OperationalError("starting up"), InterfaceError("closed"), InternalError("stood still"), None])
 
     def work():
         if problem := next(answers):
@@ -539,3 +541,65 @@ def test_no_socket_hangs_on_a_hub_that_failed(web_socket, key, monkeypatch):
 
     monkeypatch.setattr(Hub, "_poll", fail)
     assert asyncio.run(how_it_ends()).code == 1011
+
+
+def test_nobody_waits_for_what_can_not_be_settled(web_socket, monkeypatch):
+    hub, events = Hub(), []
+
+    async def fail_with_the_first(work, reports):
+        if reports == ["first"]:
+            events.append(hub._settler.add(["second"]))
+            raise IntegrityError
+
+    async def settle_two():
+        events.append(hub._settler.add(["first"]))
+        hub._begin()
+        while waiting := [event for event in events if not event.is_set()]:
+            await asyncio.wait_for(waiting[0].wait(), DEADLINE_S)
+        return len(events)
+
+    monkeypatch.setattr(settling, "insist", fail_with_the_first)
+    assert asyncio.run(settle_two()) == 2
+
+
+def test_who_is_ended_from_several_sides_cleans_up_in_peace():
+    cleaned = []
+
+    async def serve():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            cleaned.append(True)
+
+    async def end_thrice():
+        consumer = consumers.EventsConsumer()
+        consumer._serving = asyncio.create_task(serve())
+        for _ in range(2):
+            await asyncio.sleep(0)
+            consumer._end(FAILURE)
+        await consumer.disconnect(1006)
+
+    asyncio.run(end_thrice())
+    assert cleaned == [True]
+
+
+def test_who_leaves_with_what_it_took_makes_the_day_that_has_no_partition(web_socket, key, publish):
+    def drop_today():
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP TABLE {partitions.name_of(timezone.now().astimezone(UTC).date())}")
+
+    async def take_and_leave():
+        admission = await in_thread(admit, asked(web_socket, key, "event-service.v1", share="g"))
+        async with Hub().reader(admission, end=pytest.fail) as reader:
+            await reader.source.read(Window())
+            await in_thread(drop_today)
+
+    publish(b"1")
+    try:
+        asyncio.run(take_and_leave())
+        assert Attempt.objects.get().error == "CONNECTION_LOST"
+        assert partitions.missing() == []
+    finally:
+        partitions.make_ahead()

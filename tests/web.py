@@ -133,9 +133,9 @@ def states(endpoint):
     return list(Delivery.objects.filter(endpoint=endpoint).order_by("seq").values_list("seq", "state"))
 
 
-def asked(endpoint, key):
-    query = f"endpoint_id={endpoint.pk}".encode()
-    return {"query_string": query, "headers": [(b"token", key.encode())], "subprotocols": []}
+def asked(endpoint, key, *protocols, **asking):
+    query = urlencode({"endpoint_id": endpoint.pk, **asking}).encode()
+    return {"query_string": query, "headers": [(b"token", key.encode())], "subprotocols": protocols}
 
 
 def record(workspace, *data, **fields):

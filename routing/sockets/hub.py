@@ -82,7 +82,9 @@ class Hub:
         try:
             yield place
         finally:
-            await insist(inside(visitor.endpoint.workspace_id, registry.leave), place.socket_id)
+            # The other way round a tenant would make the day that is missing, which it must not.
+            leave = for_attempts(inside(visitor.endpoint.workspace_id, registry.leave))
+            await insist(leave, place.socket_id)
 
     @asynccontextmanager
     async def _reading(
@@ -151,10 +153,12 @@ class Hub:
 
     def _ended(self, work: asyncio.Task[None]) -> None:
         """Let no socket hang on work that failed. The next one that connects starts it again."""
-        if not work.cancelled():
-            logger.critical("The websockets' hub failed", exc_info=work.exception())
         self._work = None
         self._end_all(FAILURE)
+        if not work.cancelled():
+            logger.critical("The websockets' hub failed", exc_info=work.exception())
+            if self._settler.wanted:
+                self._begin()
 
     def _end_all(self, refusal: Refusal) -> None:
         for served in self._served():

@@ -76,7 +76,6 @@ def enter(visitor: Visitor, node_id: UUID) -> Place:
     return Place(socket.pk, f"socket {socket.pk}, {key}, {socket.address}")
 
 
-@partitions.for_attempts
 def leave(socket_id: UUID) -> None:
     """Give the place up. What its group still had with it goes to other members."""
     _end_sockets([socket_id], "The websocket ended before it acknowledged.")

@@ -70,15 +70,23 @@ class Settler:
         self._wanted.set()
         return self._settled
 
+    @property
+    def wanted(self) -> bool:
+        """Whether there are reports that nobody has begun to write."""
+        return self._wanted.is_set()
+
     async def run(self) -> None:
+        """Raises what the database has against a batch: what that was about stays owed, and nobody waits for it."""
         while True:
             await self._wanted.wait()
             self._wanted.clear()
             reports, settled = self._reports, self._settled
             self._reports, self._settled = [], asyncio.Event()
-            for start in range(0, len(reports), _MAX_SETTLED):
-                await insist(settle, reports[start : start + _MAX_SETTLED])
-            settled.set()
+            try:
+                for start in range(0, len(reports), _MAX_SETTLED):
+                    await insist(settle, reports[start : start + _MAX_SETTLED])
+            finally:
+                settled.set()
 
 
 # Of several reports of one delivery the one that delivers it counts. Locked in one order everywhere: two processes that
