@@ -40,6 +40,7 @@ class EventsConsumer(AsyncWebsocketConsumer):
         self._serving: asyncio.Task[None] | None = None
         self._reader: Reader | None = None
         self._admission: Admission | None = None
+        self._greeted = asyncio.Event()  # what comes first was sent
         self._bad_frames = 0
         self._refusal = FAILURE  # how it ends unless something is known
 
@@ -84,7 +85,7 @@ class EventsConsumer(AsyncWebsocketConsumer):
         """Send an operator who may see deliveries the events, and what becomes of these."""
         endpoint, address = admission.standing.endpoint, address_of(self.scope)
         async with hub.watcher(endpoint, None, end=self._end, address=address) as watcher:
-            telling = asyncio.create_task(outcomes.tell(admission, watcher, self._send_all))
+            telling = asyncio.create_task(self._tell(admission, watcher))
             telling.add_done_callback(lambda _: self._cancel())
             try:
                 await self._send_events(admission, watcher)
@@ -92,6 +93,10 @@ class EventsConsumer(AsyncWebsocketConsumer):
                 telling.cancel()
                 with suppress(asyncio.CancelledError):
                     await telling  # what went wrong in it is why this ends
+
+    async def _tell(self, admission: Admission, watcher: Watcher) -> None:
+        await self._greeted.wait()
+        await outcomes.tell(admission, watcher, self._send_all)
 
     async def _send_events(self, admission: Admission, watcher: Watcher | None = None) -> None:
         async with hub.reader(admission, end=self._end, address=address_of(self.scope)) as reader:
@@ -101,6 +106,7 @@ class EventsConsumer(AsyncWebsocketConsumer):
             elif admission.asked.watches:
                 endpoint_id = admission.standing.endpoint.pk
                 await self.send(frames.ready_to_watch(endpoint_id=endpoint_id, cursor=reader.cursor))
+            self._greeted.set()
             while True:
                 found = await reader.next_some()
                 if isinstance(found, Reset):
