@@ -51,7 +51,8 @@ def _migrated() -> Path:
 class Service:
     """`start` and `stop` as often as wanted; the database stays between."""
 
-    def __init__(self, data_dir: Path, **environment: str) -> None:
+    def __init__(self, data_dir: Path, *, workers: int = 1, **environment: str) -> None:
+        self._workers = workers  # processes; each takes over a second to start
         self._environment = {
             "PATH": os.environ["PATH"],
             "DATA_DIR": str(data_dir),
@@ -81,7 +82,7 @@ class Service:
             self.stop()
 
     def start(self) -> None:
-        command = [sys.executable, "manage.py", "serve", "--port", str(self.port), "--workers", "2"]
+        command = [sys.executable, "manage.py", "serve", "--port", str(self.port), "--workers", str(self._workers)]
         with self.log.open("a") as log:
             self.supervisor = subprocess.Popen(
                 command, cwd=ROOT, env=self._environment, text=True, stdout=subprocess.PIPE, stderr=log

@@ -124,7 +124,7 @@ def test_a_browser_gets_events_with_its_key_in_the_subprotocols(service: Service
 def test_no_accepted_event_is_lost_when_processes_are_killed_under_load(
     tmp_path: Path, receiver: Receiver, killed: list[str]
 ) -> None:
-    with Service(tmp_path) as service:
+    with Service(tmp_path, workers=2) as service:
         create_webhook(service, f"{receiver.url}/")
         accepted: list[str] = []
         load = threading.Thread(target=publish_until, args=[service, accepted, 300])

@@ -16,7 +16,7 @@ KEYS, EACH = "abc", 30
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with Service(tmp_path_factory.mktemp("service")) as service:
+    with Service(tmp_path_factory.mktemp("service"), workers=2) as service:
         yield service
 
 
