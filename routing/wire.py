@@ -1,6 +1,6 @@
 """A connection on the event loop whose statements travel together: libpq's pipeline, as psycopg wraps it.
 
-psycopg's own cursors and pipeline cost each statement four times as much CPU, most of what a small commit takes.
+psycopg's own cursors and pipeline cost each statement eight times as much CPU, most of what a small commit takes.
 """
 
 import asyncio
