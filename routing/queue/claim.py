@@ -6,9 +6,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
-from django.db import connection
 
 from routing.queue.jobs import DOUBT, LEASE_S, Job, Target
+from routing.queue.prepared import prepared
 
 ENDPOINT_IN_FLIGHT = 100  # of one endpoint, over all processes, unless the endpoint says otherwise
 WORKSPACE_IN_FLIGHT = 1_000  # of one workspace; workers that claim at the same moment may each go up to it
@@ -33,7 +33,7 @@ def claim(*, limit: int, per_endpoint: int, rooms: Mapping[UUID, int], doubt: in
         "lease_s": LEASE_S,
         "token": uuid4(),
     }
-    with connection.cursor() as cursor:  # one statement is a transaction by itself
+    with prepared() as cursor:  # one statement is a transaction by itself
         cursor.execute(_CLAIM, parameters)
         rows = cursor.fetchall()
     targets = _targets(rows[0][0]) if rows else {}
@@ -48,7 +48,7 @@ def seconds_until_ready(*, at_most: float, per_endpoint: int, rooms: Mapping[UUI
         "endpoint_in_flight": ENDPOINT_IN_FLIGHT,
         "at_most": at_most,
     }
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(_NEXT_READY, parameters)
         (seconds,) = cursor.fetchone()
     return min(max(float(seconds), 0.0), at_most)

@@ -5,10 +5,11 @@ from contextlib import nullcontext
 from typing import Any
 
 import msgspec
-from django.db import connection, transaction
+from django.db import transaction
 
 from routing import failpoints, order, partitions
 from routing.queue.jobs import Result
+from routing.queue.prepared import prepared
 
 BREAKER_WINDOW_S = 60
 BREAKER_ATTEMPTS = 10  # of a window, before it may open
@@ -32,7 +33,7 @@ def settle(results: Sequence[Result]) -> int:
     }
     keys = {(result.job.target.endpoint_id, result.job.ordering_key) for result in results if result.job.ordering_key}
     # Without keys it is one statement, which is a transaction by itself.
-    with transaction.atomic() if keys else nullcontext(), connection.cursor() as cursor:
+    with transaction.atomic() if keys else nullcontext(), prepared() as cursor:
         cursor.execute(_SETTLE, parameters)
         (written,) = cursor.fetchone()
         if keys:
