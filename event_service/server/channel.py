@@ -1,10 +1,9 @@
 """A connection, every stage of which has an end: opened, headers, body, answer, rest."""
 
 import asyncio
-import json
 import socket
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from twisted.internet.interfaces import IAddress
@@ -12,15 +11,15 @@ from twisted.web.http import HTTPChannel
 from twisted.web.http_headers import Headers
 
 from event_service.server.edge import Edge
+from event_service.server.exchange import Exchange, begun
+from event_service.server.refusals import answer
 
-NAME = "event-service"
 HEADERS_S = 10  # from the first byte of a request, or from the connection's start, to the end of its headers
 BODY_S = 30  # from there to the end of its body
 STALL_S = 10  # for the client to take some 64 KiB of an answer, of which no more is made meanwhile
 IDLE_S = 60  # from an answer to the next request, or to the client's having taken the rest of it
 SWEEP_S = 0.1  # between two looks at whose time is over
 SEND_BUFFER = 1 << 17  # bytes that the kernel keeps for a client: left alone, it grows to megabytes for who takes none
-_CODES = {503: "UNAVAILABLE", 500: "INTERNAL"}
 
 
 class Channel(HTTPChannel):
@@ -29,6 +28,8 @@ class Channel(HTTPChannel):
     transport: Any
     resting = False
     due_at: float | None = None  # the end of this stage, by the event loop's clock
+    between = True  # requests: what comes next begins one
+    exchange: Exchange | None = None  # whose body is not whole yet
     held = b""  # the head of an answer, until there is a piece of its body to go with it
 
     def connectionMade(self) -> None:
@@ -64,7 +65,26 @@ class Channel(HTTPChannel):
         if self.resting:
             self.resting = False
             self.setTimeout(HEADERS_S)
-        super().dataReceived(data)
+        if self.between:
+            self.between = False
+            if not (self._buffer or self._busyReceiving) and (found := begun(self, data)):
+                self.exchange, data = found
+                self.requests.append(self.exchange)
+                self._handlingRequest = True  # what follows it waits for its answer
+                self.setTimeout(BODY_S)
+        if self.exchange is not None:
+            data = self._taken(self.exchange, data)
+        if data:
+            super().dataReceived(data)
+
+    def _taken(self, exchange: Exchange, data: bytes) -> bytes:
+        """Give the exchange what it waits for, and return the rest."""
+        rest = exchange.take(data)
+        if exchange.whole:
+            self.exchange = None
+            self.setTimeout(None)
+            exchange.start()
+        return rest
 
     def allHeadersReceived(self) -> None:
         self.resting = False
@@ -72,7 +92,7 @@ class Channel(HTTPChannel):
         super().allHeadersReceived()
 
     def requestDone(self, request: Any) -> None:
-        self.resting = True
+        self.resting = self.between = True
         self._savedTimeOut = None  # Twisted's, which it would set now
         self.setTimeout(IDLE_S)
         self._send(b"")
@@ -82,9 +102,12 @@ class Channel(HTTPChannel):
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
         said = [(name, value) for name, values in headers.getAllRawHeaders() for value in values]
-        said += self.factory.server.edge.missing(said)
-        lines = [b"%b: %b" % header for header in said]
-        self.held = b"%b %b %b\r\n%b\r\n\r\n" % (version, code, reason, b"\r\n".join(lines))
+        self.hold(b"%b %b %b" % (version, code, reason), said)
+
+    def hold(self, status_line: bytes, said: Sequence[tuple[bytes, bytes]]) -> None:
+        """Keep the head of an answer until there is something to go with it."""
+        lines = [b"%b: %b" % header for header in (*said, *self.factory.server.edge.missing(said))]
+        self.held = b"%b\r\n%b\r\n\r\n" % (status_line, b"\r\n".join(lines))
 
     def write(self, data: bytes) -> None:
         self._send(data)
@@ -167,22 +190,3 @@ class Crowd:
             channel.timeoutConnection()
         if self._channels:
             self._look_soon()
-
-
-def refusal(status: int, message: str) -> bytes:
-    """Return the body of an answer that the server itself gives."""
-    return json.dumps({"error": {"code": _CODES.get(status, "BAD_USER_INPUT"), "message": message}}).encode() + b"\n"
-
-
-def answer(status: int, reason: str, message: str, edge: Edge) -> bytes:
-    """Return a whole answer, the last of its connection."""
-    body = refusal(status, message)
-    headers = {
-        "server": NAME,
-        "connection": "close",
-        "content-type": "application/json",
-        "content-length": str(len(body)),
-        **edge.as_text(),
-    }
-    lines = (f"HTTP/1.1 {status} {reason}", *(f"{name}: {value}" for name, value in headers.items()), "", "")
-    return "\r\n".join(lines).encode() + body

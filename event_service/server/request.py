@@ -6,7 +6,8 @@ from typing import Any
 from daphne.http_protocol import HTTPFactory, WebRequest
 from twisted.web.http import HTTPChannel
 
-from event_service.server.channel import Channel, Crowd, answer, refusal
+from event_service.server.channel import Channel, Crowd
+from event_service.server.refusals import answer, refusal
 from event_service.server.websocket import ClientGone
 
 MAX_BODY = 8 << 20  # bytes

@@ -15,8 +15,8 @@ from daphne.server import reactor
 from twisted.internet import defer
 from twisted.logger import LogEvent, globalLogBeginner
 
-from event_service.server.channel import NAME
 from event_service.server.edge import Edge
+from event_service.server.refusals import NAME
 from event_service.server.request import Request, RequestFactory
 from event_service.server.websocket import ClientGone, SocketFactory, WebSocket
 

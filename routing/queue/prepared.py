@@ -17,5 +17,5 @@ def prepared() -> Iterator[Any]:
     connection.ensure_connection()
     connection.connection.prepare_threshold = 0
     wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
-    with wrap(psycopg.Cursor(connection.connection)) as cursor:
+    with wrap(psycopg.Cursor(connection.connection)) as cursor:  # type: ignore[arg-type]  # any DB-API cursor will do
         yield cursor
