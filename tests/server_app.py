@@ -66,11 +66,43 @@ async def answer(scope, body):
         return str(len(body)).encode()
     elif path == "/pid":
         return str(os.getpid()).encode()
+    elif path == "/seen":
+        seen = {**scope, "client": None, "headers": sorted(scope["headers"]), "body": body}
+        return repr(sorted(seen.items())).encode()
     elif path == "/held":
         return str(len(SERVER.connections)).encode()
     elif path == "/scope":
         return repr((scope["root_path"], scope["client"][0], scope.get("scheme", "ws"))).encode()
     return b"done"
+
+
+async def stream(send):
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for piece in (b"one", b"", b"three"):
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body"})
+
+
+async def break_off(send):
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9")]})
+    await send({"type": "http.response.body", "body": b"half", "more_body": True})
+    raise LookupError("what it was to say")
+
+
+async def say_no_more(send):
+    await send({"type": "http.response.start", "status": 204})
+    await send({"type": "http.response.body"})
+
+
+async def fail(send):
+    raise LookupError("what it was to say")
+
+
+async def keep_silent(send):
+    """Answer nothing."""
+
+
+ANSWERS = {"/stream": stream, "/break-off": break_off, "/204": say_no_more, "/fail": fail, "/silent": keep_silent}
 
 
 async def http(scope, receive, send):
@@ -80,6 +112,12 @@ async def http(scope, receive, send):
         if message["type"] == "http.disconnect":
             return
         body, more = body + message["body"], message["more_body"]
+    if act := ANSWERS.get(scope["path"]):
+        await act(send)
+        return
+    if scope["path"] == "/left":
+        say("in left")
+        say((await receive())["type"])
     content = await answer(scope, body)
     headers = [(b"content-length", str(len(content)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -70,7 +70,8 @@ class Channel(HTTPChannel):
             if not (self._buffer or self._busyReceiving) and (found := begun(self, data)):
                 self.exchange, data = found
                 self.requests.append(self.exchange)
-                self._handlingRequest = True  # what follows it waits for its answer
+                self._handlingRequest = True
+                self.setRawMode()  # with the line above: what follows it waits for its answer
                 self.setTimeout(BODY_S)
         if self.exchange is not None:
             data = self._taken(self.exchange, data)
