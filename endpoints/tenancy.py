@@ -55,12 +55,12 @@ def beyond() -> AbstractContextManager[None]:
     return transaction_with({"role": "none"})
 
 
-def inside(workspace_id: UUID, work: Callable[P, T]) -> Callable[P, T]:
-    """Return `work` as something that is done within the workspace."""
+def inside(workspace_id: UUID, work: Callable[P, T], settings: Mapping[str, str] | None = None) -> Callable[P, T]:
+    """Return `work` as something that is done within the workspace, and with other settings of PostgreSQL."""
 
     @wraps(work)
     def done(*args: P.args, **kwargs: P.kwargs) -> T:
-        with within(workspace_id):
+        with within(workspace_id, settings):
             return work(*args, **kwargs)
 
     return done

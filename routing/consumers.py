@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from channels.consumer import get_handler_name
+from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.db import InterfaceError, OperationalError
 
@@ -42,11 +43,27 @@ class EventsConsumer(AsyncWebsocketConsumer):
         self._admission: Admission | None = None
         self._greeted = asyncio.Event()  # what comes first was sent
         self._bad_frames = 0
+        self._hears = False  # a message that has not been dealt with yet
         self._refusal = FAILURE  # how it ends unless something is known
 
-    async def dispatch(self, message: dict[str, Any]) -> None:
-        """Do without what Channels does before each message: no thread of ours keeps a connection to look after."""
-        await getattr(self, get_handler_name(message))(message)
+    async def __call__(
+        self,
+        scope: dict[str, Any],
+        receive: Callable[[], Awaitable[Any]],
+        send: Callable[[Any], Awaitable[None]],
+    ) -> None:
+        """Do without what Channels does for each message: there are no layers to hear of others from, and no thread of
+        ours keeps a connection to look after.
+        """
+        self.scope, self.base_send = scope, send
+        if hear_by := scope.get("hear_by"):
+            hear_by(self._hear)
+        with suppress(StopConsumer):
+            while True:
+                message = await receive()
+                self._hears = True
+                await getattr(self, get_handler_name(message))(message)
+                self._hears = False
 
     async def connect(self) -> None:
         # A refusal is told after accepting: a browser does not show why a handshake failed.
@@ -134,6 +151,21 @@ class EventsConsumer(AsyncWebsocketConsumer):
             self._serving.cancel()
 
     # --- what the client says
+
+    def _hear(self, text: bytes) -> bool:
+        """Take an acknowledgement that is in order at once; the rest, and what comes behind it, goes the long way."""
+        if self._hears or self._reader is None or self._admission is None:
+            return False
+        try:
+            frame = frames.parse(text)
+            seq = _seq(frame.cursor, self._reader)
+        except (frames.BadFrame, Refusal):
+            return False
+        workspace_id, key_id = self._admission.standing.endpoint.workspace_id, self._admission.key_id
+        if not isinstance(frame, frames.Ack) or not budgets.spend_at_once(workspace_id, key_id, len(text)):
+            return False
+        self._reader.acknowledge(seq)
+        return True
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         if self._admission is None:

@@ -1,5 +1,6 @@
 """The web server: real processes on loopback, and clients that share no code with them."""
 
+import asyncio
 import http.client
 import json
 import os
@@ -14,13 +15,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from event_service.server import request, server
+from event_service.server import request, server, websocket
 
 DEADLINE_S = 20  # for every step that waits; a test that comes here fails
 MAX = request.MAX_BODY
@@ -338,6 +340,71 @@ def test_a_message_may_have_a_mebibyte_and_no_more(shared):
         assert closed(websocket)[0] == 1009
 
 
+@pytest.mark.parametrize("step", [1, 7, 8, 1_000])
+def test_messages_come_whole_however_they_are_cut(shared, step):
+    key = b"\xe1\xe0aa"
+    looks_like_a_text = b"\x81\xfe\0\x80" + key + b"\x81\x80\0\0" + bytes(ord("x") ^ byte for byte in key) * 31
+    in_fragments = b"\x01\x81" + bytes(4) + b"y" + b"\x80\x81" + bytes(4) + b"z"
+    said = looks_like_a_text + b"".join(map(text_frame, (0, 1, 125, 126))) + in_fragments + text_frame(3)
+    client = shared.raw_websocket("/echo")
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for start in range(0, len(said), step):
+        client.sendall(said[start : start + step])
+
+    heard = frames(client)
+    assert [next(heard)[1] for _ in range(7)] == [b"got %d" % size for size in (128, 0, 1, 125, 126, 2, 3)]
+
+
+def text_frame(size):
+    length = bytes((0x80 | size,)) if size < 126 else b"\xfe" + size.to_bytes(2)
+    return b"\x81" + length + b"abcd" + bytes(ord("x") ^ b"abcd"[at % 4] for at in range(size))
+
+
+@pytest.mark.parametrize(
+    "otherwise",
+    [
+        {"data": b"\x81\x82" + bytes(4) + b"a"},  # not there yet
+        {"data": b"\x81\x80" + bytes(3)},
+        {"data": b"\x81\x02" + bytes(6)},  # no mask
+        {"data": b"\x81\x82" + bytes(4) + b"a\xff"},
+        {"current_frame": object()},
+        {"inside_message": True},
+        {"state": websocket.WebSocket.STATE_CLOSING},
+    ],
+)
+def test_what_is_no_short_text_in_its_place_is_left_to_others(otherwise):
+    protocol = websocket.WebSocket()
+    for name, value in {"state": protocol.STATE_OPEN, "current_frame": None, "inside_message": False}.items():
+        setattr(protocol, name, value)
+    protocol.data = b"\x81\x82" + bytes(4) + b"ab"
+    assert protocol._short_text() == b"ab"
+    for name, value in otherwise.items():
+        setattr(protocol, name, value)
+    assert protocol._short_text() is None
+
+
+def test_what_waits_in_the_queue_is_overtaken_by_nothing():
+    protocol, heard = websocket.WebSocket(), []
+    protocol.application_queue, protocol.muted, protocol.client_addr = asyncio.Queue(), False, None
+    protocol.transport = SimpleNamespace(resumeProducing=lambda: None)
+    protocol.hear = lambda text: not heard.append(text)
+    protocol.onMessage(b"1", False)
+    protocol.onMessage(b"2", True)
+    protocol.onMessage(b"3", False)
+
+    assert heard == [b"1"]
+    assert [protocol.application_queue.get_nowait() for _ in range(2)] == [
+        {"type": "websocket.receive", "bytes": b"2"},
+        {"type": "websocket.receive", "text": "3"},
+    ]
+
+
+@pytest.mark.parametrize("size", [0, 1, 4, 7, 125])
+def test_a_mask_is_taken_off(size):
+    text, key = os.urandom(size), os.urandom(4)
+    assert websocket._unmasked(bytes(byte ^ key[at % 4] for at, byte in enumerate(text)), key) == text
+
+
 def test_what_a_client_began_to_say_goes_with_it(own):
     def memory_mib():
         return psutil.Process(own.process.pid).memory_info().rss >> 20
@@ -490,7 +557,13 @@ def test_what_is_no_request_is_answered_and_not_logged(shared, garbage):
 
 @pytest.mark.parametrize(
     ("no_frame", "code"),
-    [(b"\xff\xff", 1002), (b"\x81\x01a", 1002), (b"\x83\x80\0\0\0\0", 1002), (b"\x81\x81\0\0\0\0\xff", 1007)],
+    [
+        (b"\xff\xff", 1002),
+        (b"\x81\x01aaaaaa", 1002),
+        (b"\x83\x80\0\0\0\0", 1002),
+        (b"\x81\x81\0\0\0\0\xff", 1007),
+        (b"\x01\x80\0\0\0\0\x81\x80\0\0\0\0", 1002),  # a text within another one
+    ],
 )
 def test_what_is_no_frame_closes_the_websocket_and_is_not_logged(shared, no_frame, code):
     client = shared.raw_websocket("/echo")

@@ -4,6 +4,8 @@ import json
 import threading
 from datetime import timedelta
 from functools import partial
+from types import SimpleNamespace
+from uuid import UUID
 
 import pytest
 from django.core.management import call_command
@@ -12,7 +14,9 @@ from django.db.models import F
 from django.utils import timezone
 
 from endpoints.models import ApiKey, Endpoint
+from routing.consumers import EventsConsumer
 from routing.models import Attempt, Delivery
+from routing.sockets.cursors import Cursor
 from routing.sockets.reading import position_at
 from routing.sockets.settling import MOST_REFUSALS
 from tests.service import wait_until
@@ -244,6 +248,23 @@ def test_an_acknowledgement_leaves_out_what_was_refused(web, web_socket, key, pu
         nack(websocket, web_socket, 1, delaySeconds=900)
         ack(websocket, web_socket, 2)
         wait_for_states(web_socket, "PENDING", "DELIVERED")
+
+
+def test_an_acknowledgement_alone_is_taken_at_once_and_only_where_nothing_waits_before_it():
+    taken, ack = [], b'{"kind": "ack", "cursor": "00000000-3"}'
+    consumer = EventsConsumer()
+    assert not consumer._hear(ack)  # nothing was sent yet
+    consumer._reader = SimpleNamespace(cursor=Cursor("0" * 8, 5), acknowledge=taken.append)
+    endpoint = SimpleNamespace(workspace_id=UUID(int=1))
+    consumer._admission = SimpleNamespace(key_id=None, standing=SimpleNamespace(endpoint=endpoint))
+
+    assert consumer._hear(ack)
+    assert taken == [3]
+    for other in (ack.replace(b"ack", b"nack"), ack.replace(b"-3", b"-6"), b"{}"):
+        assert not consumer._hear(other)
+    consumer._hears = True
+    assert not consumer._hear(ack)
+    assert taken == [3]
 
 
 def test_a_delay_is_waited_for_while_others_go_on(web, web_socket, key, publish):

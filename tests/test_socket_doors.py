@@ -10,7 +10,7 @@ from django.utils import timezone
 from endpoints.models import ApiKey, Endpoint
 from routing.models import Socket, SocketTicket
 from routing.sockets.admission import admit
-from routing.sockets.budget import Budget, Budgets
+from routing.sockets.budget import PER_KEY, Budget, Budgets
 from routing.sockets.refusals import Refusal
 from tests.service import wait_until
 from tests.web import asked, closed, cursors, record, running
@@ -213,6 +213,18 @@ def test_who_says_too_much_is_late_by_what_was_too_much():
     assert budget.spend(1, now) == pytest.approx(0.1)
     assert budget.spend(1, now + 1) == 0
     assert Budget(frames=10, size=1_000).spend(15_000, now) == pytest.approx(5, abs=0.1)
+
+
+def test_nobody_spends_at_once_what_is_not_left():
+    budgets, whose = Budgets(), (UUID(int=1), UUID(int=2))
+    assert budgets.spend_at_once(*whose, 1)
+    of_workspace = budgets._of(whose[0], PER_KEY)
+    for index in range(2):
+        left = budgets._of(whose, PER_KEY)._left
+        left[index], saved, before = 0.5, left[index], of_workspace._left[0]
+        assert not budgets.spend_at_once(*whose, 1)
+        assert of_workspace._left[0] == before
+        left[index] = saved
 
 
 def test_who_has_said_too_much_and_gone_is_waited_for_no_longer():

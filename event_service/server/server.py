@@ -139,9 +139,12 @@ class Server(DaphneServer):
     # --- what daphne calls for each connection
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
-        """Beyond ASGI, a websocket's scope has an event that is set when the client has gone: "client_gone"."""
+        """Beyond ASGI, a websocket's scope has an event that is set when the client has gone, "client_gone", and
+        "hear_by": called with a function, it has that take texts without a queue, as long as it returns True.
+        """
         if isinstance(protocol, WebSocket):
             scope["client_gone"] = protocol.gone
+            scope["hear_by"] = partial(setattr, protocol, "hear")
         return super().create_application(protocol, self.edge.seen(scope))
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:

@@ -34,6 +34,10 @@ class Budget:
         self._at = now
         return late_s
 
+    def has(self, size: int) -> bool:
+        """Tell whether one frame of that size was left when somebody spent last, which is the least there can be."""
+        return self._left[0] >= 1 and self._left[1] >= size
+
 
 class Budgets:
     def __init__(self) -> None:
@@ -42,19 +46,35 @@ class Budgets:
     async def spend(self, workspace_id: UUID, key_id: UUID | None, size: int, scope: Mapping[str, Any]) -> None:
         """Return when the client, its workspace and the process have that much left, or the client has gone."""
         now = time.monotonic()
-        late_s = max(
-            self._of((workspace_id, key_id), PER_KEY).spend(size, now),
-            self._of(workspace_id, PER_WORKSPACE).spend(size, now),
-            self._of("process", PER_PROCESS).spend(size, now),
-        )
+        late_s = max(budget.spend(size, now) for budget in self._budgets(workspace_id, key_id))
         if late_s > 0:
             with suppress(TimeoutError):
                 await asyncio.wait_for(scope["client_gone"].wait(), late_s)
 
+    def spend_at_once(self, workspace_id: UUID, key_id: UUID | None, size: int) -> bool:
+        """Spend, and return True, where that much is left for sure; else spend nothing."""
+        budgets = self._budgets(workspace_id, key_id)
+        if not all(budget.has(size) for budget in budgets):
+            return False
+        now = time.monotonic()
+        for budget in budgets:
+            budget.spend(size, now)
+        return True
+
+    def _budgets(self, workspace_id: UUID, key_id: UUID | None) -> tuple[Budget, Budget, Budget]:
+        return (
+            self._of((workspace_id, key_id), PER_KEY),
+            self._of(workspace_id, PER_WORKSPACE),
+            self._of("process", PER_PROCESS),
+        )
+
     def _of(self, whose: Hashable, rates: tuple[float, float]) -> Budget:
         if len(self._known) > _MOST_KNOWN:
             self._known.clear()
-        return self._known.setdefault(whose, Budget(*rates))
+        known = self._known.get(whose)
+        if known is None:
+            known = self._known[whose] = Budget(*rates)
+        return known
 
 
 budgets = Budgets()

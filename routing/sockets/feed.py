@@ -16,6 +16,8 @@ from routing.sockets.threads import insist
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# Where PostgreSQL knows little of the tables yet, it would collect and sort the whole backlog for each read.
+_IN_ORDER = {"enable_bitmapscan": "off"}
 KEPT = 8  # reads of a feed that others may share; each has up to reading.MAX_BYTES
 
 
@@ -43,8 +45,8 @@ class Feed:
         self._chunks: dict[int, _Chunk] = {}  # by the position that they follow; the oldest first
 
     def inside(self, work: Callable[P, T]) -> Callable[P, T]:
-        """Return `work` as something that sees the endpoint's workspace alone."""
-        return inside(self._workspace_id, work)
+        """Return `work` as something that sees the endpoint's workspace alone, and finds its deliveries in order."""
+        return inside(self._workspace_id, work, _IN_ORDER)
 
     def announce(self) -> None:
         """Wake the readers: there may be something for them."""

@@ -112,6 +112,7 @@ def position_at(endpoint_id: UUID, since: datetime, last_seq: int) -> int:
 _NEAR = 1_000  # deliveries whose order by number and by time may differ
 
 # The bytes are added up over rows that are taken already: over the backlog they would cost as much as it is long.
+# Events are looked up one by one: a join of that few rows may be planned as a scan of the whole table.
 _READ_ON = """
 WITH next AS MATERIALIZED (
     SELECT delivery.id, delivery.seq, delivery.state, delivery.settled_at, delivery.workspace_id, delivery.event_id,
@@ -124,7 +125,9 @@ WITH next AS MATERIALIZED (
 ), sized AS (
     SELECT next.id AS delivery_id, next.seq, next.state, next.settled_at, next.payload_shape, event.*,
            sum(octet_length(event.data)) OVER (ORDER BY next.seq) - octet_length(event.data) AS bytes_before
-    FROM next JOIN routing_event AS event ON event.id = next.event_id AND event.workspace_id = next.workspace_id
+    FROM next CROSS JOIN LATERAL (
+        SELECT * FROM routing_event
+        WHERE routing_event.id = next.event_id AND routing_event.workspace_id = next.workspace_id LIMIT 1) AS event
 )
 SELECT delivery_id, seq, state, settled_at, payload_shape, data, payload_forgotten_at, id, workspace_id, type, date,
        source, subject, traceparent, extensions

@@ -134,8 +134,10 @@ SELECT next.*, delivery.id, delivery.state, delivery.settled_at, delivery.worksp
        event.payload_forgotten_at, event.traceparent, event.extensions, event.ordering_key AS key,
        endpoint.payload_shape::text AS payload_shape,
        sum(octet_length(event.data)) OVER (ORDER BY next.seq) - octet_length(event.data) AS bytes_before
-FROM next JOIN routing_delivery AS delivery ON delivery.id = next.delivery_id
-JOIN routing_event AS event ON event.id = delivery.event_id AND event.workspace_id = delivery.workspace_id
+FROM next CROSS JOIN LATERAL (SELECT * FROM routing_delivery WHERE id = next.delivery_id LIMIT 1) AS delivery
+CROSS JOIN LATERAL (
+    SELECT * FROM routing_event
+    WHERE routing_event.id = delivery.event_id AND routing_event.workspace_id = delivery.workspace_id LIMIT 1) AS event
 JOIN endpoints_endpoint AS endpoint ON endpoint.id = delivery.endpoint_id
 """
 # What waits may go unless another member has its key, or one before it in its key waits for a time.
