@@ -43,6 +43,8 @@ def _value(name: str, value: Any) -> str | int | bool:
         )
     if name in TAKEN:
         raise BadInput(f"{name} is no extension attribute; the event has it as a member of its own.", "extensions")
+    if isinstance(value, float) and value.is_integer():  # to JSON, and to its schemas, 1.0 is the integer 1
+        value = int(value)
     if not isinstance(value, str | int) or (not isinstance(value, bool | str) and value not in _INTEGERS):
         raise BadInput(
             f"The extension attribute {name} is {value!r:.60}; give a string, a boolean or an integer of 32 bits.",

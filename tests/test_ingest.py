@@ -668,10 +668,13 @@ def test_extensions_are_content_whichever_way_they_are_sent(key):
 
 
 def test_plain_json_has_extensions_in_a_member(key):
-    accepted(post({**EVENT, "extensions": {"b": True, "a": 1, "none": None}}, key))
+    accepted(post({**EVENT, "extensions": {"b": True, "a": 1, "whole": -2.0, "none": None}}, key))
     accepted(post({**EVENT, "extensions": {"none": None}}, key))
 
-    assert list(Event.objects.order_by("pk").values_list("extensions", flat=True)) == ['{"a":1,"b":true}', ""]
+    assert list(Event.objects.order_by("pk").values_list("extensions", flat=True)) == [
+        '{"a":1,"b":true,"whole":-2}',
+        "",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,9 @@ def test_each_event_is_taken_once_while_processes_are_killed(transactional_db, w
     assert bus.left() == 0
     assert_each_once(EVENTS)
     assert before + counts["taken"] == EVENTS
-    assert counts["repeated"] == 50  # what the last one that was killed had committed and not answered
+    # What the last one that died in between had committed and not answered; from JetStream, which waits before it brings
+    # something again, perhaps what the others had, too.
+    assert counts["repeated"] in range(50, 50 * KILLS, 50)
 
 
 def test_two_processes_share_the_messages(transactional_db, webhook, bus, consume):
