@@ -9,12 +9,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
 
+from endpoints.outage import OUTAGE
 from routing.metrics import OF_PROCESS
 from routing.totals import Totals
 
@@ -51,7 +51,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
         return HttpResponse("Send the token as a bearer.\n", "text/plain", 401, headers={"WWW-Authenticate": "Bearer"})
     try:
         return HttpResponse(kept.text(), CONTENT_TYPE)
-    except (OperationalError, InterfaceError) as error:
+    except OUTAGE as error:
         log.warning("The database did not say how things stand: %s", error)
         return HttpResponse("The database does not answer.\n", "text/plain", 503)
 

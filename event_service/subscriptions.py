@@ -14,11 +14,11 @@ from uuid import UUID
 import msgspec
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
 from graphql import ExecutionResult, GraphQLError
 
 from endpoints.auth import Grant
 from endpoints.errors import Limited, ServiceError, Unauthenticated, Unavailable
+from endpoints.outage import OUTAGE
 from endpoints.rates import HANDSHAKE
 from endpoints.schema.access import Caller
 from event_service.execution import Call, Invalid, Operation, checked, described, formatted
@@ -158,7 +158,7 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
         except ServiceError as error:
             code = UNAUTHORIZED.code if isinstance(error, Unauthenticated) else TRY_AGAIN
             raise Refusal(code, error.message) from None
-        except (OperationalError, InterfaceError):
+        except OUTAGE:
             raise NO_DATABASE from None
         full = Refusal(NOT_ALLOWED, f"This key has {settings.SOCKETS_PER_KEY} websockets open on this process.")
         self._count(self._grant.key_id, settings.SOCKETS_PER_KEY, full)
@@ -199,7 +199,7 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
                 raise
             except Invalid as invalid:
                 await self._end(id, "error", await in_query_thread(_all_formatted, invalid.errors, caller))
-            except (OperationalError, InterfaceError):
+            except OUTAGE:
                 await self._end(id, "error", [described(Unavailable(NO_DATABASE.reason))])
             except Exception as error:  # the client waits for this id, and whatever happened is logged by `described`
                 await self._end(id, "error", [described(error)])

@@ -18,8 +18,8 @@ from typing import Any
 from channels.consumer import get_handler_name
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
-from django.db import InterfaceError, OperationalError
 
+from endpoints.outage import OUTAGE
 from routing.sockets import cursors, frames, outcomes
 from routing.sockets.admission import Admission, Reset, address_of, admit
 from routing.sockets.asked import chosen_protocol
@@ -73,7 +73,7 @@ class EventsConsumer(AsyncWebsocketConsumer):
         except Refusal as refusal:
             await self.accept(protocol)
             await self.close(refusal.code, refusal.reason)
-        except (OperationalError, InterfaceError):
+        except OUTAGE:
             await self.accept(protocol)
             await self.close(NO_DATABASE.code, NO_DATABASE.reason)
         else:
@@ -93,7 +93,7 @@ class EventsConsumer(AsyncWebsocketConsumer):
             pass  # the client is gone, and what it was not sent is still owed
         except Refusal as refusal:
             self._refusal = refusal
-        except (OperationalError, InterfaceError):
+        except OUTAGE:
             self._refusal = NO_DATABASE
         finally:
             await self.close(self._refusal.code, self._refusal.reason)

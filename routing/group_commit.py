@@ -19,6 +19,7 @@ from endpoints.about import about
 from endpoints.auth import Grant
 from endpoints.errors import ServiceError, Unavailable
 from endpoints.models import Scope
+from endpoints.outage import DRIVERS_OUTAGE
 from endpoints.tenancy import BE_ABOUT
 from routing import failpoints, metrics, tracing
 from routing.models import Answer, DayIsFull, Event, recording
@@ -100,7 +101,7 @@ class GroupCommit:
             with metrics.commit_seconds.time(), _span(requests):
                 answers: Sequence[Answers | ServiceError] = await link.run(lambda: _recording(requests))
             failpoints.reach("K2")
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except DRIVERS_OUTAGE as error:
             logger.warning("%d requests were answered 503: %s", len(requests), error)
             answers = [Unavailable("The database does not answer; try again in a second.")] * len(requests)
         except Exception:
@@ -149,7 +150,7 @@ class Link:
         trips = _Trips(await self._connected())
         try:
             return await trips.run(make_plan())
-        except (psycopg.OperationalError, psycopg.InterfaceError):
+        except DRIVERS_OUTAGE:
             await self.close()
             if not known or trips.made:
                 raise

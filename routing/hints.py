@@ -8,6 +8,8 @@ from collections.abc import Callable
 import psycopg
 from django.db import connection
 
+from endpoints.outage import DRIVERS_OUTAGE
+
 logger = logging.getLogger(__name__)
 
 RECONNECT_S = 1.0
@@ -31,7 +33,7 @@ class Hints(threading.Thread):
         while not self._stopping.is_set():
             try:
                 self._listen()
-            except psycopg.OperationalError as error:
+            except DRIVERS_OUTAGE as error:
                 logger.warning("Not listening for hints, trying again in %g s: %s", RECONNECT_S, error)
                 self._stopping.wait(RECONNECT_S)
 

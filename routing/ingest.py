@@ -14,12 +14,12 @@ from uuid import UUID
 
 import msgspec
 from channels.db import database_sync_to_async
-from django.db import InterfaceError, OperationalError
 
 from endpoints import rates
 from endpoints.auth import Grant, authenticate, presented_key
 from endpoints.errors import BadInput, Conflict, Forbidden, ServiceError, Unauthenticated, Unavailable
 from endpoints.models import Scope, key_digest
+from endpoints.outage import OUTAGE
 from routing import cloudevents, metrics, rules, tracing
 from routing.group_commit import GroupCommit
 from routing.models import Answer, DayIsFull, Recorded
@@ -158,7 +158,7 @@ class EventDoor:
 async def _asking_the_database(question: Callable[[Q], T], about: Q) -> T:
     try:
         answer: T = await database_sync_to_async(question)(about)
-    except (OperationalError, InterfaceError):
+    except OUTAGE:
         raise Unavailable("The database does not answer; try again in a second.") from None
     return answer
 

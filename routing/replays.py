@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
+from django.db import connection, transaction
 from django.db.models import Value
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from endpoints.about import about
 from endpoints.errors import BadInput, Conflict, Limited
 from endpoints.models import Endpoint, EventFilter
+from endpoints.outage import OUTAGE
 from endpoints.patterns import Pattern, parse_definition
 from routing import repeats
 from routing.health import SOURCE, TOLD
@@ -105,7 +106,7 @@ def _run_next(now: datetime | None) -> bool:
             replay = _due(now)
             if replay is not None:
                 _advance(replay)
-    except (OperationalError, InterfaceError, InternalError):  # the last: a transaction stood still
+    except OUTAGE:
         raise
     except Exception:  # a fault of ours must cost one replay, not the worker and all that it would have sent
         if replay is None:

@@ -14,10 +14,11 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import InterfaceError, InternalError, OperationalError, connection
+from django.db import connection
 from uuid_utils.compat import uuid7
 
 from endpoints.about import about
+from endpoints.outage import OUTAGE
 from endpoints.policy import RetryPolicy
 from routing import failpoints, metrics, tracing, webhooks
 from routing.chores import Chores
@@ -99,7 +100,7 @@ class Worker:
         self._senders.join()
         self._hints.join()
         self._door.close()
-        with suppress(OperationalError, InterfaceError):  # it is forgotten after a while
+        with suppress(*OUTAGE):  # it is forgotten after a while
             leave(self._id)
         connection.close()
 
@@ -110,7 +111,7 @@ class Worker:
         self._turned_at = time.monotonic()
         try:
             work()
-        except (OperationalError, InterfaceError, InternalError) as error:  # the last: a transaction stood still
+        except OUTAGE as error:
             logger.warning("The database does not answer, trying again in %g s: %s", RECONNECT_S, error)
             connection.close()
             time.sleep(RECONNECT_S)  # while it is stopping, too

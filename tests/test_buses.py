@@ -13,7 +13,7 @@ import pytest
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
-from django.db import OperationalError, connection
+from django.db import InternalError, OperationalError, connection
 from msgspec import Raw
 
 from endpoints.errors import BadInput
@@ -174,7 +174,7 @@ def test_a_message_whose_answer_was_lost_comes_again_and_is_one_event(transactio
 
 
 def test_while_the_database_is_away_messages_are_held(transactional_db, workspace, monkeypatch):
-    failures = deque([OperationalError("away"), OperationalError("away")])
+    failures = deque([OperationalError("away"), InternalError("a standby")])
 
     def failing(*given):
         if failures:

@@ -478,6 +478,15 @@ def test_a_database_that_dies_halfway_leaves_nothing_and_the_repeat_is_new(key, 
     assert (Event.objects.count(), Delivery.objects.count()) == (1, 1)
 
 
+def test_a_database_that_only_reads_is_none(key):
+    with trap("routing_event", "RAISE 'as a standby' USING ERRCODE = '25006'"):
+        answer = post(EVENT, key)
+
+    assert refused(answer) == (503, "UNAVAILABLE", None)
+    assert "database does not answer" in answer.body["error"]["message"]
+    accepted(post(EVENT, key))
+
+
 def test_without_the_database_events_are_refused_and_later_taken_again(database_down, key):
     accepted(post(EVENT, key))
 

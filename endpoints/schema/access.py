@@ -7,12 +7,12 @@ from functools import cached_property
 from typing import TypeVar
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError
 from django.db.models import Model, QuerySet
 
 from endpoints.audit import Actor
 from endpoints.auth import Grant, authenticate, presented_key
 from endpoints.errors import BadInput, NotFound, Unauthenticated, Unavailable
+from endpoints.outage import OUTAGE
 from endpoints.rates import Allowance, rates
 from endpoints.tenancy import within
 
@@ -56,7 +56,7 @@ class Caller:
             except Unauthenticated:
                 rates.charge_wrong_key(self.address)
                 return
-            except (OperationalError, InterfaceError):
+            except OUTAGE:
                 raise Unavailable("The database does not answer; try again in a second.") from None
             self.allowances = rates.of_key(grant.key_id, grant.workspace_id)
             rates.charge(self.allowances, units)

@@ -13,13 +13,13 @@ from functools import partial
 from uuid import UUID
 
 from channels.db import database_sync_to_async
-from django.db import InterfaceError, OperationalError
 
 from endpoints.about import about
 from endpoints.auth import Grant
 from endpoints.errors import BadInput, Conflict, ServiceError
 from endpoints.models import Workspace
 from endpoints.models.quotas import Quota, limit_of
+from endpoints.outage import OUTAGE
 from endpoints.tenancy import within
 from routing import failpoints, metrics, plans, rules, tracing
 from routing.buses.messages import Away, Bus, Message, event_of
@@ -104,7 +104,7 @@ class Intake:
             return []
         try:
             answers = await database_sync_to_async(record)(self._workspace_id, [event for _, event in held])
-        except (OperationalError, InterfaceError) as error:
+        except OUTAGE as error:
             logger.warning("%d events wait for the database: %s", len(held), error)
             return held
         except ServiceError:

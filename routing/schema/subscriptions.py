@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import graphene
-from django.db import InterfaceError, OperationalError
 
 from endpoints.errors import BadInput, Forbidden, NotFound, ServiceError, Unavailable
 from endpoints.models import Endpoint, Scope
+from endpoints.outage import OUTAGE
 from endpoints.schema.access import Caller, one
 from endpoints.schema.pages import preset, turn_page
 from routing.envelope import payload
@@ -193,5 +193,5 @@ def _told() -> Iterator[None]:
         yield
     except Refusal as refusal:
         raise _ERRORS[refusal.code](refusal.reason) from None
-    except (OperationalError, InterfaceError):
+    except OUTAGE:
         raise Unavailable(NO_DATABASE.reason) from None

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import Protocol
 
-from django.db import InterfaceError, OperationalError
-
+from endpoints.outage import OUTAGE
 from routing.sockets.admission import Admission
 from routing.sockets.feed import Feed
 from routing.sockets.reading import Row, read_again
@@ -125,7 +124,7 @@ class Member:
                 most=most,
                 most_bytes=most_bytes,
             )
-        except (OperationalError, InterfaceError):  # what it took, if it took it, is given back when the socket ends
+        except OUTAGE:  # what it took, if it took it, is given back when the socket ends
             raise NO_DATABASE from None
 
     async def read_again(self, seq: int) -> None:

@@ -7,7 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from django.db import InterfaceError, InternalError, OperationalError, connection
+from django.db import connection
+
+from endpoints.outage import OUTAGE
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +51,6 @@ async def insist(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     while True:
         try:
             return await in_thread(work, *args, **kwargs)
-        except (OperationalError, InterfaceError, InternalError) as error:  # the last: a transaction stood still
+        except OUTAGE as error:
             logger.warning("Websockets wait for the database: %s", error)
         await asyncio.sleep(RETRY_S)

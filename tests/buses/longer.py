@@ -124,8 +124,8 @@ def test_each_event_is_taken_once_while_processes_are_killed(transactional_db, w
     assert bus.left() == 0
     assert_each_once(EVENTS)
     assert before + counts["taken"] == EVENTS
-    # What the last one that died in between had committed and not answered; from JetStream, which waits before it brings
-    # something again, perhaps what the others had, too.
+    # What the last one that died in between had committed and not answered, and perhaps what those before it had:
+    # JetStream waits before it brings something again.
     assert counts["repeated"] in range(50, 50 * KILLS, 50)
 
 

@@ -1,0 +1,8 @@
+"""What says that there is no database to ask: it is away, or has given up this connection."""
+
+import psycopg
+from django.db import InterfaceError, InternalError, OperationalError
+
+# The last: a transaction that stood still for too long, or a server that only reads, such as the primary of before.
+OUTAGE = (OperationalError, InterfaceError, InternalError)  # as Django raises them
+DRIVERS_OUTAGE = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
