@@ -7,25 +7,22 @@ from typing import Any
 
 from django.db import OperationalError, connection
 from psycopg.errors import QueryCanceled
-from psycopg.pq import TransactionStatus
 
 from endpoints.errors import Limited
 
 STATEMENT_S = 5  # of one statement
 OPERATION_S = 5  # of all of them until the last begins: an operation ends within the sum of both
-_AT_REST = (TransactionStatus.IDLE, TransactionStatus.INTRANS)  # neither broken nor in a transaction that failed
 _MUST_RUN = ("SAVEPOINT", "RELEASE", "ROLLBACK")  # they end what has begun
 
 
 @contextmanager
 def time_limit() -> Iterator[None]:
     """Hold what Django's connection is asked for inside to the limits. What is over them raises Limited."""
-    clock = _Clock()
-    with connection.execute_wrapper(clock):
+    with connection.execute_wrapper(_Clock()):
         try:
             yield
         finally:
-            clock.end()
+            connection.lift_limit()  # type: ignore[attr-defined]  # of our own backend
 
 
 class _Clock:
@@ -33,14 +30,13 @@ class _Clock:
 
     def __init__(self) -> None:
         self._left_s = float(OPERATION_S)
-        self._limited: Any = None  # the connection beneath Django's that knows the limit
 
     def __call__(self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
         if self._left_s <= 0 and not str(sql).startswith(_MUST_RUN):
             raise _over()
         begun = time.monotonic()
         try:
-            self._limit()
+            connection.limit_statements(STATEMENT_S)  # type: ignore[attr-defined]
             return execute(sql, params, many, context)
         except OperationalError as error:
             if isinstance(error.__cause__, QueryCanceled):
@@ -48,17 +44,6 @@ class _Clock:
             raise
         finally:
             self._left_s -= time.monotonic() - begun
-
-    def _limit(self) -> None:
-        if self._limited is not connection.connection:
-            self._limited = connection.connection
-            self._limited.execute(f"SET statement_timeout = {STATEMENT_S * 1000:.0f}")
-
-    def end(self) -> None:
-        """Leave the connection as it was, for whoever has it next."""
-        kept = self._limited
-        if kept is not None and kept is connection.connection and kept.info.transaction_status in _AT_REST:
-            kept.execute("RESET statement_timeout")
 
 
 def _over() -> Limited:

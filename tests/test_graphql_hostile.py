@@ -218,13 +218,22 @@ def codes(answer):
 @pytest.mark.django_db(transaction=True)
 def test_a_statement_that_takes_too_long_is_cancelled(graphql, slow, monkeypatch):
     monkeypatch.setattr(time_limit, "STATEMENT_S", 0.1)
-    connection.close()  # what others left on it is not the question
 
     answer = graphql("{ a: workspace { name } endpoints { totalCount } b: workspace { name } }")
 
     assert codes(answer) == ["LIMITED"]
     assert answer["data"] == {"a": {"name": "Ours"}, "endpoints": None, "b": {"name": "Ours"}}
     assert statement_timeout() == "0"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_that_an_operation_gives_back_on_its_way_has_no_limit():
+    with time_limit.time_limit():
+        assert statement_timeout() == "5s"
+        before = connection.connection
+        connection.close()  # as while a sample is on the wire
+
+    assert before.execute("SHOW statement_timeout").fetchone() == ("0",)
 
 
 @pytest.mark.django_db(transaction=True)
