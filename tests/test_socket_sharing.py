@@ -281,6 +281,22 @@ def test_what_is_given_back_and_was_forgotten_meanwhile_is_said_and_nothing_that
     assert list(SharedDelivery.objects.filter(socket=socket).values_list("seq", flat=True)) == [1, 4, 6]
 
 
+def test_what_had_waited_and_is_gone_takes_no_member_back(web, web_socket, key, publish):
+    publish(*[b"1"] * 3)
+    with web.v1(web_socket, key, share="g") as websocket:
+        begun(websocket)
+        assert events(websocket, 3) == [1, 2, 3]
+        end(of(web_socket), "DELIVERED")
+        forget_payloads(*of(web_socket, seq=1).values_list("event_id", flat=True))
+        SharedDelivery.objects.filter(seq=1).update(socket=None)  # given back
+        publish(b"1")
+        gone = frame(websocket)
+        assert (gone["kind"], number(gone)) == ("reset", 3)
+        assert events(websocket, 1) == [4]
+        ack(websocket, web_socket, 3)
+        wait_until(SharedDelivery.objects.count, lambda left: left == 1)
+
+
 def test_without_hints_the_poll_finds_everything(web, web_socket, key, publish, monkeypatch):
     monkeypatch.setattr(router, "WEB_SOCKET_HINT", "nobody_listens_here")
     with web.v1(web_socket, key, share="g") as websocket:

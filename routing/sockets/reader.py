@@ -107,8 +107,8 @@ class Reader:
 
     def _taken_reset(self, reset: Reset) -> Reset:
         self._reset = None
-        if reset.until:
-            self.cursor = reset.until
+        if reset.until:  # which for a group's member may lie before what it was sent: gone is what had waited
+            self.cursor = Cursor(reset.until.epoch, max(self.cursor.seq, reset.until.seq))
         return reset
 
     async def _read_again(self) -> Row | None:
