@@ -4,14 +4,17 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import pytest
 from django.contrib.postgres.operations import AddConstraintNotValid, AddIndexConcurrently
 from django.core.management import call_command
 from django.db import connection, connections, migrations, models
 from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.state import ProjectState
 from django.db.models.signals import pre_migrate
+
+from routing.management.commands.migrate import Executor
 
 SQUAWK = Path(sys.executable).with_name("squawk")
 # They make the tables, so nobody uses these yet.
@@ -96,6 +99,25 @@ def lock_timeout():
     with connection.cursor() as cursor:
         cursor.execute("SHOW lock_timeout")
         return cursor.fetchone()[0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_migration_that_is_not_noted_was_not_made(monkeypatch):
+    migration = migrations.Migration("next", "nowhere")
+    migration.operations = [
+        migrations.CreateModel("One", [("id", models.AutoField(primary_key=True))]),
+        migrations.CreateModel(
+            "Two",
+            [("id", models.AutoField(primary_key=True)), ("one", models.ForeignKey("nowhere.One", models.CASCADE))],
+        ),
+    ]
+    executor = Executor(connection)
+    monkeypatch.setattr(executor, "record_migration", Mock(side_effect=KeyboardInterrupt))  # killed just there
+
+    with pytest.raises(KeyboardInterrupt):
+        executor.apply_migration(ProjectState(), migration)
+
+    assert {"nowhere_one", "nowhere_two"}.isdisjoint(connection.introspection.table_names())
 
 
 def test_a_migration_waits_two_seconds_for_a_table_and_the_service_as_long_as_before(db):
