@@ -54,10 +54,11 @@ class Database:
         self.ask("UPDATE routing_delivery SET due_at = clock_timestamp() WHERE state = 'SENDING'")
 
     def close_breakers(self) -> None:
-        """Do what resuming an endpoint does."""
+        """Do what resuming an endpoint does. How long a receiver asked to be left alone stays."""
         self.ask(
-            "UPDATE routing_lane SET ready_at = clock_timestamp(), opened_at = NULL, openings = 0, "
-            "window_attempts = 0, window_failures = 0 WHERE opened_at IS NOT NULL OR ready_at > clock_timestamp()"
+            "UPDATE routing_lane SET ready_at = greatest(clock_timestamp(), paused_until), opened_at = NULL, "
+            "openings = 0, window_attempts = 0, window_failures = 0 "
+            "WHERE opened_at IS NOT NULL OR ready_at > clock_timestamp()"
         )
 
     def is_final(self) -> bool:
