@@ -143,7 +143,12 @@ WITH old AS MATERIALIZED (
     WHERE attempt.delivery_id = delivery.id AND attempt.id < %(attempts_end)s
     RETURNING attempt.id
 ), deliveries AS (
-    DELETE FROM routing_delivery AS delivery USING old WHERE delivery.event_id = old.id RETURNING endpoint_id
+    DELETE FROM routing_delivery AS delivery USING old WHERE delivery.event_id = old.id
+    RETURNING delivery.id, endpoint_id, seq
+), shared AS (
+    DELETE FROM routing_shareddelivery AS shared
+    USING deliveries JOIN routing_sharegroup AS share_group USING (endpoint_id)
+    WHERE shared.group_id = share_group.id AND shared.seq = deliveries.seq AND shared.delivery_id = deliveries.id
 ), noted AS (
     INSERT INTO routing_forgotten AS forgotten (endpoint_id, deliveries)
     SELECT endpoint_id, count(*) FROM deliveries GROUP BY endpoint_id ORDER BY endpoint_id

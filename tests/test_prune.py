@@ -14,7 +14,7 @@ from django.utils import timezone
 from endpoints.models import Endpoint
 from event_service import settings as settings_file
 from routing import partitions, retention
-from routing.models import Attempt, Delivery, Event, IdempotencyRecord
+from routing.models import Attempt, Delivery, Event, IdempotencyRecord, SharedDelivery, ShareGroup
 from routing.queue import Result, claim, reap, settle
 from routing.repeats import retry
 from tests.together import together
@@ -81,6 +81,17 @@ def test_what_is_over_is_forgotten_with_all_that_became_of_it_and_counted(webhoo
     assert [kind.objects.count() for kind in (Event, Attempt, IdempotencyRecord)] == [0, 0, 0]
     assert conserved(webhook) == (5, 0, 5)
     assert prune() == {}
+
+
+def test_what_waits_in_a_group_is_forgotten_with_its_delivery(webhook, workspace):
+    ended(webhook)
+    record(workspace)  # open, so it stays
+    group = ShareGroup.objects.create(endpoint=webhook, name="g", scanned_to=2)
+    for delivery in of(webhook):
+        SharedDelivery.objects.create(group=group, seq=delivery.seq, delivery=delivery)
+
+    prune()
+    assert list(SharedDelivery.objects.values_list("seq", flat=True)) == [2]
 
 
 def test_an_event_stays_while_any_of_its_deliveries_is_open_or_ended_lately(webhook, workspace):
