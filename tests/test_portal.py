@@ -281,7 +281,7 @@ def test_deliveries_are_found(client, workspace, webhook, failed, visit):
         "type=order.paid": [failed.pk],
         f"id={waiting}": [of(webhook, event=waiting).get().pk],
         f"id={failed.pk}": [failed.pk],
-        "before=nonsense": [],
+        "before=nonsense": [of(webhook, event=waiting).get().pk, failed.pk],
         f"endpoint={webhook.pk}&before=2&state=EXHAUSTED": [failed.pk],
     }
     asked = {query: client.get(f"{PATH}deliveries/?{query}").context["found"].deliveries for query in wanted}

@@ -214,12 +214,11 @@ class DeliverySearch(Search):
         return Q(GreaterThan(Subquery(answers.values("number")[:1]), 0))
 
     def _event(self) -> Q:
-        """Return the condition on the event, as a look at its row for each delivery: a join might scan the table."""
         type, text = (self.cleaned_data.get(name) for name in ("type", "text"))
         wanted = Q()
         if type:
-            wanted &= is_type(_of_event("type"), type)
-        return wanted & has_text(_of_event("data"), text) if text else wanted
+            wanted &= is_type(of_event("type"), type)
+        return wanted & has_text(of_event("data"), text) if text else wanted
 
 
 def read_id(text: str) -> UUID | None:
@@ -244,10 +243,11 @@ def has_text(column: Any, text: str) -> Q:
     return wanted
 
 
-def _of_event(column: str) -> Subquery:
+def of_event(column: str) -> Subquery:
+    """Return what a delivery's event has, as a look at its row for each: a join might scan the table."""
     return Subquery(Event.objects.filter(pk=OuterRef("event")).values(column)[:1])
 
 
 def _shown(rows: QuerySet[Delivery]) -> QuerySet[Delivery]:
     last = Attempt.objects.filter(delivery=OuterRef("pk")).order_by("-number").values("status_code")[:1]
-    return rows.select_related("endpoint").annotate(event_type=_of_event("type"), last_status=Subquery(last))
+    return rows.select_related("endpoint").annotate(event_type=of_event("type"), last_status=Subquery(last))
