@@ -13,6 +13,8 @@ from functools import partial
 from typing import Any, TypeVar, cast
 from urllib.parse import unquote
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 from jsonschema_rs import Draft202012Validator, RegexOptions, ValidationError, meta
 
 from endpoints.checks import checked_document, nodes
@@ -38,13 +40,27 @@ _ONE = (
 _LISTS = ("allOf", "anyOf", "oneOf", "prefixItems")
 _MAPS = ("properties", "patternProperties", "dependentSchemas")
 _DEFINITIONS = ("$defs", "definitions")
+_TO_A_PLACE = gettext_noop("$ref to a place in this schema")
 # Of other drafts, or beyond what a weight can be told of; and what to write instead.
 _OTHERS = {
-    "$dynamicRef": "$ref to a place in this schema",
-    "$recursiveRef": "$ref to a place in this schema",
-    "dependencies": "dependentSchemas or dependentRequired",
-    "additionalItems": "prefixItems and items",
+    "$dynamicRef": _TO_A_PLACE,
+    "$recursiveRef": _TO_A_PLACE,
+    "dependencies": gettext_noop("dependentSchemas or dependentRequired"),
+    "additionalItems": gettext_noop("prefixItems and items"),
 }
+# What a schema itself breaks, by the validator's names.
+_BROKEN = {
+    "type": gettext_noop("it is not of type %(types)s"),
+    "anyOf": gettext_noop("it is none of what may stand here"),
+    "minimum": gettext_noop("it is less than %(limit)s"),
+    "exclusiveMinimum": gettext_noop("it is not more than %(limit)s"),
+    "minItems": gettext_noop("it has fewer items than %(limit)s"),
+    "uniqueItems": gettext_noop("it holds something twice"),
+    "pattern": gettext_noop("it does not match %(pattern)s"),
+}
+_NO_PATTERN = gettext_noop(
+    "no regular expression without look-around and back-references that fits into %(most)s bytes when compiled"
+)
 T = TypeVar("T")
 _LINEAR = RegexOptions(size_limit=MAX_PATTERN_BYTES)
 
@@ -133,7 +149,8 @@ class _Weighing:
             return
         self._level += 1
         if self._level > MAX_NESTED:
-            raise BadInput(f"{path} is nested over {MAX_NESTED} schemas deep, references followed.", path)
+            said = _("%(path)s is nested over %(most)s schemas deep, references followed.")
+            raise BadInput(said % {"path": path, "most": MAX_NESTED}, path)
         for keyword in schema:
             factor *= _DEAR.get(keyword, 1)
         for keyword, value in schema.items():
@@ -142,7 +159,8 @@ class _Weighing:
 
     def _keyword(self, keyword: str, value: Any, path: str, factor: int) -> None:
         if keyword in _OTHERS:
-            raise BadInput(f"{path} can't be used here; write {_OTHERS[keyword]}.", path)
+            said = _("%(path)s can't be used here; write %(right)s.")
+            raise BadInput(said % {"path": path, "right": _(_OTHERS[keyword])}, path)
         if keyword == "$ref":
             self._follow(value, path, factor)
         elif keyword in _ONE:
@@ -159,7 +177,8 @@ class _Weighing:
 
     def _follow(self, reference: str, path: str, factor: int) -> None:
         if reference in self._entered:
-            raise BadInput(f"{path} is {_shown(reference)}, which leads back to itself.", path)
+            said = _("%(path)s is %(given)s, which leads back to itself.")
+            raise BadInput(said % {"path": path, "given": _shown(reference)}, path)
         self._entered.append(reference)
         self._enter(self._at(reference, path), "schema" + reference[1:].replace("/", "."), factor)
         self._entered.pop()
@@ -167,31 +186,37 @@ class _Weighing:
     def _at(self, reference: str, path: str) -> Any:
         """Return what stands where `reference`, # or #/ and a JSON pointer, leads to."""
         if reference != "#" and not reference.startswith("#/"):
-            raise BadInput(f"{path} is {_shown(reference)}; write # or #/ and a place in this schema.", path)
+            said = _("%(path)s is %(given)s; write # or #/ and a place in this schema.")
+            raise BadInput(said % {"path": path, "given": _shown(reference)}, path)
         node = self._document
         for step in reference.split("/")[1:]:
             name = unquote(step).replace("~1", "/").replace("~0", "~")
             try:
                 node = node[int(name)] if isinstance(node, list) else node[name]
             except (KeyError, IndexError, ValueError, TypeError):
-                raise BadInput(f"{path} is {_shown(reference)}, which leads nowhere.", path) from None
+                said = _("%(path)s is %(given)s, which leads nowhere.")
+                raise BadInput(said % {"path": path, "given": _shown(reference)}, path) from None
         return node
 
     def _add(self, path: str, weight: int) -> None:
         self._weight += weight
         if self._weight > MAX_WEIGHT:
-            raise BadInput(f"The schema weighs over {MAX_WEIGHT} values, references followed, at {path}.", path)
+            said = _("The schema weighs over %(most)s values, references followed, at %(path)s.")
+            raise BadInput(said % {"most": MAX_WEIGHT, "path": path}, path)
 
 
 def _check_document(document: Any) -> None:
     if not isinstance(document, dict):
-        raise BadInput(f"schema is {_shown(document)}; write an object.", "schema")
+        said = _("schema is %(given)s; write an object.")
+        raise BadInput(said % {"given": _shown(document)}, "schema")
     checked_document(document, "schema", most_bytes=MAX_BYTES, most_levels=MAX_LEVELS)
     if str(document.get("$schema", DRAFT)).rstrip("#") != DRAFT:
-        raise BadInput(f"schema.$schema is {_shown(document['$schema'])}; it is {DRAFT}.", "schema.$schema")
-    for node, path, _ in nodes(document, "schema"):
+        said = _("schema.$schema is %(given)s; it is %(right)s.")
+        raise BadInput(said % {"given": _shown(document["$schema"]), "right": DRAFT}, "schema.$schema")
+    for node, path, _level in nodes(document, "schema"):
         if node is not document and isinstance(node, dict) and isinstance(node.get("$id"), str):
-            raise BadInput(f"{path}.$id gives a part another name; leave it out.", f"{path}.$id")
+            said = _("%(path)s gives a part another name; leave it out.")
+            raise BadInput(said % {"path": f"{path}.$id"}, f"{path}.$id")
 
 
 def _check(check: Callable[[Any], T], document: Any) -> T:
@@ -200,13 +225,21 @@ def _check(check: Callable[[Any], T], document: Any) -> T:
         return check(document)
     except ValidationError as error:
         path = _path("schema", error.instance_path)
-        wanted = error.message[:300]
-        if 'is not a "regex"' in error.message:
-            wanted = (
-                "no regular expression without look-around and back-references "
-                f"that fits into {MAX_PATTERN_BYTES} bytes when compiled"
-            )
-        raise BadInput(f"{path} is {_shown(error.instance)}: {wanted}.", path) from None
+        said = _("%(path)s is %(given)s: %(problem)s.")
+        raise BadInput(
+            said % {"path": path, "given": _shown(error.instance), "problem": _in_words(error)}, path
+        ) from None
+
+
+def _in_words(error: ValidationError) -> str:
+    """Return what of the draft's own rules a schema breaks; of the value, which is shown, nothing more."""
+    if 'is not a "regex"' in error.message:
+        return _(_NO_PATTERN) % {"most": MAX_PATTERN_BYTES}
+    if error.kind.name not in _BROKEN:
+        return error.message[:300]
+    rule = error.kind.as_dict()
+    given = {"types": ", ".join(rule.get("types", ())), "limit": rule.get("limit"), "pattern": rule.get("pattern")}
+    return _(_BROKEN[error.kind.name]) % given
 
 
 def _too_much(what: str) -> BadInput:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self, TypedDict
 
 import msgspec
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 from msgspec import Meta
 
 from endpoints import shaping
@@ -165,9 +166,30 @@ def _within(field: str, value: int, most: int) -> int:
 
 def _refusal(document: Any, problem: str) -> BadInput:
     """Return what msgspec says, such as "Expected `int` <= 499 - at `$.finalStatuses[0]`", with the value at fault."""
-    expected, _, place = problem.replace("Expected", "expected").replace("Object", "object").partition(" - at `$")
+    said, _at, place = problem.partition(" - at `$")
     path = place.rstrip("`")
     value = document
     for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", path):
         value = value[name] if name else value[int(index)]
-    return BadInput(f"retryPolicy{path} is {value!r:.60}: {expected.replace('`', '')}.", f"retryPolicy{path}")
+    found = {"path": f"retryPolicy{path}", "given": f"{value!r:.60}", "problem": _in_words(said)}
+    return BadInput(_("%(path)s is %(given)s: %(problem)s.") % found, f"retryPolicy{path}")
+
+
+def _in_words(said: str) -> str:
+    for form, words in _SAID:
+        if match := form.fullmatch(said):
+            return _(words) % match.groupdict()
+    return said.replace("`", "")
+
+
+# What msgspec says.
+_SAID = tuple(
+    (re.compile(form), words)
+    for form, words in (
+        (r"Expected `(?P<right>[^`]+)`, got `(?P<given>[^`]+)`", gettext_noop("expected %(right)s, got %(given)s")),
+        (r"Expected `(?P<right>[^`]+)` (?P<bound>[<>]=? .+)", gettext_noop("expected %(right)s %(bound)s")),
+        (r"Expected `array` of length <= (?P<most>.+)", gettext_noop("expected array of length <= %(most)s")),
+        (r"Object contains unknown field `(?P<name>.*)`", gettext_noop("object contains unknown field %(name)s")),
+        (r"Object missing required field `(?P<name>.*)`", gettext_noop("object missing required field %(name)s")),
+    )
+)

@@ -86,9 +86,9 @@ def test_long_numbers_are_held_against_a_schema_as_they_are():
     [
         ([], "schema", "schema is []; write an object."),
         (True, "schema", "schema is true; write an object."),
-        ({"type": "strin"}, "schema.type", 'schema.type is "strin"'),
-        ({"properties": {"a": {"minLength": -1}}}, "schema.properties.a.minLength", "-1 is less than the minimum of 0"),
-        ({"properties": {"a": {"required": "b"}}}, "schema.properties.a.required", 'not of type "array"'),
+        ({"type": "strin"}, "schema.type", 'schema.type is "strin": it is none of'),
+        ({"properties": {"a": {"minLength": -1}}}, "schema.properties.a.minLength", "-1: it is less than 0"),
+        ({"properties": {"a": {"required": "b"}}}, "schema.properties.a.required", "it is not of type array"),
         (
             {"$schema": "http://json-schema.org/draft-07/schema#"},
             "schema.$schema",

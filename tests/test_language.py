@@ -7,7 +7,16 @@ from html.parser import HTMLParser
 import pytest
 from django.conf import settings
 
-from endpoints.models import ApiKey, AuditEntry, Endpoint, EventFilter, PortalLink, PortalRight, PortalTheme
+from endpoints.models import (
+    ApiKey,
+    AuditEntry,
+    Endpoint,
+    EventFilter,
+    EventType,
+    PortalLink,
+    PortalRight,
+    PortalTheme,
+)
 from routing.models import Attempt
 from routing.portal.door import PATH
 from tests import messages
@@ -190,6 +199,28 @@ def test_what_forms_refuse_is_said_in_the_language_of_the_page(client, admin_cli
     assert edited.context["form"].errors["url"] == [
         "Адрес 'https://user@example.com/': есть имя пользователя или пароль; передавайте их в заголовке."
     ]
+
+
+WRONG = {
+    (EventFilter, "definition", '{"pattern": {"type": 5}}'): "pattern.type: 5; нужен список значений.",
+    (EventFilter, "definition", '{"pattern": {"type": [{"prefix": 5}]}}'): (
+        'prefix в pattern.type: 5; нужно: строка или {"equals-ignore-case": "текст"}.'
+    ),
+    (EventType, "schema", '{"minimum": "a"}'): 'schema.minimum: "a" — это не тип number.',
+    (EventType, "schema", '{"$ref": "#/a"}'): 'schema.$ref: "#/a" никуда не ведёт.',
+    (Endpoint, "retry_policy", '{"jitter": 2}'): "retryPolicy.jitter: 2 — нужно float <= 1.0.",
+    (Endpoint, "retry_policy", '{"speed": 1}'): "retryPolicy: {'speed': 1} — в объекте неизвестное поле speed.",
+}
+
+
+@pytest.mark.parametrize(("model", "field", "given"), WRONG)
+def test_what_is_no_definition_schema_or_policy_is_said_in_the_language_of_the_page(
+    admin_client, workspace, model, field, given
+):
+    form = {"name": "n", "workspace": workspace.pk, "type": "WEB_HOOK", "url": "https://example.com/", "method": "POST"}
+    form["enforcement"] = "OFF"
+    page = admin_client.post(admin_page(model, "add"), {**form, field: given}, **RUSSIAN)
+    assert page.context["adminform"].form.errors[field] == [WRONG[model, field, given]]
 
 
 def test_a_language_is_chosen_on_a_page_and_kept(client, webhook):

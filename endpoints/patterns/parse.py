@@ -6,9 +6,12 @@ from itertools import chain, product
 from math import prod
 from typing import Any
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
 from endpoints.errors import BadInput
 from endpoints.patterns.conditions import ABSENT, OPERATORS, RANGES, Condition, parse_condition
-from endpoints.patterns.errors import check_storable, refusal, shown
+from endpoints.patterns.errors import check_storable, is_, refusal, shown
 from endpoints.patterns.published import as_pattern
 
 FIELDS = ("id", "type", "date", "source", "subject", "workspaceId", "data")
@@ -20,6 +23,7 @@ MAX_VALUES = 1_000  # of one list
 MAX_RANGES = 200  # of one pattern
 MAX_WILDCARDS = 10  # of one pattern: each reads the whole of a text
 MAX_ALTERNATIVES = 1_024  # that the $or of one pattern make together
+ALTERNATIVES = gettext_noop("alternatives by its $or")
 
 
 Path = tuple[str, ...]
@@ -58,10 +62,11 @@ def alternatives_of(definition: Any) -> tuple[Alternative, ...]:
     Raises BadInput with the path of what is wrong.
     """
     if not isinstance(definition, dict) or len(definition) != 1 or not definition.keys() <= {"pattern", "in"}:
-        raise BadInput('a filter is either {"pattern": {...}} or {"in": {...}}.', "definition")
+        raise BadInput(_('a filter is either {"pattern": {...}} or {"in": {...}}.'), "definition")
     pattern = as_pattern(definition["in"]) if "in" in definition else definition["pattern"]
     if not isinstance(pattern, dict):
-        raise BadInput(f"the pattern is {shown(pattern)}; write an object of {', '.join(FIELDS)}.", "pattern")
+        said = _("the pattern is %(given)s; write an object of %(known)s.")
+        raise BadInput(said % {"given": shown(pattern), "known": ", ".join(FIELDS)}, "pattern")
     alternatives: list[Alternative] = _parse_object(_Place(), pattern) if pattern else [()]
     _check_limits(pattern, alternatives)
     return tuple(alternatives)
@@ -69,9 +74,9 @@ def alternatives_of(definition: Any) -> tuple[Alternative, ...]:
 
 def _parse_object(place: _Place, node: dict[str, Any]) -> list[Alternative]:
     if not node:
-        raise refusal(place.at, "is an empty object", "leave it out for no condition")
+        raise refusal(place.at, _("is an empty object"), _("leave it out for no condition"))
     if place.depth > MAX_DEPTH:
-        raise refusal(place.at, f"is nested over {MAX_DEPTH} deep", "make it flatter")
+        raise refusal(place.at, _("is nested over %(most)s deep") % {"most": MAX_DEPTH}, _("make it flatter"))
     for name in node:
         _check_name(place, name)
     return _all_of(
@@ -82,11 +87,12 @@ def _parse_object(place: _Place, node: dict[str, Any]) -> list[Alternative]:
 def _check_name(place: _Place, name: str) -> None:
     if not place.path and name not in (*FIELDS, OR):
         at = place.member(name).at
-        raise BadInput(f"{shown(name)} in {place.at} is no field to filter by; use {', '.join(FIELDS)} or {OR}.", at)
+        said = _("%(name)s in %(path)s is no field to filter by; use %(known)s or %(or)s.")
+        found = {"name": shown(name), "path": place.at, "known": ", ".join(FIELDS), "or": OR}
+        raise BadInput(said % found, at)
     if place.in_or and name in OPERATORS:
-        raise refusal(
-            place.at, f"has the operator {name} as a field", f"name the field and write {{...: [{{{name}: ...}}]}}"
-        )
+        allowed = _("name the field and write {...: [{%(name)s: ...}]}") % {"name": name}
+        raise refusal(place.at, _("has the operator %(name)s as a field") % {"name": name}, allowed)
     check_storable(place.at, name)
 
 
@@ -96,15 +102,17 @@ def _parse(place: _Place, node: Any) -> list[Alternative]:
     nests = place.path[0] == "data"
     if isinstance(node, dict) and nests:
         return _parse_object(place, node)
-    wanted = "a list of values or an object" if nests else "a list of values"
-    raise refusal(place.at, f"is {shown(node)}", f"write {wanted}")
+    raise refusal(
+        place.at, is_(node), _("write a list of values or an object") if nests else _("write a list of values")
+    )
 
 
 def _parse_list(place: _Place, values: list[Any]) -> list[Alternative]:
     if not values:
-        raise refusal(place.at, "is an empty list, which no event matches", "leave it out for no condition")
+        raise refusal(place.at, _("is an empty list, which no event matches"), _("leave it out for no condition"))
     if len(values) > MAX_VALUES:
-        raise refusal(place.at, f"has {len(values)} values", f"at most {MAX_VALUES} are compared")
+        given = _("has %(given)s values") % {"given": len(values)}
+        raise refusal(place.at, given, _("at most %(most)s are compared") % {"most": MAX_VALUES})
     conditions = [parse_condition(place.at, value) for value in values]
     present = tuple(condition for condition in conditions if condition != ABSENT)
     kinds = [present] if present else []
@@ -116,7 +124,7 @@ def _parse_list(place: _Place, values: list[Any]) -> list[Alternative]:
 def _parse_or(place: _Place, branches: Any) -> list[Alternative]:
     at = f"{place.at}.{OR}"
     if not isinstance(branches, list) or len(branches) < 2 or not all(isinstance(branch, dict) for branch in branches):
-        raise refusal(at, f"is {shown(branches)}", "write a list of two objects or more")
+        raise refusal(at, is_(branches), _("write a list of two objects or more"))
     return [
         alternative
         for number, branch in enumerate(branches)
@@ -128,9 +136,7 @@ def _all_of(found: list[list[Alternative]]) -> list[Alternative]:
     """Return each way to choose one alternative of each."""
     count = prod(map(len, found))
     if count > MAX_ALTERNATIVES:
-        raise BadInput(
-            f"the pattern has {count} alternatives by its {OR}; at most {MAX_ALTERNATIVES} are allowed.", "pattern"
-        )
+        raise _too_much(count, ALTERNATIVES, MAX_ALTERNATIVES)
     return [tuple(chain.from_iterable(chosen)) for chosen in product(*found)]
 
 
@@ -139,11 +145,20 @@ def _check_limits(pattern: dict[str, Any], alternatives: list[Alternative]) -> N
     conditions = [condition for field in fields for condition in field.conditions]
     conditions += [inner for outer in conditions if outer.kind == "anything-but" for inner in outer.operand]
     for found, limit, what in (
-        (len(alternatives), MAX_ALTERNATIVES, f"alternatives by its {OR}"),
-        (len(fields), MAX_FIELDS, "fields"),
-        (sum(condition.kind in RANGES for condition in conditions), MAX_RANGES, "values that are no exact ones"),
-        (sum(condition.kind == "wildcard" for condition in conditions), MAX_WILDCARDS, "wildcards"),
-        (len(json.dumps(pattern, ensure_ascii=False)), MAX_SIZE, "characters of JSON"),
+        (len(alternatives), MAX_ALTERNATIVES, ALTERNATIVES),
+        (len(fields), MAX_FIELDS, gettext_noop("fields")),
+        (
+            sum(condition.kind in RANGES for condition in conditions),
+            MAX_RANGES,
+            gettext_noop("values that are no exact ones"),
+        ),
+        (sum(condition.kind == "wildcard" for condition in conditions), MAX_WILDCARDS, gettext_noop("wildcards")),
+        (len(json.dumps(pattern, ensure_ascii=False)), MAX_SIZE, gettext_noop("characters of JSON")),
     ):
         if found > limit:
-            raise BadInput(f"the pattern has {found} {what}; at most {limit} are allowed.", "pattern")
+            raise _too_much(found, what, limit)
+
+
+def _too_much(found: int, what: str, most: int) -> BadInput:
+    said = _("the pattern has %(given)s %(what)s; at most %(most)s are allowed.")
+    return BadInput(said % {"given": found, "what": _(what), "most": most}, "pattern")

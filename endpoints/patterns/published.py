@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from endpoints.errors import BadInput
-from endpoints.patterns.errors import shown
+from endpoints.patterns.errors import is_, refusal
 
 PUBLISHED_DATA_FIELDS = {"cameraIds": "cameraId", "agentIds": "agentId", "profileGroupIds": "profileGroupIds"}
 
@@ -11,16 +13,17 @@ PUBLISHED_DATA_FIELDS = {"cameraIds": "cameraId", "agentIds": "agentId", "profil
 def as_pattern(conditions: Any) -> dict[str, Any]:
     """Return the pattern that the published `in` form stands for. Raises BadInput."""
     if not isinstance(conditions, dict):
-        raise BadInput(f"in is {shown(conditions)}; write an object.", "in")
+        raise refusal("in", is_(conditions), _("write an object"))
     pattern: dict[str, Any] = {}
     for name, wanted in conditions.items():
         if name != "eventTypes" and name not in PUBLISHED_DATA_FIELDS:
             known = ", ".join(["eventTypes", *PUBLISHED_DATA_FIELDS])
-            raise BadInput(f"{name!r} is no field of in; use {known}.", f"in.{name}")
+            said = _("%(name)s is no field of in; use %(known)s.")
+            raise BadInput(said % {"name": repr(name), "known": known}, f"in.{name}")
         if wanted is None:
             continue
         if not isinstance(wanted, list) or not wanted or not all(isinstance(value, str) for value in wanted):
-            raise BadInput(f"in.{name} is {shown(wanted)}; write a list of strings, not empty.", f"in.{name}")
+            raise refusal(f"in.{name}", is_(wanted), _("write a list of strings, not empty"))
         if name == "eventTypes":
             pattern["type"] = [{"equals-ignore-case": value} for value in wanted]
         else:

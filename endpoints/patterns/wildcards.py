@@ -4,6 +4,8 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from django.utils.translation import gettext as _
+
 _TOKEN = re.compile(r"\\(?P<escaped>[*\\])|(?P<star>\*)|(?P<plain>[^*\\]+)|(?P<bad>\\.?)", re.DOTALL)
 
 
@@ -42,10 +44,12 @@ def parts_of(pattern: str) -> tuple[str, ...]:
     parts, starred = [""], False
     for token in _TOKEN.finditer(pattern):
         if token["bad"]:
-            raise ValueError(f"has {token['bad']!r} at character {token.start()}; a backslash stands before * or \\")
+            said = _("has %(bad)s at character %(place)s; a backslash stands before * or \\")
+            raise ValueError(said % {"bad": repr(token["bad"]), "place": token.start()})
         if token["star"]:
             if starred:
-                raise ValueError(f"has two asterisks in a row at character {token.start()}; write one")
+                said = _("has two asterisks in a row at character %(place)s; write one")
+                raise ValueError(said % {"place": token.start()})
             parts.append("")
         else:
             parts[-1] += token["escaped"] or token["plain"]
