@@ -65,6 +65,7 @@ class SignInForm(AdminAuthenticationForm, OTPAuthenticationFormMixin):
 class Site(admin.AdminSite):
     site_title = site_header = "Event Service"
     index_title, index_template, site_url = _("Overview"), "routing/overview.html", None
+    enable_nav_sidebar = False  # what it lists is in the header
     login_form = SignInForm
     login_template = "endpoints/sign_in.html"
 

@@ -12,7 +12,7 @@ from event_service.contract.door import tell
 from event_service.graphql import graphql
 from event_service.health import healthz, readyz
 from event_service.metrics import metrics
-from routing.admin.acting import change_state, replay, test_endpoint
+from routing.admin.acting import change_state, replay, rotate_secret, test_endpoint
 from routing.admin.bulk import act_on_all
 from routing.admin.replaying import new_replay, replay_page, stop_replay
 from routing.admin.trying import try_filter
@@ -33,6 +33,7 @@ of_an_endpoint = [
     path("<uuid:object_id>/", to("endpoints_endpoint_change")),
     path("<uuid:endpoint_id>/test/", admin.site.admin_view(test_endpoint), name="endpoint-test"),
     path("<uuid:endpoint_id>/replay/", admin.site.admin_view(replay), name="endpoint-replay"),
+    path("<uuid:endpoint_id>/rotate/", admin.site.admin_view(rotate_secret), name="endpoint-rotate"),
     path("<uuid:endpoint_id>/<str:state>/", admin.site.admin_view(change_state), name="endpoint-state"),
 ]
 of_lists = [

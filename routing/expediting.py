@@ -21,6 +21,7 @@ MOST = 5_000  # of an endpoint's deliveries that are made due in one transaction
 class Expedited:
     expedited: int  # that are due now, and were not
     more: bool = False  # whether to ask again for the rest
+    left_open: int = 0  # breakers before them that were to stay as they are: single tries go on, until one succeeds
 
 
 def expedite(deliveries: Sequence[Delivery], *, closing: bool = True) -> Expedited:
@@ -33,9 +34,10 @@ def expedite(deliveries: Sequence[Delivery], *, closing: bool = True) -> Expedit
         expedited = _expedite(_NAMED, {"ids": [delivery.pk for delivery in deliveries], "most": None})
         whose = {delivery.endpoint_id: delivery.workspace_id for delivery in deliveries if _is_tried_again(delivery)}
         closed = Lane.close_breakers(whose) if closing else []
+        left_open = 0 if closing else Lane.objects.filter(pk__in=whose, opened_at__isnull=False).count()
         _note("Delivery", expedited)
         _note("Endpoint", [(whose[endpoint_id], endpoint_id) for endpoint_id in closed], released=True)
-    return Expedited(len(expedited))
+    return Expedited(len(expedited), left_open=left_open)
 
 
 def expedite_all(endpoint: Endpoint) -> Expedited:

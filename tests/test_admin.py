@@ -364,7 +364,7 @@ def test_deliveries_are_retried(admin_client, workspace, webhook):
     record(workspace, 2)
     end(of(webhook, seq=1))
     (ended, waiting) = of(webhook)
-    assert act(admin_client, Delivery, "retry", [ended]) == ["1 new deliveries repeat those that were selected."]
+    assert act(admin_client, Delivery, "retry", [ended]) == ["1 new delivery repeats what was selected."]
     assert [delivery.retry_of_id for delivery in of(webhook)] == [None, None, ended.pk]
     (refusal,) = act(admin_client, Delivery, "retry", [ended, waiting])
     assert refusal == f"Delivery {waiting.pk} is PENDING; only what has ended can be retried."
@@ -373,7 +373,7 @@ def test_deliveries_are_retried(admin_client, workspace, webhook):
 
 def test_deliveries_are_cancelled(admin_client, workspace, webhook):
     record(workspace, 2)
-    assert act(admin_client, Delivery, "cancel", of(webhook)) == ["2 were cancelled; 0 are on their way."]
+    assert act(admin_client, Delivery, "cancel", of(webhook)) == ["Cancelled: 2. On their way already: 0."]
     assert set(of(webhook).values_list("state", "reason")) == {("CANCELLED", "CANCELLED_BY_REQUEST")}
     assert LogEntry.objects.count() == 2
 

@@ -13,6 +13,7 @@ from playwright.sync_api import expect
 from endpoints.models import AuditEntry, Endpoint, StaffBinding
 from routing.console.charts import HEIGHT, WIDTH, stacked
 from routing.console.timelines import MOST_ATTEMPTS, tree, with_attempts
+from routing.console.wording import settings_of
 from routing.models import Attempt, Lane, Replay, Rollup
 from routing.rollups import roll_up
 from routing.stats import WINDOWS, Traffic, Whose, backlog, oldest_due, traffic, unwell
@@ -91,6 +92,30 @@ def test_the_unwell_are_the_disabled_and_those_that_fail(workspace, failing, web
     Endpoint.change_state([disabled], Endpoint.State.DISABLED, reason="gone")
     assert unwell(Whose(), 10) == [disabled, failing]
     assert unwell(Whose([workspace.pk]), 1) == [disabled]
+
+
+# --- settings in plain words
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "What fails is tried 9 times more, after 5 s, 5 min, 30 min, 2 h, …; then it is given up."),
+        ({"retry_policy": {"schedule": [60]}}, "What fails is tried 1 time more, after 60 s; then it is given up."),
+        ({"retry_policy": {"schedule": []}}, "What fails is not tried again."),
+        ({"retry_policy": {"finalStatuses": [422, 404]}}, "After an answer of 404, 422 it is not tried again."),
+        ({"retry_policy": {"maxAgeSeconds": 86400 * 3}}, "What is older than 3 d is given up."),
+        ({"rate_limit": 10, "rate_period_s": 60}, "At most 10 requests are sent in 60 s."),
+        ({"max_in_flight": 3}, "At most 3 requests are on their way at once."),
+        ({"ordering": "FIFO_SKIP"}, "Deliveries of one ordering key go in order; one that fails is passed by."),
+        ({"payload_format": "CLOUDEVENTS_BINARY"}, "It gets Cloudevents Binary."),
+        ({"payload_shape": {"paths": ["a"]}}, "It gets a part of the data: see the payload shape below."),
+        ({"type": "WEB_SOCKET", "open_access": True}, "Anybody who knows its id may listen, without a key."),
+        ({"type": "WEB_SOCKET"}, "Who listens needs a key, or a ticket."),
+    ],
+)
+def test_settings_are_said_in_plain_words(settings, said):
+    assert said in settings_of(Endpoint(**{"type": "WEB_HOOK", **settings}))
 
 
 # --- charts
@@ -217,6 +242,7 @@ ACTS = {
     "replay": "routing.add_replay",
     "PAUSED": "endpoints.pause_endpoint",
     "ACTIVE": "endpoints.resume_endpoint",
+    "rotate": "endpoints.rotate_endpoint_secret",
 }
 
 
@@ -398,6 +424,7 @@ def test_an_endpoint_fails_and_the_operator_repairs_it_and_has_delivered_what_fa
         expect(page.get_by_role("list").filter(has_text="3 deliveries are sent again.")).to_be_visible()
         sound.wait_for_count(4)
         reload_until(page, health, re.compile(r"Delivered\s*4.*Waiting\s*0", re.S))
+        expect(page.get_by_role("region", name="Recent deliveries").get_by_role("listitem")).to_have_count(7)
         look(page, "endpoint-repaired")
 
 
@@ -417,7 +444,45 @@ def test_an_events_page_says_what_arrived_and_what_became_of_it(page, service):
     look(page, "event")
     reload_until(page, mine, re.compile("Exhausted"))
     mine.get_by_role("button", name="Deliver again").click()
-    expect(page.get_by_role("list").filter(has_text="1 new deliveries repeat")).to_be_visible()
+    expect(page.get_by_role("list").filter(has_text="1 new delivery repeats")).to_be_visible()
+
+
+def test_data_is_searched_and_unfolded(page, service):
+    event_id = service.publish({"type": "searched", "data": {"a": {"b": {"c": ["deep", "deeper"]}}}}).json()["events"][
+        0
+    ]["id"]
+    page.goto(f"{service.url}/admin/routing/event/{event_id}/change/")
+    arrived = page.get_by_role("region", name="What arrived")
+    expect(arrived.get_by_text('"deeper"', exact=True)).to_be_hidden()
+    page.get_by_label("Find in the data").fill("DEEP")
+    expect(arrived.get_by_role("status")).to_have_text("found: 2")
+    expect(arrived.get_by_text('"deeper"', exact=True)).to_be_visible()
+    page.get_by_label("Find in the data").press("Enter")
+    expect(arrived.locator("[data-current]")).to_contain_text("deeper")
+    page.get_by_label("Find in the data").fill("nowhere")
+    expect(arrived.get_by_role("status")).to_have_text("found: 0")
+    assert page.said == []
+
+
+def test_menus_are_used_by_keyboard(page, service):
+    page.goto(f"{service.url}/admin/")
+    keys = page.get_by_role("navigation", name="Console").get_by_role("link", name="API keys")
+    more = page.locator("summary", has_text="More")
+    more.press("Enter")
+    expect(keys).to_be_visible()
+    look(page, "more")
+    page.keyboard.press("Escape")
+    expect(keys).to_be_hidden()
+    more.press("Enter")
+    page.keyboard.press("Tab")
+    page.get_by_role("heading", level=1).click()
+    expect(keys).to_be_hidden()
+
+
+def test_a_secret_is_rotated(page, service, endpoint_id):
+    page.goto(f"{service.url}/admin/endpoints/endpoint/{endpoint_id}/change/")
+    page.get_by_role("button", name="Rotate the secret").click()
+    expect(page.get_by_role("list").filter(has_text="has a new secret")).to_be_visible()
 
 
 def reload_until(page, place, text):
@@ -434,9 +499,9 @@ def test_an_endpoint_is_paused_and_resumed(page, service, endpoint_id):
     page.goto(f"{service.url}/admin/endpoints/endpoint/{endpoint_id}/change/")
     health = page.get_by_role("region", name="Health")
     health.get_by_role("button", name="Pause").click()
-    expect(health.locator(".badge")).to_have_text("Paused")
+    expect(health.get_by_role("heading").locator(".badge")).to_have_text("Paused")
     health.get_by_role("button", name="Resume").click()
-    expect(health.locator(".badge")).to_have_text("Active")
+    expect(health.get_by_role("heading").locator(".badge")).to_have_text("Active")
 
 
 @pytest.mark.parametrize(

@@ -289,14 +289,26 @@ def test_all_that_is_found_is_tried_now(member, workspace, webhook):
     assert "breaker" not in client.get(page).content.decode()
 
 
+STILL_OPEN = (
+    "1 breaker before them is still open, and you may not close it: single deliveries are tried, the others follow "
+    "once one succeeds. Who may release lanes closes it on the page of the queue."
+)
+
+
 def test_who_may_not_close_breakers_closes_none_by_trying_deliveries_now(member, workspace, webhook):
     record(workspace, 2)
     later = timezone.now() + timedelta(hours=1)
     of(webhook).update(attempts_made=1, due_at=later)
     Lane.objects.update(opened_at=timezone.now(), ready_at=later)
     client = member("view_delivery", "retry_delivery", "view_endpoint")
-    client.post(LIST, {"action": "expedite", "_selected_action": [str(of(webhook, seq=2).get().pk)]})
-    assert walk_on(client, f"/admin/deliveries/expedite/?endpoint={webhook.pk}") == (1, 1, 1)
+    posted = {"action": "expedite", "_selected_action": [str(of(webhook, seq=2).get().pk)]}
+    said = [str(each) for each in client.post(LIST, posted, follow=True).context["messages"]]
+    assert said == ["1 that waited for another try is due now.", STILL_OPEN]
+    address = f"/admin/deliveries/expedite/?endpoint={webhook.pk}"
+    assert "Breakers before it stay open: you may not close them." in client.get(address).content.decode()
+    assert client.post(address, {"left_open": "1"}).context["still"] == STILL_OPEN
+    of(webhook, seq=1).update(due_at=later)
+    assert walk_on(client, address) == (1, 1, 1)
     assert (of(webhook, due_at__lte=Now()).count(), Lane.objects.get().ready_at) == (2, later)
 
 

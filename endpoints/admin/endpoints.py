@@ -1,6 +1,6 @@
 """Endpoints: where events go, how, and whether now."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django import forms
@@ -35,12 +35,19 @@ SETTINGS: dict[str, Callable[[Any], Any]] = {
     "rate_period_s": checked_rate_period_s,
 }
 OF_WEBHOOKS = ("url", "method", "retry_policy", "max_in_flight", "rate_limit")
+# What an endpoint that is there is not asked for.
+OF_OTHERS: dict[str, Sequence[str]] = {
+    Endpoint.Type.WEB_HOOK: ("open_access",),
+    Endpoint.Type.WEB_SOCKET: (*OF_WEBHOOKS, "rate_period_s", "ordering", "payload_format"),
+}
+SHORT = forms.Textarea({"rows": 3, "cols": 60, "spellcheck": "false"})
 
 
 class EndpointForm(NamedForm):
     quota = (Quota.ENDPOINTS, "endpoints")
     retry_policy = forms.JSONField(
         label=gettext_lazy("Retry policy"),
+        widget=SHORT,
         decoder=StrictDecoder,
         required=False,
         help_text=gettext_lazy('Such as {"schedule": [5, 300]}; {} is the default.'),
@@ -48,6 +55,7 @@ class EndpointForm(NamedForm):
 
     payload_shape = forms.JSONField(
         label=gettext_lazy("Payload shape"),
+        widget=SHORT,
         decoder=StrictDecoder,
         required=False,
         help_text=gettext_lazy(
@@ -79,7 +87,7 @@ class EndpointForm(NamedForm):
             ("ordering", Endpoint.Ordering.UNORDERED),
             ("payload_format", Endpoint.PayloadFormat.STANDARD),
         ):
-            if given.get(field) != default:
+            if given.get(field, default) != default:
                 self.add_error(field, _("A websocket endpoint has no %(field)s; leave the default.") % {"field": field})
         return given
 
@@ -124,6 +132,9 @@ class EndpointAdmin(ConfigurationAdmin):
     has_pause_permission = needs("endpoints.pause_endpoint")
     has_resume_permission = needs("endpoints.resume_endpoint")
     has_rotate_permission = needs("endpoints.rotate_endpoint_secret")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [field for field in self.fields if obj is None or field not in OF_OTHERS[obj.type]]
 
     def get_urls(self) -> list[URLPattern]:
         reveal = self.admin_site.admin_view(reveal_secret)

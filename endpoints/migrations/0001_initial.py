@@ -26,7 +26,7 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(max_length=200)),
                 ('creation_date', models.DateTimeField(editable=False)),
                 ('last_modified', models.DateTimeField(editable=False)),
-                ('type', models.CharField(choices=[('WEB_SOCKET', 'Web Socket'), ('WEB_HOOK', 'Web Hook')], max_length=10)),
+                ('type', models.CharField(choices=[('WEB_SOCKET', 'Websocket'), ('WEB_HOOK', 'Webhook')], max_length=10)),
                 ('url', models.CharField(blank=True, max_length=2000, verbose_name='URL')),
                 ('method', models.CharField(blank=True, choices=[('POST', 'POST'), ('PUT', 'PUT'), ('PATCH', 'PATCH'), ('GET', 'GET'), ('DELETE', 'DELETE')], max_length=6)),
                 ('open_access', models.BooleanField(default=False, help_text='Anybody who knows the id of this websocket endpoint may listen, without a key.')),

@@ -29,8 +29,8 @@ class EndpointQuerySet(models.QuerySet["Endpoint"]):
 
 class Endpoint(Configuration):
     class Type(models.TextChoices):
-        WEB_SOCKET = "WEB_SOCKET"
-        WEB_HOOK = "WEB_HOOK"
+        WEB_SOCKET = "WEB_SOCKET", "Websocket"
+        WEB_HOOK = "WEB_HOOK", "Webhook"
 
     class State(models.TextChoices):
         ACTIVE = "ACTIVE"  # gets events

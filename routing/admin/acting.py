@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -15,13 +16,13 @@ from django.views.decorators.http import require_POST
 
 from endpoints.audit import note
 from endpoints.errors import ServiceError
-from endpoints.models import Endpoint
+from endpoints.models import Endpoint, SigningKey
 from routing import replays
 from routing.models import Delivery
 from routing.replays import Selection
 from routing.samples import TYPE, send_sample
 
-TEST, REPLAY = "endpoints.test_endpoint", "routing.add_replay"
+TEST, REPLAY, ROTATE = "endpoints.test_endpoint", "routing.add_replay", "endpoints.rotate_endpoint_secret"
 STATES = {
     Endpoint.State.PAUSED: "endpoints.pause_endpoint",
     Endpoint.State.ACTIVE: "endpoints.resume_endpoint",
@@ -59,6 +60,21 @@ def test_endpoint(request: Any, endpoint_id: UUID) -> HttpResponse:
 
 
 test_endpoint.acts_by_itself = True  # type: ignore[attr-defined]  # see event_service/audited.py
+
+
+@require_POST
+def rotate_secret(request: HttpRequest, endpoint_id: UUID) -> HttpResponseBase:
+    """Give it a new secret. The old one is valid for a day more, in which its receiver learns the new one."""
+    endpoint = _endpoint(request, endpoint_id, ROTATE)
+    try:
+        with transaction.atomic():
+            SigningKey.rotate(Endpoint.objects.select_for_update(no_key=True).get(pk=endpoint.pk))
+    except ServiceError as refusal:
+        messages.error(request, refusal.message)
+    else:
+        said = _("%(name)s has a new secret. The old one is valid for 24 hours more: give its receiver the new one.")
+        messages.success(request, said % {"name": endpoint.name})
+    return _back_to(endpoint)
 
 
 @require_POST

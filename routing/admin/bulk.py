@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_http_methods
 
 from routing.admin.finding import asked_of
@@ -46,20 +46,37 @@ def act_on_all(request: HttpRequest, act: str) -> HttpResponse:
     if unknown := asked_of(request).keys() - search.fields.keys():  # or more would be found than was asked for
         raise PermissionDenied(f"{', '.join(sorted(unknown))}: no such filter, or none of yours.")
     found: dict[str, Any] = {"did": _number(request, "did"), "passed": _number(request, "passed")}
+    found["closing"] = request.user.has_perm(RELEASE)
     if request.method == "POST":
         look = search.walk().look(request.POST.get("before", ""), BATCH)
-        did = _done(act, look.rows, closing=request.user.has_perm(RELEASE))
-        found = {"did": found["did"] + did, "passed": found["passed"] + len(look.rows) - did, "look": look}
+        did, still = _done(act, look.rows, closing=found["closing"])
+        found |= {"did": found["did"] + did, "passed": found["passed"] + len(look.rows) - did, "look": look}
+        still = max(still, _number(request, "left_open"))
+        found |= {"left_open": still, "still": still and left_open(still)}
     said = [(field.label, field.data) for field in search if field.data]
     found |= {"title": ACTS[act].title, "act": act, "button": ACTS[act].button, "asked": asked_of(request).urlencode()}
     return render(request, "routing/bulk.html", {**admin.site.each_context(request), **found, "said": said})
 
 
-def _done(act: str, deliveries: Any, *, closing: bool) -> int:
-    """Return of how many `act` was done. `closing` is whether breakers may be closed for it."""
+def left_open(breakers: int) -> str:
+    """Return what to tell who tried deliveries now, but may not close the breakers before them."""
+    said = ngettext(
+        "%(count)s breaker before them is still open, and you may not close it: single deliveries are tried, the "
+        "others follow once one succeeds. Who may release lanes closes it on the page of the queue.",
+        "%(count)s breakers before them are still open, and you may not close them: single deliveries are tried, the "
+        "others follow once one succeeds. Who may release lanes closes them on the page of the queue.",
+        breakers,
+    )
+    return said % {"count": breakers}
+
+
+def _done(act: str, deliveries: Any, *, closing: bool) -> tuple[int, int]:
+    """Return of how many `act` was done, and before how many a breaker is still open: `closing` is whether breakers
+    may be closed for it."""
     if act == "expedite":
-        return expedite(deliveries, closing=closing).expedited
-    return _retry(deliveries) if act == "retry" else cancel(deliveries).cancelled
+        outcome = expedite(deliveries, closing=closing)
+        return outcome.expedited, outcome.left_open
+    return (_retry(deliveries) if act == "retry" else cancel(deliveries).cancelled), 0
 
 
 def _retry(deliveries: Any) -> int:

@@ -9,9 +9,12 @@ from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
 from endpoints.admin.configuration import needs
 from endpoints.errors import Conflict
+from routing.admin.bulk import left_open
 from routing.admin.finding import Finding
 from routing.admin.whys import MOST, NEEDED, destinations
 from routing.cancelling import cancel
@@ -76,7 +79,8 @@ class TrafficAdmin(admin.ModelAdmin):
         try:
             id_ = UUID(search_term.strip())
         except ValueError:
-            self.message_user(request, f"{search_term!r:.100} is not an id; search by a UUID.", "warning")
+            said = _("%(given)s is not an id; search by a UUID.") % {"given": f"{search_term!r:.100}"}
+            self.message_user(request, said, "warning")
             return queryset.none(), False
         return queryset.filter(Q.create([(name, id_) for name in self.ids], connector=Q.OR)), False
 
@@ -127,7 +131,7 @@ class DeliveryAdmin(Finding, TrafficAdmin):
     has_retry_permission = needs("routing.retry_delivery")
     has_cancel_permission = needs("routing.cancel_delivery")
 
-    @admin.action(description=f"Deliver the selected deliveries again (up to {AT_ONCE})", permissions=["retry"])
+    @admin.action(description=gettext_lazy("Deliver the selected deliveries again"), permissions=["retry"])
     def retry(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
         chosen = list(deliveries[:AT_ONCE])
         try:
@@ -136,21 +140,34 @@ class DeliveryAdmin(Finding, TrafficAdmin):
             messages.error(request, refusal.message)
             return
         self._log(request, chosen, "Retried.")
-        messages.success(request, f"{len(newer)} new deliveries repeat those that were selected.")
+        said = ngettext(
+            "%(count)s new delivery repeats what was selected.",
+            "%(count)s new deliveries repeat what was selected.",
+            len(newer),
+        )
+        messages.success(request, said % {"count": len(newer)})
 
-    @admin.action(description=f"Try the selected deliveries now (up to {AT_ONCE})", permissions=["retry"])
+    @admin.action(description=gettext_lazy("Try the selected deliveries now"), permissions=["retry"])
     def expedite(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
         chosen = list(deliveries[:AT_ONCE])
         outcome = expedite(chosen, closing=request.user.has_perm(RELEASE))
         self._log(request, chosen, "Tried at once, if it was waiting for another try.")
-        messages.success(request, f"{outcome.expedited} that waited for another try are due now.")
+        said = ngettext(
+            "%(count)s that waited for another try is due now.",
+            "%(count)s that waited for another try are due now.",
+            outcome.expedited,
+        )
+        messages.success(request, said % {"count": outcome.expedited})
+        if outcome.left_open:
+            messages.warning(request, left_open(outcome.left_open))
 
-    @admin.action(description=f"Cancel the selected deliveries (up to {AT_ONCE})", permissions=["cancel"])
+    @admin.action(description=gettext_lazy("Cancel the selected deliveries"), permissions=["cancel"])
     def cancel(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
         chosen = list(deliveries[:AT_ONCE])
         outcome = cancel(chosen)
         self._log(request, chosen, "Cancelled, if it was waiting.")
-        messages.success(request, f"{outcome.cancelled} were cancelled; {outcome.sending} are on their way.")
+        said = _("Cancelled: %(cancelled)s. On their way already: %(sending)s.")
+        messages.success(request, said % {"cancelled": outcome.cancelled, "sending": outcome.sending})
 
 
 @admin.register(Attempt)
@@ -204,7 +221,7 @@ class ReplayAdmin(TrafficAdmin):
     actions = ("cancel",)
     has_cancel_permission = needs("routing.cancel_replay")
 
-    @admin.action(description=f"Cancel the selected replays (up to {AT_ONCE})", permissions=["cancel"])
+    @admin.action(description=gettext_lazy("Cancel the selected replays"), permissions=["cancel"])
     def cancel(self, request: HttpRequest, replays: QuerySet[Replay]) -> None:
         chosen = list(replays[:AT_ONCE])
         for replay in chosen:

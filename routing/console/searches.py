@@ -248,6 +248,11 @@ def of_event(column: str) -> Subquery:
     return Subquery(Event.objects.filter(pk=OuterRef("event")).values(column)[:1])
 
 
+def of_endpoint(endpoint: Endpoint) -> QuerySet[Delivery]:
+    """Return an endpoint's deliveries as they are listed, the newest first."""
+    return _shown(Delivery.objects.filter(endpoint=endpoint)).order_by("-seq")
+
+
 def _shown(rows: QuerySet[Delivery]) -> QuerySet[Delivery]:
     last = Attempt.objects.filter(delivery=OuterRef("pk")).order_by("-number").values("status_code")[:1]
     return rows.select_related("endpoint").annotate(event_type=of_event("type"), last_status=Subquery(last))

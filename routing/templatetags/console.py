@@ -15,6 +15,8 @@ from endpoints.models import Endpoint, EventFilter
 from routing import stats
 from routing.console import charts, timelines
 from routing.console.overview import age, complaint, label
+from routing.console.searches import of_endpoint
+from routing.console.wording import settings_of
 from routing.ids import made_at
 from routing.models import Delivery, Event, Lane
 from routing.stats import Whose, success_of
@@ -22,6 +24,7 @@ from routing.whys import held_back
 
 register = template.Library()
 MOST_LINKS = 50
+RECENT = 8  # deliveries on an endpoint's page
 _ID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 register.filter("age", age)
@@ -107,7 +110,12 @@ def chart(drawn: charts.Chart) -> dict[str, Any]:
 @register.inclusion_tag("routing/endpoint_health.html", takes_context=True)
 def endpoint_health(context: template.Context, endpoint: Endpoint) -> dict[str, Any]:
     """Show how an endpoint does: the last 15 hours in 90 cells, and what it was asked for and answered."""
-    return {**health(endpoint), **_about(context)}
+    return {
+        **health(endpoint),
+        "recent": list(of_endpoint(endpoint)[:RECENT]),
+        "settings": settings_of(endpoint),
+        **_about(context),
+    }
 
 
 def health(endpoint: Endpoint) -> dict[str, Any]:

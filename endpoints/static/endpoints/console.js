@@ -29,6 +29,16 @@ function copyable(code) {
   code.after(button);
 }
 
+// A menu is closed by a click beside it, and by Escape.
+function close(event) {
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    if (event.key === "Escape" && menu.contains(document.activeElement)) menu.querySelector("summary").focus();
+    if (event.key === "Escape" || (event.type === "click" && !menu.contains(event.target))) menu.open = false;
+  }
+}
+document.addEventListener("click", close);
+document.addEventListener("keydown", close);
+
 function dress() {
   document.querySelectorAll("time[datetime]").forEach(local);
   if (navigator.clipboard) document.querySelectorAll("code.id").forEach(copyable);

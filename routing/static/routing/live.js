@@ -68,7 +68,7 @@ function tell(state, reason = "") {
 function show(event, text) {
   const row = element("details", {});
   const summary = element("summary", {}, [
-    element("time", { dateTime: event.date, title: event.date, textContent: local(event.date) }),
+    told(event.date),
     element("span", { className: "type", title: event.type, textContent: event.type }),
     element("span", { className: "badge", textContent: "…" }),
     element("span", { className: "subject", title: event.subject ?? "", textContent: event.subject ?? "" }),
@@ -161,8 +161,15 @@ function element(name, properties, children = []) {
   return made;
 }
 
-function local(date) {
-  return new Date(date).toLocaleString([], { dateStyle: "short", timeStyle: "medium" });
+// In UTC, and in the reader's own zone where that is another. The day is said where it is not today's.
+function told(date) {
+  const at = new Date(date);
+  const [day, time] = at.toISOString().slice(0, 19).split("T");
+  const said = day === new Date().toISOString().slice(0, 10) ? time : `${day} ${time}`;
+  const made = element("time", { dateTime: date, title: date, textContent: `${said} UTC` });
+  const zoned = { timeStyle: "medium", hourCycle: "h23" };
+  if (at.getTimezoneOffset()) made.append(" ", element("small", { className: "local", textContent: at.toLocaleTimeString([], zoned) }));
+  return made;
 }
 
 // The bytes that were published: parsed and written again, 1.00 would be 1.
