@@ -30,6 +30,7 @@ class Outcome(NamedTuple):
     error: str = ""
     error_detail: str = ""
     response_body: str = ""
+    cause: str = ""  # for operators alone, where `error` does not say all
     # What the receiver says of what is to come: the headers Retry-After and webhook-delivery.
     retry_after: str = ""
     webhook_delivery: str = ""
@@ -55,8 +56,9 @@ def deliver(job: Job, door: Door, *, now: datetime, deadline_s: float = DEADLINE
             deadline_s=deadline_s,
         )
     except EgressError as error:
+        _log(job, error)
         code, text = error.public
-        return Outcome(now, _ms_since(started), error=code, error_detail=text)
+        return Outcome(now, _ms_since(started), error=code, error_detail=text, cause=error.cause)
     status = answer.status_code
     delivered = 200 <= status < 300
     return Outcome(
@@ -69,6 +71,12 @@ def deliver(job: Job, door: Door, *, now: datetime, deadline_s: float = DEADLINE
         retry_after=answer.headers.get("retry-after", ""),
         webhook_delivery=answer.headers.get("webhook-delivery", ""),
     )
+
+
+def _log(job: Job, error: EgressError) -> None:
+    level = logging.WARNING if error.code.endswith("_REFUSED") else logging.INFO
+    about = (job.delivery_id, job.target.endpoint_id, job.workspace_id)
+    logger.log(level, "Delivery %s to endpoint %s of workspace %s: %s: %s", *about, error.code, error.detail)
 
 
 def _kept(body: bytes, secrets: Iterable[str]) -> str:

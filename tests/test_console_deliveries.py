@@ -26,7 +26,7 @@ from tests.service import Service, wait_until
 from tests.test_console import CREATE
 from tests.traffic import end, of, record
 
-LIST, EVENTS = "/admin/routing/delivery/", "/admin/routing/event/"
+LIST, EVENTS, ATTEMPTS = "/admin/routing/delivery/", "/admin/routing/event/", "/admin/routing/attempt/"
 
 
 def found(client, address=LIST, **asked):
@@ -49,6 +49,24 @@ def member(client, django_user_model):
         return client
 
     return sign_in
+
+
+def test_why_nobody_could_be_reached_is_told_to_who_sees_all_workspaces_alone(member, workspace, webhook):
+    (event_id,) = record(workspace)
+    attempt = Attempt.objects.create(
+        workspace=workspace,
+        delivery=of(webhook).get(),
+        number=1,
+        started_at=timezone.now(),
+        cause="ADDRESS_REFUSED: 10.",
+    )
+    of(webhook).update(attempts_made=1)
+    pages = (f"{EVENTS}{event_id}/change/", f"{LIST}{of(webhook).get().pk}/change/", f"{ATTEMPTS}{attempt.pk}/change/")
+    allowed = ("view_event", "view_delivery", "view_attempt", "view_endpoint", "view_eventfilter")
+
+    for sees, told in ((None, True), ([workspace], False)):
+        client = member(*allowed, sees=sees)
+        assert [b"ADDRESS_REFUSED" in client.get(page).content for page in pages] == [told] * 3
 
 
 # --- found

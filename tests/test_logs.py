@@ -102,7 +102,7 @@ def test_what_is_logged_of_an_attempt_names_all_that_it_is_about(workspace, stru
     worker = Worker(threads=1)
     worker._clock.set(job.claimed_at)
     worker._send(job)
-    (entry,) = (entry for entry in structured() if entry["logger"] == "routing.egress.door")
+    (entry,) = (entry for entry in structured() if entry["logger"] == "routing.webhooks")
     assert {name: value for name, value in entry.items() if name.endswith("id") or name == "attempt"} == {
         "workspace_id": str(workspace.pk),
         "event_id": str(event_id),

@@ -310,7 +310,19 @@ def test_a_success_is_settled_with_its_attempt(workspace, webhook):
     (job,) = claimed()
     started_at = timezone.now()
 
-    settle([Result(job, "DELIVERED", started_at=started_at, duration_ms=12.5, status_code=201, response_body="ok")])
+    settle(
+        [
+            Result(
+                job,
+                "DELIVERED",
+                started_at=started_at,
+                duration_ms=12.5,
+                status_code=201,
+                response_body="ok",
+                cause="door",
+            )
+        ]
+    )
 
     delivery, attempt = Delivery.objects.get(), Attempt.objects.values().get()
     assert (delivery.state, delivery.due_at, delivery.lease_token) == ("DELIVERED", None, None)
@@ -325,6 +337,7 @@ def test_a_success_is_settled_with_its_attempt(workspace, webhook):
         "status_code": 201,
         "error": "",
         "error_detail": "",
+        "cause": "door",
         "response_body": "ok",
         "peer": "",
     }

@@ -291,13 +291,17 @@ def test_no_more_than_16_kib_of_an_answer_are_kept(receiver, door):
 # --- no answer
 
 
-def test_a_refused_connection_fails(door):
+def test_a_refused_connection_fails_and_the_operator_alone_is_told_so(door, receiver, caplog):
+    caplog.set_level("INFO")
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
 
     outcome = deliver(job(f"http://127.0.0.1:{port}/"), door, now=NOW)
 
     assert told(outcome) == (None, "UNREACHABLE")
+    assert (outcome.cause[:16], "refused" in outcome.error_detail) == ("CONNECT_FAILED: ", False)
+    assert f"to endpoint {job('').target.endpoint_id} of workspace" in caplog.text
+    assert outcome.cause in caplog.text
 
 
 @pytest.mark.parametrize("host", ["nobody.invalid", "x" * 64 + ".example", "a..b"])

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from endpoints.admin.configuration import needs
 from endpoints.errors import Conflict
+from endpoints.models.staff import SEE_ALL
 from routing.admin.bulk import left_open
 from routing.admin.finding import Finding
 from routing.admin.whys import MOST, NEEDED, destinations
@@ -184,12 +185,16 @@ class AttemptAdmin(TrafficAdmin):
         "status_code",
         "error",
         "error_detail",
+        "cause",
         "response_body",
         "peer",
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Attempt]:
         return super().get_queryset(request).defer("response_body")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [name for name in self.fields if name != "cause" or request.user.has_perm(SEE_ALL)]
 
 
 @admin.register(Replay)

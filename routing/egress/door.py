@@ -1,6 +1,5 @@
 """One bounded exchange with a receiver. Nothing of the environment takes part: no proxy, netrc, cookie or bundle."""
 
-import logging
 import ssl
 from collections.abc import Mapping
 from functools import lru_cache
@@ -17,8 +16,6 @@ from routing.egress.dialling import Proxy
 from routing.egress.errors import EgressError
 from routing.egress.targets import Target, target_of
 from routing.egress.watchdog import Attempt, Watchdog
-
-logger = logging.getLogger(__name__)
 
 
 class Door:
@@ -41,10 +38,7 @@ class Door:
         try:
             return self._exchange(Request(method, target_of(url), headers, body), workspace_id, attempt)
         except (EgressError, *FAILURES) as failure:
-            error = _explained(failure, attempt)
-            level = logging.WARNING if error.code.endswith("_REFUSED") else logging.INFO
-            logger.log(level, "A request of workspace %s came to nothing: %s %s", workspace_id, error.code, error)
-            raise error from failure
+            raise _explained(failure, attempt) from failure
         finally:
             self.watchdog.finish(attempt)
 

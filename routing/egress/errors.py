@@ -4,8 +4,8 @@
 _ALIKE = frozenset({"ADDRESS_REFUSED", "PORT_REFUSED", "DNS_FAILED", "CONNECT_FAILED", "PROXY_FAILED"})
 _UNREACHABLE = (
     "UNREACHABLE",
-    "The receiver can't be reached: its name must resolve to public addresses, its port must be one that webhooks "
-    "may use, and something must listen there.",
+    "The receiver can't be reached: something must listen there, its name must resolve, and its address and port must "
+    "be ones that webhooks may reach.",
 )
 
 
@@ -16,6 +16,11 @@ class EgressError(Exception):
         super().__init__(detail)
         self.code = code
         self.detail = detail
+
+    @property
+    def cause(self) -> str:
+        """What the tenant is not told, for the operator; "" where the tenant is told all."""
+        return f"{self.code}: {self.detail}" if self.code in _ALIKE else ""
 
     @property
     def public(self) -> tuple[str, str]:

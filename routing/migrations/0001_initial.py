@@ -293,6 +293,7 @@ class Migration(migrations.Migration):
                 ('status_code', models.PositiveSmallIntegerField(blank=True, null=True)),
                 ('error', models.CharField(blank=True, max_length=40)),
                 ('error_detail', models.CharField(blank=True, max_length=500)),
+                ('cause', models.TextField(blank=True, db_default='')),
                 ('response_body', models.TextField(blank=True)),
                 ('peer', models.CharField(blank=True, db_default='', max_length=200)),
                 ('workspace', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='endpoints.workspace')),

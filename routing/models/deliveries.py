@@ -126,6 +126,8 @@ class Attempt(models.Model):
     status_code = models.PositiveSmallIntegerField(null=True, blank=True)
     error = models.CharField(max_length=40, blank=True)  # the class of failure; empty where it succeeded
     error_detail = models.CharField(max_length=500, blank=True)
+    # What the tenant must not know: where the error is UNREACHABLE, how. Operators of the whole installation see it.
+    cause = models.TextField(blank=True, db_default="")
     response_body = models.TextField(blank=True)  # its first 16 KiB, as far as they are UTF-8
     peer = models.CharField(max_length=200, blank=True, db_default="")  # of a websocket: which one, and by which key
 

@@ -71,5 +71,6 @@ class Result:
     error: str = ""
     error_detail: str = ""
     response_body: str = ""
+    cause: str = ""
     pause_s: float = 0  # for which the receiver wants nothing more
     disable: str = ""  # why the endpoint is to be disabled, if it is

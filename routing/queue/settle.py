@@ -59,6 +59,7 @@ def _row(result: Result) -> dict[str, Any]:
         "error": result.error,
         "error_detail": result.error_detail,
         "response_body": result.response_body,
+        "cause": result.cause,
         "pause_s": result.pause_s,
         "disable": result.disable,
     }
@@ -74,7 +75,7 @@ WITH result AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(results)s::json) AS result(
         id uuid, endpoint_id uuid, token uuid, claimed_at timestamptz, number int, state text, reason text,
         retry_after_s float8, started_at timestamptz, duration_ms float8, status_code int, error text,
-        error_detail text, response_body text, pause_s float8, disable text)
+        error_detail text, response_body text, cause text, pause_s float8, disable text)
 ), settled AS (
     UPDATE routing_delivery AS delivery
     SET state = result.state,
@@ -91,9 +92,9 @@ WITH result AS MATERIALIZED (
 ), attempt AS (
     INSERT INTO routing_attempt
         (id, workspace_id, delivery_id, number, started_at, duration_ms, status_code, error, error_detail,
-         response_body)
+         response_body, cause)
     SELECT routing_uuid7(), workspace_id, id, number, started_at, duration_ms, status_code, error, error_detail,
-           response_body
+           response_body, cause
     FROM settled WHERE started_at IS NOT NULL
 ), tally AS (
     SELECT endpoint_id, count(*) AS settled,
