@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from endpoints.models import Endpoint, EventFilter
 from endpoints.patterns import Explanation, explain
 from routing.health import SOURCE
-from routing.models import Delivery, Event, Lane
+from routing.models import Delivery, Event, Lane, Socket
 from routing.stats import WINDOWS, Whose, traffic
 
 MOST_DELIVERIES = 40  # of one event to one endpoint: what was retried again and again
@@ -52,7 +53,8 @@ def _asked(event: Event, endpoint: Endpoint) -> list[FilterWhy]:
 
 
 def held_back(delivery: Delivery, endpoint: Endpoint, lane: Lane | None, now: datetime) -> str:
-    """Say what holds back a delivery that waits, beside its own schedule: a pause, the breaker; "" where nothing does.
+    """Say what holds back a delivery that waits, beside its own schedule: a pause, the breaker, that no websocket is
+    open; "" where nothing does.
 
     `endpoint` is the delivery's, `lane` that of the endpoint, None of a websocket.
     """
@@ -60,6 +62,8 @@ def held_back(delivery: Delivery, endpoint: Endpoint, lane: Lane | None, now: da
         return ""
     if endpoint.state == Endpoint.State.PAUSED:
         return _("The endpoint is paused: what it is owed waits until it is resumed.")
+    if endpoint.type == Endpoint.Type.WEB_SOCKET:
+        return _for_whom(endpoint)
     if lane is None:
         return ""
     if lane.opened_at is not None:
@@ -70,6 +74,24 @@ def held_back(delivery: Delivery, endpoint: Endpoint, lane: Lane | None, now: da
         said = _("The endpoint gets nothing before %(at)s: its rate limit, or a Retry-After that it sent.")
         return said % {"at": _said(lane.ready_at)}
     return ""
+
+
+def next_try(delivery: Delivery, lane: Lane | None) -> datetime | None:
+    """Return when a delivery that waits is tried next at the earliest; None where no time is set for it."""
+    if delivery.state != Delivery.State.PENDING or delivery.due_at is None:
+        return None
+    return max(delivery.due_at, lane.ready_at) if lane else delivery.due_at
+
+
+def _for_whom(endpoint: Endpoint) -> str:
+    if not (count := Socket.objects.filter(endpoint=endpoint, watches=False).count()):
+        return _("It waits for a websocket: none is connected to the endpoint.")
+    said = ngettext(
+        "It waits: %(count)s websocket is connected to the endpoint, and has not acknowledged it.",
+        "It waits: %(count)s websockets are connected to the endpoint, and none has acknowledged it.",
+        count,
+    )
+    return said % {"count": count}
 
 
 def _why_open(endpoint: Endpoint, lane: Lane, now: datetime) -> str:

@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from endpoints.models import Endpoint, EventFilter, FilterLink
-from routing.models import Delivery, Event, Lane, Rollup
+from routing.models import Delivery, Event, Lane, Rollup, Socket, SocketNode
 from routing.whys import why
 from tests.traffic import end, of, record
 
@@ -163,6 +163,14 @@ def test_what_waits_for_its_turn_says_so(workspace, webhook, event):
 
     assert why(first, webhook).reason.endswith("attempts.")
     assert "It waits for its turn" in why(second, webhook).reason
+
+
+def test_what_waits_for_a_websocket_says_how_many_there_are(workspace, web_socket, event):
+    recorded = event()
+    assert why(recorded, web_socket).reason.endswith("It waits for a websocket: none is connected to the endpoint.")
+
+    Socket.objects.create(node=SocketNode.objects.create(), workspace=workspace, endpoint=web_socket)
+    assert "1 websocket is connected to the endpoint, and has not" in why(recorded, web_socket).reason
 
 
 # --- over GraphQL
