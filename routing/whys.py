@@ -76,9 +76,9 @@ def held_back(delivery: Delivery, endpoint: Endpoint, lane: Lane | None, now: da
     return ""
 
 
-def next_try(delivery: Delivery, lane: Lane | None) -> datetime | None:
-    """Return when a delivery that waits is tried next at the earliest; None where no time is set for it."""
-    if delivery.state != Delivery.State.PENDING or delivery.due_at is None:
+def next_try(delivery: Delivery, endpoint: Endpoint, lane: Lane | None) -> datetime | None:
+    """Return when a delivery that waits is tried next at the earliest; None where that is not known."""
+    if delivery.state != Delivery.State.PENDING or delivery.due_at is None or endpoint.state != Endpoint.State.ACTIVE:
         return None
     return max(delivery.due_at, lane.ready_at) if lane else delivery.due_at
 

@@ -27,6 +27,7 @@ from tests.test_console import CREATE
 from tests.traffic import end, of, record
 
 LIST, EVENTS, ATTEMPTS = "/admin/routing/delivery/", "/admin/routing/event/", "/admin/routing/attempt/"
+EVENT_PAGE = ("view_event", "view_delivery", "view_attempt", "view_endpoint", "view_eventfilter")
 
 
 def found(client, address=LIST, **asked):
@@ -62,10 +63,8 @@ def test_why_nobody_could_be_reached_is_told_to_who_sees_all_workspaces_alone(me
     )
     of(webhook).update(attempts_made=1)
     pages = (f"{EVENTS}{event_id}/change/", f"{LIST}{of(webhook).get().pk}/change/", f"{ATTEMPTS}{attempt.pk}/change/")
-    allowed = ("view_event", "view_delivery", "view_attempt", "view_endpoint", "view_eventfilter")
-
     for sees, told in ((None, True), ([workspace], False)):
-        client = member(*allowed, sees=sees)
+        client = member(*EVENT_PAGE, sees=sees)
         assert [b"ADDRESS_REFUSED" in client.get(page).content for page in pages] == [told] * 3
 
 
@@ -311,6 +310,23 @@ STILL_OPEN = (
     "1 breaker before them is still open, and you may not close it: single deliveries are tried, the others follow "
     "once one succeeds. Who may release lanes closes it on the page of the queue."
 )
+
+
+def test_an_event_s_page_says_when_a_breaker_lets_the_next_try_through_and_names_it(member, workspace, webhook):
+    (event_id,) = record(workspace)
+    now = timezone.now()
+    of(webhook).update(attempts_made=1, due_at=now - timedelta(minutes=1))
+    Attempt.objects.create(workspace=workspace, delivery=of(webhook).get(), number=1, started_at=now, error="TIMEOUT")
+    Lane.objects.update(opened_at=now, ready_at=now + timedelta(hours=1))
+    client = member(*EVENT_PAGE)
+
+    shown = client.get(f"{EVENTS}{event_id}/change/").content.decode()
+
+    (then,) = re.findall(r'Next try <time datetime="([^"]+)"', shown)
+    assert then == (now + timedelta(hours=1)).isoformat()
+    assert "The endpoint&#x27;s breaker is open since" in shown
+    Endpoint.change_state([webhook], Endpoint.State.PAUSED)
+    assert "Next try" not in client.get(f"{EVENTS}{event_id}/change/").content.decode()
 
 
 def test_who_may_not_close_breakers_closes_none_by_trying_deliveries_now(member, workspace, webhook):

@@ -1,15 +1,19 @@
 """What became of deliveries, try by try, and what arrived as a person reads it."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import msgspec
 from django.db.models import F
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from routing.models import Attempt, Delivery, Event
+from routing.models import Attempt, Delivery, Event, Lane
+from routing.whys import held_back, next_try
 
 MOST = 100  # deliveries of an event
 MOST_ATTEMPTS = 30  # of one delivery: the last ones
@@ -20,6 +24,8 @@ OPEN_LEVELS = 2
 class Timeline(NamedTuple):
     delivery: Delivery
     attempts: Sequence[Attempt] | None  # None: not shown
+    next_try: datetime | None
+    held: str  # what holds it back, besides its time
 
 
 def deliveries_of(event: Event) -> list[Delivery]:
@@ -29,15 +35,29 @@ def deliveries_of(event: Event) -> list[Delivery]:
 
 def with_attempts(deliveries: Sequence[Delivery]) -> list[Timeline]:
     last = Attempt.objects.filter(number__gt=F("delivery__attempts_made") - MOST_ATTEMPTS, delivery__in=deliveries)
-    attempts: dict[Any, list[Attempt]] = defaultdict(list)
+    attempts: dict[UUID, list[Attempt]] = defaultdict(list)
     for attempt in last.order_by("delivery", "number"):
         attempts[attempt.delivery_id].append(attempt)
-    return [Timeline(delivery, attempts[delivery.pk]) for delivery in deliveries]
+    return _timelines(deliveries, attempts)
 
 
 def without_attempts(deliveries: Sequence[Delivery]) -> list[Timeline]:
     """Return them for who may see deliveries, but not what receivers answered."""
-    return [Timeline(delivery, None) for delivery in deliveries]
+    return _timelines(deliveries, None)
+
+
+def _timelines(deliveries: Sequence[Delivery], attempts: Mapping[UUID, Sequence[Attempt]] | None) -> list[Timeline]:
+    waiting = {delivery.endpoint_id for delivery in deliveries if delivery.state == Delivery.State.PENDING}
+    lanes, now = Lane.objects.in_bulk(waiting), timezone.now()
+    return [
+        Timeline(
+            each,
+            None if attempts is None else attempts[each.pk],
+            next_try(each, each.endpoint, lanes.get(each.endpoint_id)),
+            held_back(each, each.endpoint, lanes.get(each.endpoint_id), now),
+        )
+        for each in deliveries
+    ]
 
 
 def tree(text: str) -> SafeString:

@@ -52,7 +52,7 @@ def delivery(request: HttpRequest, visit: Visit, delivery_id: UUID) -> HttpRespo
     shape = {
         "delivery": found,
         "attempts": told.attempts,
-        "held": _held_back(found),
+        "told": told,
         "again": again,
         "payload": _payload(found),
     }

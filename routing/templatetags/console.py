@@ -18,9 +18,8 @@ from routing.console.overview import age, complaint, label
 from routing.console.searches import of_endpoint
 from routing.console.wording import settings_of
 from routing.ids import made_at
-from routing.models import Delivery, Event, Lane
+from routing.models import Delivery, Event
 from routing.stats import Whose, success_of
-from routing.whys import held_back
 
 register = template.Library()
 MOST_LINKS = 50
@@ -82,8 +81,7 @@ def event_timelines(context: template.Context, event: Event) -> dict[str, Any]:
 
 @register.inclusion_tag("routing/timelines.html", takes_context=True)
 def delivery_timeline(context: template.Context, delivery: Delivery) -> dict[str, Any]:
-    lane = Lane.objects.filter(pk=delivery.endpoint_id).first()
-    return {**_timelines(context, [delivery]), "held": held_back(delivery, delivery.endpoint, lane, timezone.now())}
+    return _timelines(context, [delivery])
 
 
 def _timelines(context: template.Context, deliveries: Sequence[Delivery]) -> dict[str, Any]:
