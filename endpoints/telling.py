@@ -12,12 +12,15 @@ from endpoints.errors import ServiceError
 
 T = TypeVar("T")
 BAR = 30  # characters
+# Django's options, which every command has: they work as ever, and --help is about the command.
+GENERAL = {"--version", "--verbosity", "--settings", "--pythonpath", "--traceback", "--no-color", "--force-color"}
 
 
 class TellingCommand(BaseCommand):
     """A command that has --json, and ends with exit code 1 and the reason where the service refuses."""
 
     as_json = False
+    suppressed_base_arguments = GENERAL
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         parser = super().create_parser(prog_name, subcommand, **kwargs)

@@ -2,9 +2,11 @@
 
 import pytest
 from django.conf import settings
+from django.core.management import load_command_class
 from django.db import OperationalError
 from psycopg_pool import PoolTimeout
 
+from endpoints.telling import GENERAL
 from event_service import __main__ as manage
 
 
@@ -40,3 +42,10 @@ def test_the_installed_command_alone_starts_everything(monkeypatch, given, run):
     monkeypatch.setattr("sys.argv", ["event-service", *given])
     manage.installed()
     assert ran == [["event-service", *run]]
+
+
+def test_the_help_of_each_command_is_about_the_command():
+    for app in ("endpoints", "routing"):
+        for path in (settings.BASE_DIR / app / "management/commands").glob("[a-z]*.py"):
+            told = load_command_class(app, path.stem).create_parser("manage.py", path.stem).format_help()
+            assert [option for option in GENERAL if option in told] == []

@@ -7,6 +7,7 @@ from django.core.checks import Tags
 from django.core.management.base import BaseCommand
 from django.db import connections
 
+from endpoints.telling import GENERAL
 from event_service.metrics import open_process_door
 from routing import tracing
 from routing.lifeline import watch
@@ -19,6 +20,7 @@ _LET_GO = " -c idle_in_transaction_session_timeout=3s"
 
 
 class Command(BaseCommand):
+    suppressed_base_arguments = GENERAL
     help = "Delivery workers alone. SIGTERM and ^C finish what is being sent, settle it and end."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from endpoints.telling import GENERAL
 from event_service.asgi import application
 from event_service.metrics import open_process_door
 from event_service.server import Edge, Server
@@ -16,6 +17,7 @@ from routing import lifeline, tracing
 
 
 class Command(BaseCommand):
+    suppressed_base_arguments = GENERAL
     help = "One web process, on a socket that its parent listens on. `serve` starts these; people start `serve`."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
