@@ -18,6 +18,7 @@ import requests
 from standardwebhooks import Webhook
 
 from routing.listening import delay_s, pause_s
+from routing.management.commands.listen import HINT
 from tests.receiver import Receiver, answer
 from tests.service import ROOT, Service, wait_until
 
@@ -136,10 +137,10 @@ def test_an_event_is_forwarded_as_the_webhook_is_sent_until_it_is_taken(
     as_webhook = receiver.wait_for(lambda request: request.path == "/webhook")
     service.graphql("mutation ($id: ID!) { deleteEndpoints(ids: [$id]) { ok } }", id=webhook)
     receiver.requests.clear()
-    receiver.answer = answer(500)
+    receiver.answer = answer(401)
 
     with listen(endpoint, "--forward-to", f"{receiver.url}/hook", "--secret", SECRET) as listening:
-        receiver.wait_for_count(1)
+        receiver.wait_for_count(2)
         receiver.answer = answer(200)
         (delivery,) = wait_for_states(service, endpoint, "DELIVERED")
         code = listening.stop()
@@ -151,11 +152,11 @@ def test_an_event_is_forwarded_as_the_webhook_is_sent_until_it_is_taken(
     assert [taken.headers[name] for name in named] == [as_webhook.headers[name] for name in named]
     assert (taken.method, taken.path) == ("POST", "/hook")
     details = [attempt["errorDetail"] for attempt in delivery["attempts"]]
-    assert (details[0], details[-1], len(details)) == ("HTTP 500", "", len(receiver.requests))
+    assert (details[0], details[-1], len(details)) == ("HTTP 401", "", len(receiver.requests))
     line = rf"\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00  {event['id']}  invoice.paid  "
-    assert re.fullmatch(line + r"500  \d+ ms", listening.said[0])
+    assert re.fullmatch(line + r"401  \d+ ms", listening.said[0])
     assert re.fullmatch(line + r"200  \d+ ms", listening.said[-1])
-    assert (code, listening.told) == (0, f"Listening to {endpoint}\nStopped.\n")
+    assert (code, listening.told) == (0, f"Listening to {endpoint}\n{HINT}\nStopped.\n")
 
 
 def test_what_is_refused_holds_up_what_comes_behind_it(

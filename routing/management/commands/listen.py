@@ -16,8 +16,15 @@ from endpoints.telling import TellingCommand
 from routing.forwarding import forward
 from routing.listening import Ended, Event, Listener
 
+REFUSED = (401, 403)
+HINT = (
+    "Does the receiver have the secret that signs here? Give it the one that is printed above, or start with "
+    "--secret and the receiver's own."
+)
+
 
 class Command(TellingCommand):
+    hinted = False
     help = (
         "Print the events of a websocket endpoint, or forward them, signed as webhooks, to a URL that only this "
         "machine reaches. What is answered with a 2xx, or printed, is delivered; all else comes again."
@@ -100,6 +107,9 @@ class Command(TellingCommand):
             **{"at": at, "id": event.id, "type": event.type, "statusCode": answer.status_code},
             **{"problem": answer.problem, "durationMs": round(answer.duration_ms)},
         )
+        if answer.status_code in REFUSED and not self.hinted:
+            self.hinted = True
+            self._remark(HINT)
         return answer.problem
 
     def _remark(self, text: str) -> None:
