@@ -2,10 +2,16 @@
 
 import json
 import re
+import time
+from collections import Counter
+from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
+import requests
 from django.urls import get_resolver
 from graphql import GraphQLObjectType, parse, validate
 
@@ -14,6 +20,7 @@ from endpoints.patterns import Pattern, parse_pattern
 from endpoints.patterns.conditions import OPERATORS
 from event_service.schema import schema
 from routing import consumers, ingest
+from routing.signing import signature
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
@@ -26,6 +33,7 @@ PAGES = [
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
 FILTERS = (ROOT / "docs/filters.md").read_text()
 API = (ROOT / "docs/api.md").read_text()
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 def missing(names: set[str], page: str) -> list[str]:
@@ -152,3 +160,39 @@ def test_every_link_between_pages_leads_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
 
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_no_operation_has_two_rows_of_the_api_page() -> None:
+    rows = re.findall(r"^\| (`\w+\(.*?\)`)", API, re.MULTILINE)
+
+    assert sorted(row for row, count in Counter(rows).items() if count > 1) == []
+
+
+@pytest.fixture
+def by_hand() -> Iterator[Any]:
+    """The receiver of docs/receiving.md, as it serves."""
+    [_, program] = re.findall(r"```python\n(.*?)```", (ROOT / "docs/receiving.md").read_text(), re.DOTALL)
+    made: dict[str, Any] = {"__name__": "by_hand"}
+    exec(program, made)
+    made["SECRET"] = SECRET
+    made["Receiver"].log_message = lambda *_: None
+    with ThreadingHTTPServer(("127.0.0.1", 0), made["Receiver"]) as server:
+        Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def test_the_receiver_by_hand_takes_what_is_signed_and_new_and_nothing_else(by_hand: str, capsys: Any) -> None:
+    body = b'{"type": "order.paid"}'
+    now = int(time.time())
+
+    def status(timestamp: int, secret: str = SECRET, sent: bytes = body) -> int:
+        signed = signature(secret, "id-1", timestamp, body)
+        headers = {"webhook-id": "id-1", "webhook-timestamp": str(timestamp), "webhook-signature": f"v1,other {signed}"}
+        return requests.post(by_hand, sent, headers=headers, timeout=10).status_code
+
+    assert [status(now), status(now - 290)] == [204, 204]
+    assert [status(now - 310), status(now + 310)] == [401, 401]
+    assert [status(now, secret="whsec_" + "A" * 32), status(now, sent=body + b" ")] == [401, 401]
+    assert requests.post(by_hand, body, timeout=10).status_code == 401
+    assert capsys.readouterr().out == "id-1 order.paid\n" * 2

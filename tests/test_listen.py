@@ -253,6 +253,24 @@ def test_without_a_url_it_prints_bodies_and_nothing_else_where_they_can_be_piped
     ]
 
 
+def test_the_client_of_the_readme_acknowledges_what_it_has_worked_on(
+    service: Service, endpoint: str, tmp_path: Path
+) -> None:
+    (program,) = re.findall(r"```python\n(import json\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    program = program.replace("ws://127.0.0.1:8000", service.url.replace("http", "ws"))
+    program = program.replace("endpoint_id=ID", f"endpoint_id={endpoint}").replace("es_live_...", service.key)
+    service.publish({"type": "invoice.paid", "data": {"total": 1}})
+    with (tmp_path / "said").open("w") as out:
+        process = subprocess.Popen([sys.executable, "-u", "-c", program], stdout=out)
+        try:
+            (delivery,) = wait_for_states(service, endpoint, "DELIVERED")
+        finally:
+            process.kill()
+            process.wait()
+    assert (tmp_path / "said").read_text() == "invoice.paid {'total': 1}\n"
+    assert delivery["attempts"] == [{"error": "", "errorDetail": ""}]
+
+
 def test_from_begins_at_a_time_whatever_was_delivered(service: Service, endpoint: str, listen: Any) -> None:
     service.publish({"type": "first"}, {"type": "second"})
     for _ in range(2):

@@ -25,7 +25,7 @@ Publish an event, as soon as the service is ready:
     curl http://{address}/event-service/events \\
         -H "Authorization: Bearer $KEY" \\
         -H 'Content-Type: application/json' \\
-        -d '{{"type": "order.paid", "data": {{"orderId": 1001, "total": "24.90"}}}}'
+        -d '{{"type": "order.paid", "data": {{"orderId": 1001, "total": 24.90}}}}'
 """
 
 
