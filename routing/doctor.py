@@ -1,11 +1,11 @@
 """Whether a deployment is as it should be: each check returns findings, each of which says what to do."""
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from django.conf import settings
 from django.core import checks
@@ -21,6 +21,7 @@ SKEW = {WARNING: timedelta(seconds=1), ERROR: timedelta(seconds=60)}
 FREE_CONNECTIONS = 0.2
 FREE_DISK = 0.1
 MUCH_WAL = 4  # times max_wal_size
+OF_HTTPS = ("security.W004", "security.W008", "security.W012", "security.W016")  # EVENT_SERVICE_HTTPS sets all these
 LOCAL = ("127.0.0.0/8", "::1/128")
 
 
@@ -31,20 +32,36 @@ class Finding:
     do: str
 
 
-def examine() -> list[Finding]:
-    """Return all that is found, errors first. With no database to ask, that and what can be told without one."""
-    found = [finding for check in OF_SETTINGS for finding in check()]
+class Examination(NamedTuple):
+    findings: list[Finding]  # errors first
+    well: list[str]  # what was looked at besides, and is as it should be
+
+
+def examine() -> Examination:
+    """Look at everything; with no database to ask, at what can be told without one."""
+    findings: list[Finding] = []
+    well: list[str] = []
     try:
-        found += [finding for check in OF_DATABASE for finding in check()]
+        for check in (*OF_SETTINGS, *OF_DATABASE):
+            found = list(check())
+            findings += found
+            well += [] if found else [check.__name__.replace("_", " ")]
     except OperationalError as error:
         problem = str(error).strip().splitlines()[0]
-        found.append(Finding(ERROR, f"The database does not answer: {problem}", "Start it, or correct DATABASE_URL."))
-    return sorted(found, key=lambda finding: finding.level != ERROR)
+        findings.append(
+            Finding(ERROR, f"The database does not answer: {problem}", "Start it, or correct DATABASE_URL.")
+        )
+    return Examination(sorted(findings, key=lambda finding: finding.level != ERROR), well)
 
 
 def django_checks() -> Iterable[Finding]:
     """What the framework and our own checks say: DEBUG, hosts, https, SECRET_KEY."""
-    yield from map(_of_message, checks.run_checks(include_deployment_checks=True))
+    found = checks.run_checks(include_deployment_checks=True)
+    of_https = [] if settings.HTTPS else [message.id for message in found if message.id in OF_HTTPS]
+    yield from (_of_message(message) for message in found if message.id not in of_https)
+    if of_https:
+        what = f"Cookies and pages are made for plain http ({', '.join(of_https)}): right on one machine alone."
+        yield Finding(WARNING, what, "Put a proxy that speaks TLS in front, and set EVENT_SERVICE_HTTPS=1.")
 
 
 def database_checks() -> Iterable[Finding]:
@@ -174,7 +191,12 @@ def wal() -> Iterable[Finding]:
             yield Finding(WARNING, f"{size >> 20:,} MiB of WAL are kept, max_wal_size is {most >> 20:,} MiB.", do)
 
 
-Check = Callable[[], Iterable[Finding]]
+class Check(Protocol):
+    __name__: str
+
+    def __call__(self) -> Iterable[Finding]: ...
+
+
 OF_SETTINGS: tuple[Check, ...] = (django_checks, hosts, secrets, egress)
 # In this order: what comes later needs the tables of what comes first.
 OF_DATABASE: tuple[Check, ...] = (version, durability, connections, clock, disk, wal, migrations, row_security)

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 
 def found():
-    return [(finding.level, finding.what) for finding in doctor.examine()]
+    return [(finding.level, finding.what) for finding in doctor.examine().findings]
 
 
 def sql(text):
@@ -33,7 +33,11 @@ def test_it_says_what_to_do_and_ends_with_1_where_an_error_is_found():
     assert end.value.code == said["errors"] == 1
     assert first["what"] == "No delivery worker is connected to the database."
     assert first["do"].startswith("Start manage.py serve")
-    assert "security.W016" in out.getvalue()  # cookies, without https
+    (of_https,) = (finding for finding in said["findings"] if "security.W016" in finding["what"])  # all in one
+    assert "security.W004" in of_https["what"]
+    assert "EVENT_SERVICE_HTTPS=1" in of_https["do"]
+    assert {"secrets", "migrations", "row security"} < set(said["well"])
+    assert "workers" not in said["well"]
 
 
 def test_of_warnings_alone_it_ends_with_0(monkeypatch):

@@ -11,10 +11,11 @@ class Command(TellingCommand):
     requires_system_checks: list[str] = []  # it makes findings of them
 
     def handle(self, *args: Any, **options: Any) -> None:
-        found = examine()
+        found, well = examine()
         lines = [line for each in found for line in (f"{each.level}  {each.what}", f"       {each.do}")]
         errors = sum(each.level == ERROR for each in found)
+        lines.append(f"Well: {', '.join(well)}.")
         lines.append(f"{errors} errors, {len(found) - errors} warnings." if found else "All is as it should be.")
-        self.tell("\n".join(lines), findings=[asdict(each) for each in found], errors=errors)
+        self.tell("\n".join(lines), findings=[asdict(each) for each in found], errors=errors, well=well)
         if errors:
             sys.exit(1)
