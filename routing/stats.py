@@ -77,6 +77,12 @@ class Traffic:
         """Return which part of what ended after being tried was delivered; None: nothing was."""
         return success_of(self.total)
 
+    @property
+    def attempts_success(self) -> float | None:
+        """Return which part of the attempts succeeded, of what still waits too; None: there was none."""
+        attempts = self.total["ATTEMPTS"]
+        return 1 - sum(count for _, count in self.failures()) / attempts if attempts else None
+
     def percentile_ms(self, what: str, part: float) -> float | None:
         """Return what `part` of all LATENCY or DURATION is at most, to a fifth of itself; None: there is none."""
         buckets = sorted(

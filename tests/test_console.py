@@ -51,8 +51,13 @@ def test_a_window_is_so_many_periods_up_to_the_one_that_runs():
 def test_traffic_is_the_same_in_every_window_that_holds_it(failing, window):
     found = traffic(Whose(endpoint=failing), WINDOWS[window], timezone.now())
     assert [found.total[name] for name in ("OWED", "DELIVERED", "EXHAUSTED", "ATTEMPTS")] == [4, 2, 1, 4]
-    assert found.success == pytest.approx(2 / 3)
+    assert (found.success, found.attempts_success) == (pytest.approx(2 / 3), 0.5)
     assert found.failures() == [("STATUS", 1), ("TIMEOUT", 1)]
+
+
+def test_the_success_of_what_ended_is_not_taken_for_that_of_all_tries(failing, admin_client):
+    shown = admin_client.get("/admin/").content.decode()
+    assert "66.66 % <small>of what ended; 50.00 % of attempts</small>" in shown
 
 
 def test_of_other_workspaces_nothing_is_counted(failing, foreign_workspace):
