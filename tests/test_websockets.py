@@ -543,6 +543,19 @@ def test_no_socket_hangs_on_a_hub_that_failed(web_socket, key, monkeypatch):
     assert asyncio.run(how_it_ends()).code == 1011
 
 
+def test_what_is_reported_twice_is_settled_once(web_socket, publish):
+    publish(b"1")
+    peer = 'socket "1", \\ {é}'
+    report = settling.Report(Delivery.objects.get().pk, timezone.now(), 1.5, peer)
+    settling.settle([report, report])
+    settling.settle([report])
+
+    attempt = Attempt.objects.get()
+    assert (attempt.number, attempt.duration_ms, attempt.started_at) == (1, 1.5, report.started_at)
+    assert attempt.peer == peer
+    assert states(web_socket) == [(1, "DELIVERED")]
+
+
 def test_nobody_waits_for_what_can_not_be_settled(web_socket, monkeypatch):
     hub, events = Hub(), []
 
