@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -11,8 +12,9 @@ from django.utils import timezone
 
 from endpoints.errors import Conflict, Limited
 from endpoints.models import Endpoint, EventFilter, FilterLink
-from routing import repeats, replays
+from routing import repeats, replays, walks
 from routing.models import Cursor, Delivery, Event, Replay
+from routing.partitions import id_at
 from routing.queue import claim
 from routing.replays import Selection, create, preview, run_some
 from tests.together import together
@@ -135,7 +137,7 @@ def test_deliveries_are_selected_by_their_states(workspace, webhook, states, fou
 )
 @pytest.mark.parametrize("agree", [timedelta(0), timedelta(minutes=10)])
 def test_deliveries_are_selected_by_their_dates(workspace, webhook, monkeypatch, since, until, found, agree):
-    monkeypatch.setattr(replays, "CLOCKS_AGREE", agree)
+    monkeypatch.setattr(walks, "CLOCKS_AGREE", agree)
     day = datetime(2024, 5, 22, tzinfo=UTC)
     failed(workspace, webhook, 4)
     for seq in range(1, 5):
@@ -282,7 +284,7 @@ def test_what_was_skipped_twice_is_repeated_once(workspace, webhook):
 
 
 def test_events_are_selected_by_their_dates(workspace, monkeypatch):
-    monkeypatch.setattr(replays, "CLOCKS_AGREE", timedelta(days=1))
+    monkeypatch.setattr(walks, "CLOCKS_AGREE", timedelta(days=1))
     ids = record(workspace, 3)
     now = timezone.now()
     for hours, id_ in zip((3, 2, 1), ids, strict=True):
@@ -300,7 +302,7 @@ def test_an_event_from_before_since_is_not_looked_at(workspace, web_socket):
 
     start = replays._planned(selection, None, 1).position
 
-    assert record(workspace)[0] > replays.UUID(start) > replays._id_at(timezone.now() - timedelta(hours=2))
+    assert record(workspace)[0] > UUID(start) > id_at(timezone.now() - timedelta(hours=2))
 
 
 # --- to what kind of endpoint
@@ -364,7 +366,7 @@ def test_one_look_runs_a_few_batches(workspace, webhook, monkeypatch):
 
 
 def test_what_is_not_selected_is_passed_without_waiting(workspace, webhook, monkeypatch):
-    monkeypatch.setattr(replays, "EXAMINED", 10)
+    monkeypatch.setattr(walks, "EXAMINED", 10)
     record(workspace, 35)
     replay = create(Selection(webhook), per_second=1)
 
@@ -540,8 +542,8 @@ def test_a_preview_counts_and_writes_nothing(graphql, workspace, webhook):
 
 
 def test_what_is_too_much_to_look_at_is_not_counted(workspace, webhook, monkeypatch):
-    monkeypatch.setattr(replays, "EXAMINED", 2)
-    monkeypatch.setattr(replays, "COUNTED", 3)
+    monkeypatch.setattr(walks, "EXAMINED", 2)
+    monkeypatch.setattr(walks, "COUNTED", 3)
     failed(workspace, webhook, 6)
 
     assert (preview(Selection(webhook)), preview(Selection(webhook, until=timezone.now()))) == (None, None)
@@ -662,10 +664,10 @@ def test_a_batch_costs_the_same_at_the_start_and_at_the_end(workspace, webhook, 
     replay.save(force_insert=True)
     middle = Event.objects.order_by("pk")[many - 5_000].pk if never_attempted else many - 5_000
 
-    start = cost(partial(replays._look, replay, replay.position, room=50))
-    ending = cost(partial(replays._look, replay, str(middle), room=50))
+    start = cost(partial(walks.look, replay, replay.position, room=50))
+    ending = cost(partial(walks.look, replay, str(middle), room=50))
 
-    assert ending["rows"] == start["rows"] == replays.EXAMINED
+    assert ending["rows"] == start["rows"] == walks.EXAMINED
     assert ending["buffers"] <= 1.2 * start["buffers"]
 
 
