@@ -29,7 +29,8 @@ class Wire:
         self._libpq = connection.pgconn
         self._socket = connection.pgconn.socket
         self._transformer = Transformer(connection)
-        self._names: dict[tuple[str, tuple[int, ...]], bytes] = {}  # of what is prepared, by text and types
+        # Of what is prepared, by text and types: some 20, since all texts are constants and few types depend on values.
+        self._names: dict[tuple[str, tuple[int, ...]], bytes] = {}
         self._prepared = 0
         self._results: list[PGresult] = []
         self._loop = asyncio.get_running_loop()
