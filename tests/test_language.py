@@ -29,7 +29,7 @@ _FILLED = re.compile(r"%\(\w+\)s|%%s|<[^>]+>")
 # Names of products, protocols and formats, what is of the API, and what Django has in English alone: Search.
 NAMES = """
     Event Service English admin JSON Schema draft JPEG WebP CloudEvents Escape Enter manage py deliver serve
-    paths schedule template null test
+    paths schedule template null test pattern type
     Search Endpoint EventFilter SigningKey User Workspace
 """
 

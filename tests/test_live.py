@@ -261,5 +261,5 @@ def test_it_fits_the_screen(service: Service, page: Page, width: int) -> None:
     long = "x" * 200
     service.publish({"type": long, "subject": long, "data": {long: long}})
     wait_for_rows(page, 1)
-    page.locator("summary").click()
+    page.locator("#rows summary").click()
     assert page.evaluate("document.documentElement.scrollWidth") <= width

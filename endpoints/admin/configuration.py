@@ -77,3 +77,13 @@ class StrictDecoder(JSONDecoder):
             return msgspec.json.decode(s)
         except (msgspec.DecodeError, RecursionError) as error:
             raise JSONDecodeError(str(error), s, 0) from None
+
+
+class JsonField(forms.JSONField):
+    """JSON that can be stored; empty where there is none yet, rather than null."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**{"decoder": StrictDecoder, **given})
+
+    def prepare_value(self, value: Any) -> Any:
+        return "" if value is None else super().prepare_value(value)

@@ -12,7 +12,7 @@ from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from endpoints.admin.configuration import DATES, ConfigurationAdmin, NamedForm, StrictDecoder, checked, needs
+from endpoints.admin.configuration import DATES, ConfigurationAdmin, JsonField, NamedForm, checked, needs
 from endpoints.admin.filters import FilterLinkInline
 from endpoints.admin.revealing import PERMISSION, reveal_secret
 from endpoints.checks import checked_method, checked_url
@@ -45,18 +45,16 @@ SHORT = forms.Textarea({"rows": 3, "cols": 60, "spellcheck": "false"})
 
 class EndpointForm(NamedForm):
     quota = (Quota.ENDPOINTS, "endpoints")
-    retry_policy = forms.JSONField(
+    retry_policy = JsonField(
         label=gettext_lazy("Retry policy"),
         widget=SHORT,
-        decoder=StrictDecoder,
         required=False,
         help_text=gettext_lazy('Such as {"schedule": [5, 300]}; {} is the default.'),
     )
 
-    payload_shape = forms.JSONField(
+    payload_shape = JsonField(
         label=gettext_lazy("Payload shape"),
         widget=SHORT,
-        decoder=StrictDecoder,
         required=False,
         help_text=gettext_lazy(
             'What is sent of data: {"paths": ["customer.id"]} or {"template": {...}}; all of it when empty.'

@@ -3,13 +3,12 @@
 from functools import partial
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy
 
-from endpoints.admin.configuration import DATES, ConfigurationAdmin, NamedForm, StrictDecoder, checked
+from endpoints.admin.configuration import DATES, ConfigurationAdmin, JsonField, NamedForm, checked
 from endpoints.checks import checked_name
 from endpoints.errors import ServiceError
 from endpoints.models import EventType
@@ -17,9 +16,8 @@ from endpoints.models.event_types import TYPE_LENGTH
 
 
 class EventTypeForm(NamedForm):
-    schema = forms.JSONField(
+    schema = JsonField(
         label=gettext_lazy("Schema"),
-        decoder=StrictDecoder,
         required=False,
         help_text=gettext_lazy("What data must be like: JSON Schema, draft 2020-12."),
     )

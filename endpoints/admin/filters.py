@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from endpoints.admin.configuration import DATES, ConfigurationAdmin, NamedForm, StrictDecoder, checked
+from endpoints.admin.configuration import DATES, ConfigurationAdmin, JsonField, NamedForm, checked
 from endpoints.models import Endpoint, EventFilter, FilterLink
 from endpoints.models.quotas import Quota
 from endpoints.patterns import parse_definition
@@ -52,7 +52,11 @@ class Indented(JSONEncoder):
 
 class EventFilterForm(NamedForm):
     quota = (Quota.EVENT_FILTERS, "event filters")
-    definition = forms.JSONField(label=gettext_lazy("Definition"), decoder=StrictDecoder, encoder=Indented)
+    definition = JsonField(
+        label=gettext_lazy("Definition"),
+        encoder=Indented,
+        widget=forms.Textarea({"placeholder": '{"pattern": {"type": ["order.paid"]}}', "spellcheck": "false"}),
+    )
 
     def clean_definition(self) -> Any:
         return checked(parse_definition, self.cleaned_data["definition"])
