@@ -97,8 +97,12 @@ class Traffic:
 
     def failures(self) -> list[tuple[str, int]]:
         """Return the classes of error, the most frequent first."""
-        found = [(name.removeprefix("FAILED "), count) for name, count in self.total.items() if name[:7] == "FAILED "]
-        return sorted(found, key=lambda each: (-each[1], each[0]))
+        return failures_of(self.total)
+
+
+def failures_of(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    found = [(name.removeprefix("FAILED "), count) for name, count in counts.items() if name[:7] == "FAILED "]
+    return sorted(found, key=lambda each: (-each[1], each[0]))
 
 
 def success_of(counts: Mapping[str, int]) -> float | None:

@@ -1,9 +1,12 @@
 """Why an event went to an endpoint, or did not."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Self
+from uuid import UUID
 
+from django.db.models import Count
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -12,7 +15,7 @@ from endpoints.models import Endpoint, EventFilter
 from endpoints.patterns import Explanation, explain
 from routing.health import SOURCE
 from routing.models import Delivery, Event, Lane, Socket
-from routing.stats import WINDOWS, Whose, traffic
+from routing.stats import WINDOWS, failures_of, of_each
 
 MOST_DELIVERIES = 40  # of one event to one endpoint: what was retried again and again
 MOST_FILTERS = 100
@@ -35,13 +38,38 @@ class Why:
     lane: Lane | None  # of a webhook
 
 
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How endpoints take what they are owed just now: asked for all of them at once."""
+
+    now: datetime
+    lanes: Mapping[UUID, Lane]  # of webhooks
+    failures: Mapping[UUID, Sequence[tuple[str, int]]]  # in the last hour, where a breaker is open
+    sockets: Mapping[UUID, int]  # that are open, of websockets
+
+    @classmethod
+    def to(cls, endpoints: Collection[Endpoint], now: datetime) -> Self:
+        lanes = Lane.objects.in_bulk([each.pk for each in endpoints if each.type == Endpoint.Type.WEB_HOOK])
+        broken = [each for each in endpoints if each.pk in lanes and lanes[each.pk].opened_at]
+        counts = of_each(broken, WINDOWS["1h"], now) if broken else {}
+        sockets = Socket.objects.filter(
+            endpoint__in=[each for each in endpoints if each.type == Endpoint.Type.WEB_SOCKET], watches=False
+        )
+        return cls(
+            now,
+            lanes,
+            {id_: failures_of(counted)[:MOST_FAILURES] for id_, counted in counts.items()},
+            dict(sockets.values_list("endpoint").annotate(Count("pk")).order_by()),
+        )
+
+
 def why(event: Event, endpoint: Endpoint) -> Why:
     """Say what became of `event` at `endpoint`, which are of one workspace."""
     deliveries = list(event.deliveries.filter(endpoint=endpoint).order_by("seq")[:MOST_DELIVERIES])
     filters = [] if event.payload_forgotten_at else _asked(event, endpoint)
-    lane = Lane.objects.filter(pk=endpoint.pk).first()
-    reason = _of_delivery(deliveries[-1], endpoint, lane) if deliveries else _of_none(event, endpoint, filters)
-    return Why(bool(deliveries), reason, deliveries, filters, lane)
+    ways = Ways.to([endpoint], timezone.now())
+    reason = _of_delivery(deliveries[-1], endpoint, ways) if deliveries else _of_none(event, endpoint, filters)
+    return Why(bool(deliveries), reason, deliveries, filters, ways.lanes.get(endpoint.pk))
 
 
 def _asked(event: Event, endpoint: Endpoint) -> list[FilterWhy]:
@@ -52,39 +80,36 @@ def _asked(event: Event, endpoint: Endpoint) -> list[FilterWhy]:
     ]
 
 
-def held_back(delivery: Delivery, endpoint: Endpoint, lane: Lane | None, now: datetime) -> str:
+def held_back(delivery: Delivery, endpoint: Endpoint, ways: Ways) -> str:
     """Say what holds back a delivery that waits, beside its own schedule: a pause, the breaker, that no websocket is
-    open; "" where nothing does.
-
-    `endpoint` is the delivery's, `lane` that of the endpoint, None of a websocket.
+    open; "" where nothing does. `endpoint` is the delivery's.
     """
     if delivery.state != Delivery.State.PENDING or endpoint.deleted_at:
         return ""
     if endpoint.state == Endpoint.State.PAUSED:
         return _("The endpoint is paused: what it is owed waits until it is resumed.")
     if endpoint.type == Endpoint.Type.WEB_SOCKET:
-        return _for_whom(endpoint)
-    if lane is None:
-        return ""
+        return _for_whom(ways.sockets.get(endpoint.pk, 0))
+    lane = ways.lanes[endpoint.pk]
     if lane.opened_at is not None:
-        return " ".join([_why_open(endpoint, lane, now), _next_probe(lane, now)])
+        return " ".join([_why_open(lane, ways.failures.get(endpoint.pk, ())), _next_probe(lane, ways.now)])
     if delivery.due_at is None:
         return _("It waits for its turn: what came before it with its ordering key has not ended.")
-    if lane.ready_at > now:
+    if lane.ready_at > ways.now:
         said = _("The endpoint gets nothing before %(at)s: its rate limit, or a Retry-After that it sent.")
         return said % {"at": _said(lane.ready_at)}
     return ""
 
 
-def next_try(delivery: Delivery, endpoint: Endpoint, lane: Lane | None) -> datetime | None:
+def next_try(delivery: Delivery, endpoint: Endpoint, ways: Ways) -> datetime | None:
     """Return when a delivery that waits is tried next at the earliest; None where that is not known."""
     if delivery.state != Delivery.State.PENDING or delivery.due_at is None or endpoint.state != Endpoint.State.ACTIVE:
         return None
-    return max(delivery.due_at, lane.ready_at) if lane else delivery.due_at
+    return max(delivery.due_at, ways.lanes[endpoint.pk].ready_at)
 
 
-def _for_whom(endpoint: Endpoint) -> str:
-    if not (count := Socket.objects.filter(endpoint=endpoint, watches=False).count()):
+def _for_whom(count: int) -> str:
+    if not count:
         return _("It waits for a websocket: none is connected to the endpoint.")
     said = ngettext(
         "It waits: %(count)s websocket is connected to the endpoint, and has not acknowledged it.",
@@ -94,8 +119,7 @@ def _for_whom(endpoint: Endpoint) -> str:
     return said % {"count": count}
 
 
-def _why_open(endpoint: Endpoint, lane: Lane, now: datetime) -> str:
-    failures = traffic(Whose(endpoint=endpoint), WINDOWS["1h"], now).failures()[:MOST_FAILURES]
+def _why_open(lane: Lane, failures: Sequence[tuple[str, int]]) -> str:
     said = _(
         "The endpoint's breaker is open since %(at)s, as half or more of its attempts within a minute failed%(of)s."
     )
@@ -114,15 +138,15 @@ def _said(at: datetime | None) -> str:
     return at.astimezone(UTC).isoformat(timespec="seconds") if at else ""
 
 
-def _of_delivery(delivery: Delivery, endpoint: Endpoint, lane: Lane | None) -> str:
+def _of_delivery(delivery: Delivery, endpoint: Endpoint, ways: Ways) -> str:
     said = (
-        _("The last delivery of it %(seq)s is %(state)s after %(made)s attempts.")
+        _("The last delivery of it, %(id)s, is %(state)s after %(made)s attempts.")
         if delivery.retry_of_id
-        else _("It was wanted: delivery %(seq)s is %(state)s after %(made)s attempts.")
+        else _("It was wanted: delivery %(id)s is %(state)s after %(made)s attempts.")
     )
     state = f"{delivery.state} ({delivery.reason})" if delivery.reason else delivery.state
-    stands = said % {"seq": delivery.seq, "state": state, "made": delivery.attempts_made}
-    return f"{stands} {held_back(delivery, endpoint, lane, timezone.now())}".rstrip()
+    stands = said % {"id": delivery.pk, "state": state, "made": delivery.attempts_made}
+    return f"{stands} {held_back(delivery, endpoint, ways)}".rstrip()
 
 
 def _of_none(event: Event, endpoint: Endpoint, filters: Sequence[FilterWhy]) -> str:

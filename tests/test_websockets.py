@@ -373,9 +373,15 @@ def test_an_unknown_id_names_no_endpoint(web, key):
         assert reason.startswith("endpoint_id ")
 
 
-def test_a_webhook_and_a_foreign_endpoint_answer_as_one_that_does_not_exist(web, webhook, foreign_workspace, key):
+def test_a_foreign_endpoint_answers_as_one_that_does_not_exist_and_a_webhook_is_named_so(
+    web, webhook, foreign_workspace, key
+):
     foreign = Endpoint.create_web_socket(workspace_id=foreign_workspace.pk, name="theirs")
-    for endpoint in (webhook, foreign, Endpoint(pk=uuid4())):
+    their_webhook = Endpoint.create_webhook(workspace_id=foreign_workspace.pk, name="t", url="https://example.com/")
+    with web.listen(webhook, key) as websocket:
+        code, reason = closed(websocket)
+    assert (code, "is a webhook; give the id of a websocket" in reason) == (4404, True)
+    for endpoint in (foreign, their_webhook, Endpoint(pk=uuid4())):
         with web.listen(endpoint, key) as websocket:
             assert closed(websocket) == (4404, f"endpoint_id {str(endpoint.pk)!r} names no websocket endpoint.")
 

@@ -44,7 +44,10 @@ def test_what_was_wanted_says_how_its_delivery_stands(webhook, event):
 
     found = why(recorded, webhook)
 
-    assert (found.wanted, found.reason) == (True, "It was wanted: delivery 1 is EXHAUSTED (test) after 3 attempts.")
+    assert (found.wanted, found.reason) == (
+        True,
+        f"It was wanted: delivery {of(webhook).get().pk} is EXHAUSTED (test) after 3 attempts.",
+    )
     assert found.deliveries == list(of(webhook))
 
 
@@ -131,7 +134,8 @@ def test_what_an_open_breaker_holds_back_says_so(workspace, webhook, event, grap
     at, then = (each.isoformat(timespec="seconds") for each in (opened, ready))
     assert found["lane"] == {"breaker": "OPEN"}
     assert found["reason"] == (
-        f"It was wanted: delivery 1 is PENDING after 0 attempts. The endpoint's breaker is open since {at}, as half or "
+        f"It was wanted: delivery {of(webhook).get().pk} is PENDING after 0 attempts. "
+        f"The endpoint's breaker is open since {at}, as half or "
         "more of its attempts within a minute failed (in the last hour: 12 TIMEOUT). "
         f"One delivery is tried next at {then}, and the others follow once that succeeds."
     )

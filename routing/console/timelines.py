@@ -12,8 +12,8 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from routing.models import Attempt, Delivery, Event, Lane
-from routing.whys import held_back, next_try
+from routing.models import Attempt, Delivery, Event
+from routing.whys import Ways, held_back, next_try
 
 MOST = 100  # deliveries of an event
 MOST_ATTEMPTS = 30  # of one delivery: the last ones
@@ -47,14 +47,13 @@ def without_attempts(deliveries: Sequence[Delivery]) -> list[Timeline]:
 
 
 def _timelines(deliveries: Sequence[Delivery], attempts: Mapping[UUID, Sequence[Attempt]] | None) -> list[Timeline]:
-    waiting = {delivery.endpoint_id for delivery in deliveries if delivery.state == Delivery.State.PENDING}
-    lanes, now = Lane.objects.in_bulk(waiting), timezone.now()
+    ways = Ways.to({each.endpoint for each in deliveries if each.state == Delivery.State.PENDING}, timezone.now())
     return [
         Timeline(
             each,
             None if attempts is None else attempts[each.pk],
-            next_try(each, each.endpoint, lanes.get(each.endpoint_id)),
-            held_back(each, each.endpoint, lanes.get(each.endpoint_id), now),
+            next_try(each, each.endpoint, ways),
+            held_back(each, each.endpoint, ways),
         )
         for each in deliveries
     ]

@@ -14,13 +14,13 @@ from endpoints.models import PortalRight
 from endpoints.shaping import shaped
 from routing.console import timelines
 from routing.expediting import expedite
-from routing.models import Delivery, Lane
+from routing.models import Delivery
 from routing.portal.door import Visit, page, shown
 from routing.portal.endpoints import said
 from routing.portal.forms import SearchForm
 from routing.portal.search import Wanted, search
 from routing.repeats import retry
-from routing.whys import held_back
+from routing.whys import Ways, held_back
 
 
 @page("GET", "HEAD")
@@ -77,8 +77,7 @@ def deliver_now(request: HttpRequest, visit: Visit, delivery_id: UUID) -> HttpRe
 
 
 def _held_back(delivery: Delivery) -> str:
-    lane = Lane.objects.filter(pk=delivery.endpoint_id).first()
-    return held_back(delivery, delivery.endpoint, lane, timezone.now())
+    return held_back(delivery, delivery.endpoint, Ways.to([delivery.endpoint], timezone.now()))
 
 
 def _payload(delivery: Delivery) -> Any:

@@ -187,6 +187,8 @@ def _standing(given: str, opener: Opener) -> Standing:
         return standing
     if opener.workspace_id is None and not settings.OPEN_WEBSOCKETS:
         raise _no_key()
+    if standing and opener.workspace_id and is_theirs:
+        raise Refusal(NO_SUCH_ENDPOINT, f"endpoint_id {given!r:.60} is a webhook; give the id of a websocket endpoint.")
     raise Refusal(NO_SUCH_ENDPOINT, f"endpoint_id {given!r:.60} names no websocket endpoint.")
 
 
