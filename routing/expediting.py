@@ -20,6 +20,7 @@ MOST = 5_000  # of an endpoint's deliveries that are made due in one transaction
 @dataclass(frozen=True, slots=True)
 class Expedited:
     expedited: int  # that are due now, and were not
+    released: int = 0  # that were due, and held back by a breaker that is closed now; MOST are counted
     more: bool = False  # whether to ask again for the rest
     left_open: int = 0  # breakers before them that were to stay as they are: single tries go on, until one succeeds
 
@@ -38,15 +39,17 @@ def expedite(deliveries: Sequence[Delivery], *, closing: bool = True) -> Expedit
         _note("Delivery", expedited)
         _note("Endpoint", [(whose[endpoint_id], endpoint_id) for endpoint_id in closed], released=True)
     return Expedited(len(expedited), left_open=left_open)
+        return Expedited(len(expedited), _released(closed, expedited))
 
 
 def expedite_all(endpoint: Endpoint) -> Expedited:
     """Do so with all that waits for `endpoint`, as much as can be done at once."""
     with transaction.atomic():
-        expedited = len(_expedite(_WAITING, {"endpoint_id": endpoint.pk, "most": MOST}))
-        released = {"released": True} if Lane.close_breakers([endpoint.pk]) else {}
-        note("Endpoint", [endpoint.pk], endpoint.workspace_id, expedited=expedited, **released)
-    return Expedited(expedited, more=expedited == MOST)
+        expedited = _expedite(_WAITING, {"endpoint_id": endpoint.pk, "most": MOST})
+        closed = Lane.close_breakers([endpoint.pk])
+        changes = {"expedited": len(expedited), **({"released": True} if closed else {})}
+        note("Endpoint", [endpoint.pk], endpoint.workspace_id, **changes)
+        return Expedited(len(expedited), _released(closed, expedited), more=len(expedited) == MOST)
 
 
 def _is_tried_again(delivery: Delivery) -> bool:
@@ -60,6 +63,17 @@ def _expedite(choice: str, parameters: Mapping[str, Any]) -> list[tuple[UUID, UU
         expedited: list[tuple[UUID, UUID]] = cursor.fetchall()
         cursor.execute("SELECT pg_notify(%s, '')", [WEBHOOK_HINT])
     return expedited
+
+
+def _released(closed: Sequence[UUID], expedited: Sequence[tuple[UUID, UUID]]) -> int:
+    """Return how many others are due at the endpoints whose breakers were closed."""
+    if not closed:
+        return 0
+    with connection.cursor() as cursor:
+        ids = [delivery_id for _, delivery_id in expedited]
+        cursor.execute(_RELEASED, {"endpoints": list(closed), "expedited": ids, "most": MOST})
+        (released,) = cursor.fetchone()
+    return int(released)
 
 
 def _note(object_type: str, objects: Iterable[tuple[UUID, UUID]], **changes: Any) -> None:
@@ -79,4 +93,22 @@ WITH waiting AS MATERIALIZED (
 )
 UPDATE routing_delivery AS delivery SET due_at = clock_timestamp() FROM waiting WHERE delivery.id = waiting.id
 RETURNING delivery.workspace_id, delivery.id
+"""
+# First tries and further ones, each by the queue's own index.
+_RELEASED = """
+SELECT least(%(most)s, sum(due)) FROM (
+    SELECT count(*) AS due FROM (
+        SELECT FROM routing_delivery
+        WHERE endpoint_id = ANY(%(endpoints)s) AND state = 'PENDING' AND due_at <= clock_timestamp()
+          AND attempts_made > 0 AND id <> ALL(%(expedited)s)
+        LIMIT %(most)s
+    ) AS again
+    UNION ALL
+    SELECT count(*) FROM (
+        SELECT FROM routing_delivery
+        WHERE endpoint_id = ANY(%(endpoints)s) AND state = 'PENDING' AND due_at <= clock_timestamp()
+          AND attempts_made = 0
+        LIMIT %(most)s
+    ) AS first
+) AS counted
 """

@@ -26,7 +26,9 @@ committed = pytest.mark.django_db(transaction=True, available_apps=["endpoints",
 ABSENT = "00000000-0000-4000-8000-000000000000"
 RETRY = "mutation($ids: [ID]!) { retryDeliveries(ids: $ids) { deliveries { id retryOfId state eventId } } }"
 EXPEDITE = """
-mutation($ids: [ID], $endpointId: ID) { expediteDeliveries(ids: $ids, endpointId: $endpointId) { expedited more } }
+mutation($ids: [ID], $endpointId: ID) {
+  expediteDeliveries(ids: $ids, endpointId: $endpointId) { expedited released more }
+}
 """
 RESUME = "mutation($ids: [ID]!) { resumeEndpoints(ids: $ids) { ok } }"
 CANCEL = """
@@ -252,7 +254,7 @@ def waiting(workspace, webhook):
 def test_what_waits_for_another_try_is_tried_now(graphql, waiting):
     answer = graphql(EXPEDITE, ids=[str(delivery.pk) for delivery in of(waiting, seq__in=[1, 2, 4])])
 
-    assert answer == {"data": {"expediteDeliveries": {"expedited": 2, "more": False}}}
+    assert answer == {"data": {"expediteDeliveries": {"expedited": 2, "released": 0, "more": False}}}
     assert due(waiting) == [1, 2]
     assert (Lane.objects.get().opened_at, [job.number for job in claimed()]) == (None, [3, 3])
 
@@ -263,6 +265,19 @@ def test_all_that_waits_for_an_endpoint_is_tried_now_and_twice_is_once(graphql, 
     assert [each["data"]["expediteDeliveries"]["expedited"] for each in answers] == [3, 0]
     assert due(waiting) == [1, 2, 3]
     assert conservation(waiting) == (4, 0, 1, 0, 0, 3)
+
+
+def test_what_was_due_behind_the_breaker_is_counted_apart(workspace, waiting, web_socket):
+    record(workspace, 2)  # not tried yet
+    of(waiting, seq=1).update(due_at=Now())
+
+    assert [expedite_all(waiting), expedite_all(waiting)] == [Expedited(2, released=3), Expedited(0)]
+
+
+def test_of_what_is_named_too_what_was_due_behind_the_breaker_is_counted(waiting):
+    of(waiting, seq=1).update(due_at=Now())
+
+    assert expedite(list(of(waiting, seq=2))) == Expedited(1, released=1)
 
 
 def test_many_are_tried_now_in_several_calls(waiting, monkeypatch):

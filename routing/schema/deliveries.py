@@ -65,6 +65,10 @@ class ExpediteDeliveries(graphene.Mutation):
         endpoint_id = graphene.ID(description="Instead of ids: all that waits for this endpoint.")
 
     expedited = graphene.Int(required=True, description="How many are due now, and were not.")
+    released = graphene.Int(
+        required=True,
+        description="How many more were due, but held back by the breaker that is closed now; up to 5,000 are counted.",
+    )
     more = graphene.Boolean(required=True, description="Whether to ask again: so many are not made due at once.")
 
     @staticmethod
