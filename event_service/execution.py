@@ -33,6 +33,15 @@ from event_service.time_limit import time_limit
 log = logging.getLogger(__name__)
 
 MAX_ERRORS = 10  # of one document that are told; to find each may cost a search for names that are like it
+# Where one finds what is given by other names: the API is published, and stays.
+_ELSEWHERE = {
+    f"Cannot query field '{name}' on type '{type}'.": f" Did you mean 'meta', which has {what}?"
+    for type, names, what in (
+        ("EndpointOutput", ("url", "method"), "url and method"),
+        ("EventFiltersOutput", ("pattern", "definition", "eventFiltersInput"), "the filter as it was given"),
+    )
+    for name in names
+}
 _INTROSPECTION = re.compile(r"\b__(schema|type)\b")
 _SUGGESTION = re.compile(r" Did you mean [^?]*\?")
 
@@ -157,8 +166,9 @@ def formatted(error: GraphQLError, caller: Caller) -> dict[str, Any]:
     cause = error.original_error
     # Without a path, or without a cause but itself, it is the request's own text that is at fault.
     if not isinstance(cause, ServiceError) and (error.path is None or isinstance(cause, GraphQLError | None)):
-        told = _SUGGESTION.search(error.message) is None or is_known(caller)
-        cause = BadInput(error.message if told else _SUGGESTION.sub("", error.message))
+        message = error.message + _ELSEWHERE.get(error.message, "")
+        told = _SUGGESTION.search(message) is None or is_known(caller)
+        cause = BadInput(message if told else _SUGGESTION.sub("", message))
     return {**error.formatted, **described(cause)}
 
 

@@ -110,6 +110,7 @@ def test_of_many_errors_a_few_are_told(client):
 
 MISSPELT = {
     "a field": "{ endpoint { id } }",
+    "a field that stands elsewhere": "{ endpoints { collectionItems { id url } } }",
     "a type": "{ ... on Quer { id } }",
     "an argument": "{ endpoints(filter: {}) { totalCount } }",
     "an enum": "{ endpoints(filters: {state: {exact: ACTIV}}) { totalCount } }",
