@@ -1,5 +1,6 @@
 """The GraphQL view: one request, one operation."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -16,12 +17,14 @@ from endpoints.rates import headers
 from endpoints.schema.access import Caller
 from event_service.answers import JsonLine
 from event_service.execution import Call, Invalid, checked, described, formatted
+from event_service.logs import name_refusal
 from routing.tracing import accepted
 
 SUBPROTOCOL = "graphql-transport-ws"  # at the same address: see subscriptions.py
 MAX_BODY_BYTES = 1024 * 1024
 # What an answer may be; the first where the client does not care. https://graphql.github.io/graphql-over-http/draft/
 MEDIA_TYPES = ("application/json; charset=utf-8", "application/graphql-response+json; charset=utf-8")
+Pairs = Sequence[tuple[str, str]]  # headers
 
 
 class Refused(Exception):
@@ -52,14 +55,16 @@ def _answer(request: HttpRequest) -> JsonLine:
     caller = Caller(authorization, token, request.META.get("REMOTE_ADDR", ""), origin, trace)
     try:
         with about(traceparent=trace):
-            return _told(_run(_call(request), caller), caller)
+            answer, status, sent = _told(_run(_call(request), caller), caller)
     except ServiceError as refusal:
         status = 429 if isinstance(refusal, Limited) else 503
-        return JsonLine({"errors": [described(refusal)]}, status=status, headers=dict(refusal.headers))
+        answer, sent = {"errors": [described(refusal)]}, refusal.headers
     except Refused as refusal:
-        headers = {"Allow": "POST"} if refusal.status == 405 else {}
-        errors = [described(BadInput(str(refusal)))]
-        return JsonLine({"errors": errors}, status=refusal.status, headers=headers)
+        answer, status = {"errors": [described(BadInput(str(refusal)))]}, refusal.status
+        sent = [("Allow", "POST")] if status == 405 else []
+    if status != 200:
+        name_refusal(request, answer["errors"][0]["extensions"]["code"], caller.key_prefix)
+    return JsonLine(answer, status=status, headers=dict(sent))
 
 
 def _call(request: HttpRequest) -> Call:
@@ -90,10 +95,10 @@ def _run(call: Call, caller: Caller) -> ExecutionResult:
     return operation.run(caller)
 
 
-def _told(result: ExecutionResult, caller: Caller) -> JsonLine:
-    """Return 200 for an operation that ran, even where fields of it failed, and 400 for one that could not."""
+def _told(result: ExecutionResult, caller: Caller) -> tuple[dict[str, Any], int, Pairs]:
+    """Return the answer, its status and headers: 200 where it ran, even if fields failed, 400 where it could not."""
     ran = result.errors is None or any(error.path for error in result.errors)
     answer: dict[str, Any] = {"data": result.data} if ran else {}
     if result.errors:
         answer["errors"] = [formatted(error, caller) for error in result.errors]
-    return JsonLine(answer, status=200 if ran else 400, headers=dict(headers(caller.allowances)))
+    return answer, 200 if ran else 400, headers(caller.allowances)

@@ -5,11 +5,15 @@ import logging
 import re
 from datetime import UTC, datetime
 
+from django.http import HttpRequest
+
 from endpoints.about import ids
 
 # PostgreSQL quotes rows and keys in the details of its errors: what was to be stored, sealed secrets, digests.
 _DETAIL = re.compile(r"^DETAIL:.*?(?=^(?:HINT|CONTEXT|Traceback|The above exception|During handling)|\Z)", re.M | re.S)
 
+
+_REFUSAL = "refusal"  # of a request
 
 # What strangers write into a message must not begin a line of its own, or steer a terminal.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {
@@ -25,7 +29,21 @@ class Refusals(logging.Filter):
         if 400 <= getattr(record, "status_code", 500) < 500:
             record.exc_info = record.exc_text = None
             record.levelno, record.levelname = logging.WARNING, "WARNING"
+            if refusal := getattr(getattr(record, "request", None), _REFUSAL, ""):
+                record.msg, record.args = f"{record.getMessage()} ({refusal})", ()
         return True
+
+
+def name_refusal(request: HttpRequest, code: str, key: str) -> None:
+    """Let the line that tells of the refused request say why, and whose it was: `key` is what people may see of it."""
+    setattr(request, _REFUSAL, f"{code}, key {key}..." if key else code)
+
+
+class SignIns(logging.Filter):
+    """Of axes, who signed in or failed to: not each look into its own tables."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith(("AXES: Cleaned up", "AXES: Reset", "AXES: Deleted"))
 
 
 class Discreet(logging.Formatter):

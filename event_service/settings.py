@@ -319,11 +319,15 @@ LOGGING = {
         },
         "json": {"()": "event_service.logs.Structured"},
     },
-    "filters": {"refusals": {"()": "event_service.logs.Refusals"}},
+    "filters": {
+        "refusals": {"()": "event_service.logs.Refusals"},
+        "sign_ins": {"()": "event_service.logs.SignIns"},
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["refusals"]}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {
         "django": {"handlers": [], "level": "INFO", "propagate": True},
+        "axes.handlers.database": {"filters": ["sign_ins"]},
         "aiormq": {"level": "CRITICAL"},  # it says what it raises, too
     },
 }

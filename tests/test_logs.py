@@ -8,6 +8,7 @@ from io import StringIO
 import pytest
 
 from endpoints.about import about
+from endpoints.keys import SHOWN
 from endpoints.models import Endpoint
 from event_service.logs import Discreet, Structured
 from routing.queue import claim
@@ -51,6 +52,25 @@ def test_nor_is_a_page_that_somebody_may_not_see(client, django_user_model, log)
     client.force_login(django_user_model.objects.create_user("looker", is_staff=True))
     assert client.get("/admin/endpoints/endpoint/").status_code == 403
     assert [level for level, _ in lines(log) if level != "INFO"] == ["WARNING"]  # the others tell who signed in
+
+
+def test_a_query_that_is_refused_is_told_with_its_error_and_whose_it_was(client, key, log):
+    for headers in ({"Token": key}, {"Token": "es_live_wrong"}):
+        client.post("/event-service/graphql", {"query": "{ no }"}, "application/json", headers=headers)
+    client.post("/event-service/graphql", "{", "application/json", headers={"Token": key})
+
+    where = "Bad Request: /event-service/graphql"
+    assert [message for _, message in lines(log)] == [
+        f"{where} (BAD_USER_INPUT, key {key[:SHOWN]}...)",
+        f"{where} (BAD_USER_INPUT)",  # a key that is none
+        f"{where} (BAD_USER_INPUT)",  # one that was not looked at yet
+    ]
+
+
+def test_who_signs_in_is_one_line_of_axes(client, django_user_model, log):
+    client.force_login(django_user_model.objects.create_user("looker"))
+    (line,) = lines(log)
+    assert line[1].startswith("AXES: Successful login by ")
 
 
 def test_what_breaks_here_is_an_error_with_its_traceback(client, log, monkeypatch):

@@ -12,6 +12,7 @@ from django.db.models import Model, QuerySet
 from endpoints.audit import Actor
 from endpoints.auth import Grant, authenticate, presented_key
 from endpoints.errors import BadInput, NotFound, Unauthenticated, Unavailable
+from endpoints.keys import SHOWN
 from endpoints.outage import OUTAGE
 from endpoints.rates import Allowance, rates
 from endpoints.tenancy import within
@@ -35,6 +36,11 @@ class Caller:
     @cached_property
     def grant(self) -> Grant:
         return authenticate(presented_key(self.authorization, self.token))
+
+    @property
+    def key_prefix(self) -> str:
+        """By what people recognise the key; "" where it is none, or was not looked up yet."""
+        return presented_key(self.authorization, self.token)[:SHOWN] if "grant" in vars(self) else ""
 
     def transaction(self, operation: str) -> AbstractContextManager[None]:
         """Return a transaction in which the database itself shows the workspace of the key, and nothing else.
