@@ -38,8 +38,7 @@ def expedite(deliveries: Sequence[Delivery], *, closing: bool = True) -> Expedit
         left_open = 0 if closing else Lane.objects.filter(pk__in=whose, opened_at__isnull=False).count()
         _note("Delivery", expedited)
         _note("Endpoint", [(whose[endpoint_id], endpoint_id) for endpoint_id in closed], released=True)
-    return Expedited(len(expedited), left_open=left_open)
-        return Expedited(len(expedited), _released(closed, expedited))
+        return Expedited(len(expedited), _released(closed, expedited), left_open=left_open)
 
 
 def expedite_all(endpoint: Endpoint) -> Expedited:
