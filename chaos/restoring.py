@@ -22,7 +22,7 @@ from event_service.postgres.embedded.place import choose_place
 
 RATE = 30.0
 EACH_S = 6  # before the backup, and after it
-DELAY_S = 1.0  # of the receiver, longer than producers pause: something is on its way whenever the backup is taken
+DELAY_S = 0.7  # of the receiver, longer than producers pause: something is on its way whenever the backup is taken
 WITHIN_S = 20.0  # leases that the backup holds are over by then: nothing waits for them
 ROLES = "CREATE ROLE event_service_tenant; CREATE ROLE event_service_tenants;"
 KEPT = ("secret_key", "sealing_key")
