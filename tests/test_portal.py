@@ -16,7 +16,7 @@ from playwright.sync_api import expect
 
 from endpoints.models import AuditEntry, Endpoint, PortalLink, PortalRight, PortalTheme
 from endpoints.rates import Rates
-from routing.models import Delivery, Lane, Replay
+from routing.models import Attempt, Delivery, Lane, Replay
 from routing.portal.door import COOKIE, PATH
 from routing.portal.look import DARK, LIGHT, contrast, legible
 from routing.portal.search import Wanted, search
@@ -218,6 +218,22 @@ def test_what_is_done_is_put_down_to_the_link(client, webhook, failed, visit):
     assert {(entry.actor_id, entry.actor_name) for entry in entries} == {(str(link.pk), "Ann")}
     done = {entry.operation for entry in entries}
     assert done == {f"portal-{act}" for act in ("open", "state", "edit", "secret", "again", "now", "replay")}
+
+
+def test_the_network_s_own_reasons_are_not_told(client, workspace, webhook, visit):
+    visit(rights=OTHERS)
+    record(workspace)
+    Attempt.objects.create(
+        workspace=workspace,
+        delivery=of(webhook).get(),
+        number=1,
+        started_at=timezone.now(),
+        error="UNREACHABLE",
+        cause="ADDRESS_REFUSED: 10.0.0.1",
+    )
+    of(webhook).update(attempts_made=1)
+    shown = client.get(f"{PATH}deliveries/{of(webhook).get().pk}/").content.decode()
+    assert ("no answer" in shown, "ADDRESS_REFUSED" in shown) == (True, False)
 
 
 def test_what_waits_says_what_holds_it_back_and_is_tried_now(client, workspace, webhook, visit):

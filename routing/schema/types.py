@@ -135,7 +135,10 @@ class DeliveryOutput(graphene.ObjectType):
     state = graphene.Field(DeliveryState, required=True)
     reason = graphene.String(required=True, description="Why it ended as it did; empty while it is open.")
     attempts_made = graphene.Int(required=True)
-    due_at = graphene.Field(DateTime, description="When it is tried next; or until when a worker has it.")
+    due_at = graphene.Field(
+        DateTime,
+        description="When it is tried next, or at its lane's readyAt where that is later; or until when a worker has it.",
+    )
     settled_at = graphene.Field(DateTime)
     creation_date = graphene.Field(DateTime, required=True)
     workspace_id = graphene.ID(required=True)
