@@ -134,6 +134,8 @@ FROM endpoints_endpoint AS endpoint
 # share: what each lane takes now; the lanes of a workspace share its room.
 # helping: its equal part of what this claim takes in all, for each lane before the rest for any. What lies behind one
 # lane does not fill a claim that others have something for.
+# claimed: looked up by an array, and each event by itself: a join of that few rows may be planned as a walk through the
+# whole table.
 # lost, taken: what was lost before, in small doses; first attempts; what is due again. A row that somebody let go
 # between the two helpings of its lane may be in both.
 _CLAIM = f"""
@@ -242,7 +244,7 @@ WITH RECURSIVE {_HOP}, busy AS MATERIALIZED (
     UPDATE routing_delivery AS delivery
     SET state = 'SENDING', attempts_made = delivery.attempts_made + 1, lease_token = %(token)s,
         due_at = clock_timestamp() + %(lease_s)s * interval '1 second'
-    FROM taken WHERE delivery.id = taken.id
+    FROM taken WHERE delivery.id = ANY (ARRAY(SELECT id FROM taken)) AND delivery.id = taken.id
     RETURNING delivery.*, taken.weight
 )
 SELECT CASE WHEN row_number() OVER (ORDER BY claimed.seq, claimed.id) = 1
@@ -250,7 +252,7 @@ SELECT CASE WHEN row_number() OVER (ORDER BY claimed.seq, claimed.id) = 1
        claimed.endpoint_id, claimed.id, claimed.workspace_id, claimed.ordering_key, claimed.attempts_made,
        claimed.creation_date, event.id, event.type, event.date, event.source, event.subject, event.data,
        clock_timestamp(), claimed.lease_token, claimed.weight, event.traceparent, event.extensions
-FROM claimed JOIN routing_event AS event ON event.id = claimed.event_id
+FROM claimed CROSS JOIN LATERAL (SELECT * FROM routing_event WHERE id = claimed.event_id LIMIT 1) AS event
 ORDER BY claimed.seq, claimed.id
 """
 

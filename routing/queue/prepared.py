@@ -1,11 +1,17 @@
-"""Statements that PostgreSQL plans once a connection. To plan a claim takes it twice as long as to run one."""
+"""Statements that PostgreSQL plans once in a while, and not each time: to plan a claim takes longer than to run one."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import psycopg
 from django.db import connection
+
+PLANS_S = 2.0  # for which plans are kept: one made while a table was small walks through all of it once it is large
+
+_planned_at: WeakKeyDictionary[psycopg.Connection[Any], float] = WeakKeyDictionary()
 
 
 @contextmanager
@@ -15,7 +21,18 @@ def prepared() -> Iterator[Any]:
     Django's own cursors write parameters into the text, so that no two are alike.
     """
     connection.ensure_connection()
-    connection.connection.prepare_threshold = 0
+    with connection.wrap_database_errors:
+        _renew(connection.connection)
     wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
     with wrap(psycopg.Cursor(connection.connection)) as cursor:  # type: ignore[arg-type]  # any DB-API cursor will do
         yield cursor
+
+
+def _renew(driver: psycopg.Connection[Any]) -> None:
+    now = time.monotonic()
+    if driver not in _planned_at:
+        driver.prepare_threshold = 0
+        _planned_at[driver] = now
+    elif now - _planned_at[driver] >= PLANS_S:
+        driver.execute("DISCARD PLANS")
+        _planned_at[driver] = now

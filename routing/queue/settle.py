@@ -65,7 +65,8 @@ def _row(result: Result) -> dict[str, Any]:
     }
 
 
-# settled: fenced by the token. A row without started_at was not tried: its claim is undone, and no attempt written.
+# settled: looked up by an array, as a join of that few rows may be planned as a walk through the whole table; fenced by
+# the token. A row without started_at was not tried: its claim is undone, and no attempt written.
 # locked: the lanes, in the order of endpoints, so that two workers never wait for each other in a ring; after the
 # deliveries, as everywhere.
 # learnt: what each lane learns. While the breaker is open, the success of a probe closes it and the failure of one
@@ -87,7 +88,8 @@ WITH result AS MATERIALIZED (
                       THEN clock_timestamp() + result.retry_after_s * interval '1 second' END,
         settled_at = CASE WHEN result.state <> 'PENDING' THEN clock_timestamp() END
     FROM result
-    WHERE delivery.id = result.id AND delivery.lease_token = result.token
+    WHERE delivery.id = ANY (ARRAY(SELECT id FROM result))
+      AND delivery.id = result.id AND delivery.lease_token = result.token
     RETURNING delivery.workspace_id, result.*
 ), attempt AS (
     INSERT INTO routing_attempt
