@@ -137,7 +137,7 @@ class DeliveryOutput(graphene.ObjectType):
     attempts_made = graphene.Int(required=True)
     due_at = graphene.Field(
         DateTime,
-        description="When it is tried next, or at its lane's readyAt where that is later; or until when a worker has it.",
+        description="When it is tried next, at the earliest at its lane's readyAt; or until when a worker has it.",
     )
     settled_at = graphene.Field(DateTime)
     creation_date = graphene.Field(DateTime, required=True)
