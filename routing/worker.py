@@ -46,6 +46,7 @@ logger = logging.getLogger(__name__)
 POLL_S = 1.0  # how long a delivery waits for its claim where no hint came
 TICK_S = 0.02  # how long results wait for others to be settled with
 LOOK_S = 0.01  # between looks at the threads, while anything is being sent
+LATE_S = 0.005  # to wait after a hint, where others were quicker last time
 AGAIN_S = 0.1  # until the next claim where another worker held what this one could have taken
 SETTLE_AT = 200  # results that don't wait
 SETTLED_WITHIN_S = 15  # after its deadline, so that an attempt counts; of the lease
@@ -70,6 +71,7 @@ class Worker:
         self._stopping = threading.Event()
         self._claim_at = 0.0  # when a claim may find something
         self._hinted = False
+        self._late = False  # others answered the last hint, and will the next one
         self._settled_at = self._polled_at = 0.0
         self._chores = Chores()
         self._clock = _DatabaseClock()
@@ -156,7 +158,7 @@ class Worker:
         hinted, self._hinted = self._hinted, False
         limit = PREFETCH - self._senders.held
         per_endpoint, rooms = self._senders.rooms(quick=PER_ENDPOINT)
-        if not (hinted or self._held):  # at rest it is enough to ask, and the claim is dearer
+        if self._late or not (hinted or self._held):  # it is enough to ask, and the claim is dearer
             wait_s = seconds_until_ready(at_most=POLL_S, per_endpoint=per_endpoint, rooms=rooms)
             if wait_s > 0:
                 self._claim_at = min(self._claim_at, now + wait_s)
@@ -164,6 +166,7 @@ class Worker:
         begun = time.time_ns()
         with metrics.claim_seconds.time():
             jobs = claim(limit=limit, per_endpoint=per_endpoint, rooms=rooms, doubt=DOUBT - self._doubt)
+        self._late = hinted and not jobs
         if jobs:
             self._take(_traced(jobs, begun))
             self._claim_at = now if len(jobs) == limit else min(self._claim_at, now + TICK_S)
@@ -206,7 +209,8 @@ class Worker:
         self._results.extend(Result(job, Delivery.State.PENDING, retry_after_s=0) for job in jobs)
 
     def _on_hint(self) -> None:
-        self._claim_at, self._hinted = 0.0, True
+        self._hinted = True
+        self._claim_at = min(self._claim_at, time.monotonic() + LATE_S) if self._late else 0.0
         if self._senders.has_room:  # the others come around within a tick
             self._wake.set()
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from socket import socket
+from unittest.mock import patch
 from uuid import UUID
 
 import msgspec
@@ -19,9 +20,10 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from endpoints.models import Endpoint, Workspace
 from endpoints.policy import SCHEDULE_S
-from routing import partitions, webhooks, worker
+from routing import partitions, queue, webhooks, worker
 from routing.hints import Hints
 from routing.models import Attempt, Delivery, Event, Recorded, WorkerNode
+from routing.queue import prepared
 from routing.submissions import Submission, check
 from routing.worker import Worker
 from tests.database import environment
@@ -335,3 +337,39 @@ def test_a_worker_at_rest_asks_two_questions_a_second(db):
         worker._turn()
 
     assert len(asked) == 2, [each["sql"] for each in asked]
+
+
+def test_where_others_were_quicker_it_is_asked_next_time_whether_there_is_anything_left(target: Endpoint) -> None:
+    late = Worker(threads=1)
+    late._turn()
+
+    def claims_at_a_hint() -> int:
+        late._on_hint()
+        late._claim_at = 0.0  # the time that it waits longer is over
+        with patch.object(worker, "claim", wraps=worker.claim) as claim:
+            late._turn()
+        return claim.call_count
+
+    assert claims_at_a_hint() == 1
+    assert claims_at_a_hint() == 0
+    record(target.workspace)
+    assert claims_at_a_hint() == 1
+    assert not late._late
+    late._senders.stop()
+    late._senders.join()
+
+
+def test_plans_of_statements_are_renewed_in_time(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def generic_plans() -> int:
+        for _ in range(6):  # the first five are planned for their own values
+            queue.seconds_until_ready(at_most=1.0, per_endpoint=1, rooms={})
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT max(generic_plans) FROM pg_prepared_statements WHERE statement LIKE '%again_hop%'")
+            (plans,) = cursor.fetchone()
+        return int(plans)
+
+    assert generic_plans() > 0
+    monkeypatch.setattr(prepared, "PLANS_S", 0.0)
+    with patch.object(psycopg.Connection, "execute") as said:
+        generic_plans()
+    said.assert_called_with("DISCARD PLANS")
