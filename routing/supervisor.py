@@ -119,6 +119,9 @@ def _child(name: str, command: Sequence[str], fds: dict[str, int]) -> Child:
     return Child(name, [*command, *options], tuple(fds.values()))
 
 
+CHECKED = ("--skip-checks",)  # whoever starts a process has looked at the same settings
+
+
 def managed(*arguments: str) -> list[str]:
     """Return how a command of ours is started."""
     if settings.CHECKOUT:
@@ -128,7 +131,8 @@ def managed(*arguments: str) -> list[str]:
 
 def workers(processes: int, *options: str, first_number: int) -> list[list[str]]:
     """Return the commands of so many delivery workers, whose process doors have the numbers from `first_number` on."""
-    return [managed("deliver", "--number", str(first_number + number), *options) for number in range(processes)]
+    numbers = (str(first_number + number) for number in range(processes))
+    return [managed("deliver", *CHECKED, "--number", number, *options) for number in numbers]
 
 
 def count(text: str, *, least: int = 1) -> int:

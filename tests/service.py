@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import psutil
 import requests
@@ -36,16 +36,29 @@ def wait_until(probe: Callable[[], Found], satisfied: Callable[[Found], bool], w
 _never = threading.Event()
 
 
+class _Made(NamedTuple):
+    """A data folder whose database is set up and stopped, with a workspace. Each service gets a copy."""
+
+    folder: Path
+    workspace_id: str
+    key: str
+
+
 @cache
-def _migrated() -> Path:
-    """Return a data folder whose database is set up and stopped. Each service gets a copy: to set up takes seconds."""
+def _made() -> _Made:
     folder = Path(tempfile.mkdtemp(prefix="migrated-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     folder.chmod(0o711)  # started by root, PostgreSQL runs as another user
     environment = {"PATH": os.environ["PATH"], "DATA_DIR": str(folder)}
-    subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity", "0"], cwd=ROOT, env=environment, check=True)
+    _managed(environment, "migrate", "--verbosity", "0")
+    workspace = json.loads(_managed(environment, "create_workspace", "Ours", "--json"))
     wait_until(lambda: (folder / "postgres" / "postmaster.pid").exists(), lambda runs: not runs)
-    return folder
+    return _Made(folder, workspace["workspaceId"], workspace["apiKey"])
+
+
+def _managed(environment: dict[str, str], *arguments: str) -> str:
+    command = [sys.executable, "manage.py", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, check=True, text=True, stdout=subprocess.PIPE).stdout
 
 
 class Service:
@@ -63,15 +76,11 @@ class Service:
         }
         self.log = data_dir / "serve.log"
         self.port = 0  # a free one, which it then keeps
-        subprocess.run(["cp", "-a", f"{_migrated()}/.", str(data_dir)], check=True)  # with the owners of its files
-        made = json.loads(self.manage("create_workspace", "Ours", "--json"))
-        self.workspace_id, self.key = made["workspaceId"], made["apiKey"]
+        folder, self.workspace_id, self.key = _made()
+        subprocess.run(["cp", "-a", f"{folder}/.", str(data_dir)], check=True)  # with the owners of its files
 
     def manage(self, *arguments: str) -> str:
-        command = [sys.executable, "manage.py", *arguments]
-        return subprocess.run(
-            command, cwd=ROOT, env=self._environment, check=True, text=True, stdout=subprocess.PIPE
-        ).stdout
+        return _managed(self._environment, *arguments)
 
     def __enter__(self) -> Self:
         self.start()

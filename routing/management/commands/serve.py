@@ -10,7 +10,7 @@ from django.core.management.base import CommandError
 from django.db import connections
 
 from endpoints.telling import TellingCommand
-from routing.supervisor import Supervisor, count, managed, workers
+from routing.supervisor import CHECKED, Supervisor, count, managed, workers
 
 _BACKLOG = 1024  # connections that wait while every web process is busy or starting
 
@@ -37,7 +37,7 @@ class Command(TellingCommand):
         address = _address(options["host"], listener.getsockname()[1])
         supervisor = Supervisor(
             listener,
-            web=[managed("web", "--number", str(number)) for number in range(options["web"])],
+            web=[managed("web", *CHECKED, "--number", str(number)) for number in range(options["web"])],
             workers=workers(options["workers"], first_number=options["web"]),
             on_ready=lambda: self._say_ready(f"http://{address}/event-service/graphql"),
         )
