@@ -17,6 +17,7 @@ from endpoints.outage import OUTAGE
 from routing import repeats, walks
 from routing.models import Delivery, Replay
 from routing.repeats import Repeat
+from routing.walks import COUNTED, Count
 
 logger = logging.getLogger(__name__)
 
@@ -39,13 +40,19 @@ class Selection(NamedTuple):
     event_filter: EventFilter | None = None
 
 
-def preview(selection: Selection, *, to_endpoint: Endpoint | None = None) -> int | None:
-    """Return how many deliveries the replay would write; None where there is too much to look at. Writes nothing."""
-    return walks.count(_planned(selection, to_endpoint, PER_SECOND))
+def preview(selection: Selection, *, to_endpoint: Endpoint | None = None, looks: int = COUNTED) -> Count:
+    """Return how many deliveries the replay would write, as far as so many looks of the walk find. Writes nothing."""
+    return walks.count(_planned(selection, to_endpoint, PER_SECOND), looks=looks)
 
 
-def create(selection: Selection, *, to_endpoint: Endpoint | None = None, per_second: int | None = None) -> Replay:
-    """Start a replay to `to_endpoint`, or to the endpoint itself.
+def create(
+    selection: Selection,
+    *,
+    to_endpoint: Endpoint | None = None,
+    per_second: int | None = None,
+    looks: int = COUNTED,
+) -> Replay:
+    """Start a replay to `to_endpoint`, or to the endpoint itself. It has a total where so many looks come to the end.
 
     Raises BadInput for what makes no sense, Conflict where the endpoint takes nothing, and Limited.
     """
@@ -57,7 +64,8 @@ def create(selection: Selection, *, to_endpoint: Endpoint | None = None, per_sec
     if running >= MAX_RUNNING:
         said = _("%(given)s replays are running; at most %(most)s do at once. Wait, or cancel one.")
         raise Limited(said % {"given": running, "most": MAX_RUNNING})
-    replay.total = walks.count(replay)
+    found = walks.count(replay, looks=looks)
+    replay.total = found.number if found.exact else None
     replay.save(force_insert=True)
     replay.refresh_from_db()
     return replay

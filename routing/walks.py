@@ -19,7 +19,7 @@ from routing.partitions import id_at
 EXAMINED = 2_000  # rows by one look ...
 MATCHED = 400  # ... where the data of events is read too
 MATCHED_AT_ONCE = 50  # of these in memory
-COUNTED = 100  # looks that a count takes
+COUNTED, GLANCED = 100, 10  # looks that a count takes; and one that a page waits for
 CLOCKS_AGREE = timedelta(minutes=10)  # ids and numbers follow dates, but for this
 
 
@@ -31,6 +31,17 @@ class Row(NamedTuple):
     delivery_id: UUID | None  # what is repeated; None where the endpoint never had the event
     selected: bool
     has_payload: bool
+
+
+class Count(NamedTuple):
+    """What was found. Where there was more to look at, `number` is of what was looked at."""
+
+    number: int
+    exact: bool
+
+    @property
+    def nothing(self) -> bool:
+        return self.exact and not self.number
 
 
 class Batch(NamedTuple):
@@ -54,28 +65,27 @@ def along_events(endpoint: Endpoint, since: datetime | None, until: datetime) ->
     return str(id_at(since - CLOCKS_AGREE) if since else UUID(int=0)), str(id_at(until + CLOCKS_AGREE))
 
 
-def count(replay: Replay) -> int | None:
+def count(replay: Replay, *, looks: int = COUNTED) -> Count:
     if not replay.wanted:
-        return _counted(replay)
+        return _counted(replay, looks * EXAMINED)
     total, position = 0, replay.position
-    for _look_at in range(COUNTED):
+    for _look_at in range(looks):
         batch = look(replay, position, room=EXAMINED)
         total, position = total + len(batch.rows), batch.position
         if batch.last:
-            return total
-    return None
+            return Count(total, exact=True)
+    return Count(total, exact=False)
 
 
-def _counted(replay: Replay) -> int | None:
+def _counted(replay: Replay, most: int) -> Count:
     """Count where no data is to be read: all that a preview looks at, at once."""
-    most = COUNTED * EXAMINED
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT count(*), count(*) FILTER (WHERE selected AND has_payload) FROM ({_walk(replay)}) AS looked_at",
             _place(replay, replay.position, most),
         )
         looked_at, selected = cursor.fetchone()
-    return selected if looked_at < most else None
+    return Count(selected, exact=looked_at < most)
 
 
 def look(replay: Replay, position: str, *, room: int) -> Batch:

@@ -13,6 +13,7 @@ from django.utils import timezone
 from playwright.sync_api import expect
 
 from endpoints.models import Endpoint, StaffBinding, Workspace
+from routing import walks
 from routing.console import searches
 from routing.console.searches import DeliverySearch
 from routing.console.walks import Walk, along_endpoint
@@ -369,7 +370,7 @@ def test_a_replay_is_previewed_started_and_stopped(member, workspace, webhook):
     end(of(webhook))
     client = member("view_replay", "view_endpoint", "add_replay", "cancel_replay")
     address, form = f"/admin/replay/new/{webhook.pk}/", {"states": ["EXHAUSTED"], "per_second": "1"}
-    assert (client.post(address, form).context["count"], Replay.objects.count()) == (3, 0)
+    assert (client.post(address, form).context["count"], Replay.objects.count()) == ((3, True), 0)
     page = client.post(address, {**form, "start": "1"}, follow=True)
     assert (page.context["replay"].total, page.context["replay"].state) == (3, "RUNNING")
     run_some()
@@ -377,6 +378,28 @@ def test_a_replay_is_previewed_started_and_stopped(member, workspace, webhook):
     assert client.post(f"/admin/replay/{page.context['replay'].pk}/stop/", follow=True).context["left"] is None
     assert Replay.objects.get().state == "CANCELLED"
     assert client.post(address, {**form, "states": ["PENDING"]}).context["form"].errors != {}
+
+
+@pytest.mark.parametrize(
+    ("failed", "replaying", "planned"),
+    [
+        (30, "At least 20 deliveries failed for good", "At least 20 deliveries would be sent"),
+        (0, "there may be others", "there may be others"),
+    ],
+)
+def test_a_page_looks_at_so_many_and_says_that_there_are_more(
+    admin_client, workspace, webhook, monkeypatch, failed, replaying, planned
+):
+    monkeypatch.setattr(walks, "EXAMINED", 2)
+    record(workspace, 30)
+    end(of(webhook), "EXHAUSTED" if failed else "DELIVERED")
+    acted, form = f"/admin/endpoint/{webhook.pk}/replay/", f"/admin/replay/new/{webhook.pk}/"
+    asked = {"states": ["EXHAUSTED"], "per_second": "50"}
+    for address, given, said in ((acted, {}, replaying), (form, asked, planned)):
+        page = admin_client.post(address, given).content.decode()
+        assert (said in page, 'name="start"' in page) == (True, True)
+        admin_client.post(address, {**given, "start": "1"})
+    assert list(Replay.objects.values_list("total", flat=True)) == [None, None]
 
 
 def test_a_replay_needs_its_permissions(member, workspace, webhook):

@@ -16,6 +16,7 @@ from playwright.sync_api import expect
 
 from endpoints.models import AuditEntry, Endpoint, PortalLink, PortalRight, PortalTheme
 from endpoints.rates import Rates
+from routing import walks
 from routing.models import Attempt, Delivery, Lane, Replay
 from routing.portal.door import COOKIE, PATH
 from routing.portal.look import DARK, LIGHT, contrast, legible
@@ -83,6 +84,20 @@ def state_of(endpoint):
     keys = list(endpoint.signing_keys.order_by("pk").values())
     rows = Endpoint.objects.filter(pk=endpoint.pk).values().get()
     return rows, keys, list(of(endpoint).values()), Replay.objects.count(), AuditEntry.objects.count()
+
+
+def test_what_failed_is_counted_as_far_as_a_page_looks(client, workspace, webhook, visit, monkeypatch):
+    monkeypatch.setattr(walks, "EXAMINED", 2)
+    visit()
+    record(workspace, 30)
+    said = []
+    for state in ("DELIVERED", "EXHAUSTED"):
+        end(of(webhook), state)
+        said.append(client.post(f"{PATH}endpoints/{webhook.pk}/replay/").content.decode())
+    assert "there may be others" in said[0]
+    assert "At least 20 deliveries failed for good in this time." in said[1]
+    client.post(f"{PATH}endpoints/{webhook.pk}/replay/", {"start": ""})
+    assert Replay.objects.get().total is None
 
 
 # --- whose rows

@@ -88,7 +88,7 @@ def test_a_test_that_failed_is_not_delivered_once_more(workspace, webhook):
     failed(workspace, webhook, source="event-service", subject=str(webhook.pk), type="test.ping")
     failed(workspace, webhook, source="event-service", subject="another")
 
-    assert preview(Selection(webhook)) == 1
+    assert preview(Selection(webhook)) == (1, True)
     finished(create(Selection(webhook)))
     assert repeated(webhook) == [2]
 
@@ -102,7 +102,7 @@ def test_tests_of_others_are_no_events_that_an_endpoint_was_never_tried_with(wor
     finished(create(Selection(other, never_attempted=True)))
 
     assert [delivery.event_id for delivery in of(other)] == [told]
-    assert preview(Selection(webhook, never_attempted=True)) == 0
+    assert preview(Selection(webhook, never_attempted=True)) == (0, True)
 
 
 def test_a_replayed_event_keeps_its_id(workspace, webhook):
@@ -258,8 +258,8 @@ def test_a_filter_narrows_what_the_endpoint_wants(workspace):
     )
     FilterLink.link([new], sent)
 
-    assert preview(Selection(new, never_attempted=True, event_filter=paid)) == 0
-    assert preview(Selection(new, never_attempted=True, event_filter=sent)) == 1
+    assert preview(Selection(new, never_attempted=True, event_filter=paid)) == (0, True)
+    assert preview(Selection(new, never_attempted=True, event_filter=sent)) == (1, True)
 
 
 def test_what_was_skipped_or_cancelled_before_its_first_attempt_was_never_attempted(workspace, webhook):
@@ -280,7 +280,7 @@ def test_what_was_skipped_twice_is_repeated_once(workspace, webhook):
         finished(create(Selection(webhook, never_attempted=True)))
 
     assert repeated(webhook) == [1, 2]
-    assert preview(Selection(webhook, never_attempted=True)) == 0
+    assert preview(Selection(webhook, never_attempted=True)) == (0, True)
 
 
 def test_events_are_selected_by_their_dates(workspace, monkeypatch):
@@ -541,13 +541,26 @@ def test_a_preview_counts_and_writes_nothing(graphql, workspace, webhook):
     assert (Replay.objects.count(), of(webhook).count()) == (0, 3)
 
 
-def test_what_is_too_much_to_look_at_is_not_counted(workspace, webhook, monkeypatch):
-    monkeypatch.setattr(walks, "EXAMINED", 2)
-    monkeypatch.setattr(walks, "COUNTED", 3)
-    failed(workspace, webhook, 6)
+def test_what_is_too_much_to_look_at_is_not_counted(graphql, workspace, webhook, monkeypatch):
+    monkeypatch.setattr(walks, "EXAMINED", 1)
+    failed(workspace, webhook, walks.COUNTED)
+    selection = {"endpointId": str(webhook.pk)}
+    assert graphql(PREVIEW, s=selection) == {"data": {"previewReplay": {"total": None}}}
 
-    assert (preview(Selection(webhook)), preview(Selection(webhook, until=timezone.now()))) == (None, None)
-    assert ended(finished(create(Selection(webhook)))) == ("DONE", "", None, 6)
+    monkeypatch.setattr(walks, "EXAMINED", 40)
+    assert preview(Selection(webhook), looks=2) == (80, False)
+    assert preview(Selection(webhook, until=timezone.now()), looks=3) == (100, True)
+    assert ended(finished(create(Selection(webhook), looks=2))) == ("DONE", "", None, 100)
+
+
+def test_what_filters_let_through_is_counted_as_far_as_was_looked(workspace, webhook, monkeypatch):
+    monkeypatch.setattr(walks, "MATCHED", 2)
+    failed(workspace, webhook, 6)
+    every = EventFilter.create(
+        workspace_id=workspace.pk, name="Every", definition={"pattern": {"type": [{"exists": True}]}}
+    )
+    selection = Selection(webhook, event_filter=every)
+    assert (preview(selection, looks=2), preview(selection, looks=4)) == ((4, False), (6, True))
 
 
 @pytest.mark.parametrize(
@@ -619,7 +632,7 @@ def test_events_of_another_workspace_are_never_found(workspace, foreign_workspac
     record(foreign_workspace, 3)
     new = Endpoint.create_web_socket(workspace_id=workspace.pk, name="New")
 
-    assert preview(Selection(new, never_attempted=True)) == 0
+    assert preview(Selection(new, never_attempted=True)) == (0, True)
 
 
 @pytest.mark.parametrize(

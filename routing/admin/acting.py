@@ -21,6 +21,7 @@ from routing import replays
 from routing.models import Delivery
 from routing.replays import Selection
 from routing.samples import TYPE, send_sample
+from routing.walks import GLANCED
 
 TEST, REPLAY, ROTATE = "endpoints.test_endpoint", "routing.add_replay", "endpoints.rotate_endpoint_secret"
 STATES = {
@@ -85,13 +86,13 @@ def replay(request: HttpRequest, endpoint_id: UUID) -> HttpResponseBase:
     selection = Selection(endpoint, [Delivery.State.EXHAUSTED], since=timezone.now() - timedelta(hours=hours))
     try:
         if "start" in request.POST:
-            started = replays.create(selection)
+            started = replays.create(selection, looks=GLANCED)
             said = ngettext(
                 "%(count)s delivery is sent again.", "%(count)s deliveries are sent again.", started.total or 2
             )
             messages.success(request, said % {"count": _("Many") if started.total is None else started.total})
             return _back_to(endpoint)
-        found = {"count": replays.preview(selection)}
+        found = {"count": replays.preview(selection, looks=GLANCED)}
     except ServiceError as refusal:
         messages.error(request, refusal.message)
         return _back_to(endpoint)

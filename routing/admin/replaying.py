@@ -20,6 +20,7 @@ from routing import replays
 from routing.console.searches import Since
 from routing.models import Delivery, Replay
 from routing.replays import MAX_PER_SECOND, PER_SECOND, Selection
+from routing.walks import GLANCED
 
 NEEDED = ("routing.view_replay", "endpoints.view_endpoint")
 ENDED = [each for each in Delivery.State.choices if each[0] not in Delivery.OPEN]
@@ -54,8 +55,9 @@ def new_replay(request: HttpRequest, endpoint_id: UUID) -> HttpResponseBase:
             to = _target(form.cleaned_data["to"], endpoint)
             if "start" in request.POST:
                 selection, pace = form.selection(endpoint), form.cleaned_data["per_second"]
-                return redirect("replay", replays.create(selection, to_endpoint=to, per_second=pace).pk)
-            found |= {"count": replays.preview(form.selection(endpoint), to_endpoint=to), "counted": True}
+                started = replays.create(selection, to_endpoint=to, per_second=pace, looks=GLANCED)
+                return redirect("replay", started.pk)
+            found["count"] = replays.preview(form.selection(endpoint), to_endpoint=to, looks=GLANCED)
         except ServiceError as refusal:
             form.add_error(None, refusal.message)
     return render(request, "routing/new_replay.html", {**admin.site.each_context(request), **found})

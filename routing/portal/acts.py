@@ -17,6 +17,7 @@ from routing.portal.door import Visit, page, shown
 from routing.portal.endpoints import said, to_change
 from routing.replays import Selection
 from routing.samples import TYPE, send_sample
+from routing.walks import GLANCED
 
 TEST_COSTS, REPLAY_COSTS = 20, 20  # units: one holds up a thread of ours, the other looks at many rows
 HOURS = (1, 24, 24 * 7, 24 * 30)
@@ -55,9 +56,9 @@ def replay(request: HttpRequest, visit: Visit, endpoint_id: UUID) -> HttpRespons
     hours = next((each for each in HOURS if str(each) == request.POST.get("hours")), HOURS[1])
     selection = Selection(endpoint, [Delivery.State.EXHAUSTED], since=timezone.now() - timedelta(hours=hours))
     if "start" in request.POST:
-        replays.create(selection)
+        replays.create(selection, looks=GLANCED)
         return said("replayed", "portal-endpoint", endpoint_id)
-    found = {"endpoint": endpoint, "hours": hours, "count": replays.preview(selection)}
+    found = {"endpoint": endpoint, "hours": hours, "count": replays.preview(selection, looks=GLANCED)}
     return shown(request, visit, "replay", found)
 
 

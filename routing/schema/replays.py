@@ -38,7 +38,8 @@ def preview_replay(
     _root: None, info: Any, selection: Mapping[str, Any], to_endpoint_id: str | None = None
 ) -> dict[str, int | None]:
     chosen = _selection(info.context, Scope.READ, selection)
-    return {"total": replays.preview(chosen, to_endpoint=_target(info.context, Scope.READ, to_endpoint_id))}
+    found = replays.preview(chosen, to_endpoint=_target(info.context, Scope.READ, to_endpoint_id))
+    return {"total": found.number if found.exact else None}
 
 
 class CreateReplay(graphene.Mutation):
