@@ -1,5 +1,6 @@
 """The operators' console in a real browser, and what its pages cost."""
 
+import html
 import re
 from datetime import timedelta
 from uuid import UUID
@@ -53,6 +54,20 @@ def test_traffic_is_the_same_in_every_window_that_holds_it(failing, window):
     assert [found.total[name] for name in ("OWED", "DELIVERED", "EXHAUSTED", "ATTEMPTS")] == [4, 2, 1, 4]
     assert (found.success, found.attempts_success) == (pytest.approx(2 / 3), 0.5)
     assert found.failures() == [("STATUS", 1), ("TIMEOUT", 1)]
+
+
+def test_where_a_page_is_names_no_place_twice(failing, admin_client):
+    for place, crumbs in (("", ["Home", "Endpoints"]), (f"{failing.pk}/change/", ["Home", "Endpoints", failing.name])):
+        page = admin_client.get(f"/admin/endpoints/endpoint/{place}").content.decode()
+        shown = re.search(r'<div class="breadcrumbs">(.*?)</div>', page, re.S)[1]
+        assert [crumb.strip() for crumb in html.unescape(re.sub("<[^>]*>", "", shown)).split("›")] == crumbs
+
+
+def test_why_attempts_failed_leads_to_the_deliveries_that_did(failing, admin_client):
+    address = f"/admin/?window=7d&workspace={failing.workspace_id}"
+    place = re.search(r'href="([^"]*)"><code>TIMEOUT</code>', admin_client.get(address).content.decode())[1]
+    asked = admin_client.get(html.unescape(place)).context["search"].cleaned_data
+    assert (asked["error"], asked["within"], asked["workspace"]) == ("TIMEOUT", "7d", failing.workspace_id)
 
 
 def test_the_success_of_what_ended_is_not_taken_for_that_of_all_tries(failing, admin_client):

@@ -84,6 +84,8 @@ def test_an_id_has_its_time():
         {"reason": "test"},
         {"status": "503"},
         {"status": "5xx"},
+        {"error": "HTTP_STATUS"},
+        {"error": "HTTP_STATUS", "status": "503"},
         {"type": "order.lost"},
         {"type": "order.l*"},
         {"text": "NeedLe"},
@@ -99,7 +101,12 @@ def test_what_is_looked_for_is_found_and_nothing_else(admin_client, workspace, w
     wanted = of(webhook, event=lost)
     end(wanted)
     Attempt.objects.create(
-        workspace=workspace, delivery=wanted.get(), number=1, started_at=timezone.now(), status_code=503
+        workspace=workspace,
+        delivery=wanted.get(),
+        number=1,
+        started_at=timezone.now(),
+        status_code=503,
+        error="HTTP_STATUS",
     )
     assert found(admin_client, **asked, **where) == [wanted.get()]
 
@@ -197,7 +204,9 @@ def test_a_list_takes_few_queries_whatever_is_asked(
         assert admin_client.get(f"{address}?{query.replace('WORKSPACE', str(workspace.pk))}").status_code == 200
 
 
-@pytest.mark.parametrize("asked", ["state=OPEN", "type=a", "text=x", "status=503", "endpoint=MyHook&reason=r"])
+@pytest.mark.parametrize(
+    "asked", ["state=OPEN", "type=a", "text=x", "status=503", "error=TIMEOUT", "endpoint=MyHook&reason=r"]
+)
 def test_whatever_is_asked_is_a_walk_along_an_index(admin_user, workspace, webhook, asked):
     """No plan scans a table, and what it examines is bounded by the place where a look ends."""
     record(workspace, 2_000)
@@ -228,8 +237,8 @@ def test_who_is_bound_looks_into_one_of_their_workspaces(member, workspace, webh
 
 def test_what_may_not_be_seen_is_not_searched(member, workspace, webhook):
     record(workspace)
-    page = member("view_delivery").get(LIST, {"text": "nothing like this", "status": "200", "type": "no"})
-    assert [name for name in ("text", "status", "type") if name in page.context["search"].fields] == []
+    page = member("view_delivery").get(LIST, {"text": "nothing like this", "status": "200", "type": "no", "error": "E"})
+    assert [name for name in ("text", "status", "type", "error") if name in page.context["search"].fields] == []
     assert len(page.context["rows"]) == 1
     assert member("view_endpoint").get(LIST).status_code == 403
 

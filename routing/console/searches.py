@@ -135,12 +135,14 @@ class DeliverySearch(Search):
         required=False,
         error_messages={"invalid": gettext_lazy("Write a status code, such as 503, or 5xx.")},
     )
+    error = forms.CharField(label=gettext_lazy("An attempt failed with"), required=False, max_length=40)
     field_order = (
         "q",
         "endpoint",
         "state",
         "reason",
         "status",
+        "error",
         "type",
         "within",
         "since",
@@ -152,7 +154,7 @@ class DeliverySearch(Search):
     def __init__(self, asked: Any, user: Any) -> None:
         super().__init__(asked, user)
         if not user.has_perm("routing.view_attempt"):
-            del self.fields["status"]
+            del self.fields["status"], self.fields["error"]
         if not user.has_perm("routing.view_event"):
             del self.fields["text"], self.fields["type"]
 
@@ -182,9 +184,9 @@ class DeliverySearch(Search):
 
     def walk(self) -> Walk:
         found, wanted = self.cleaned_data, Q()
-        for condition in (self._state(), self._reason(), self._answer(), self._event()):
+        for condition in (self._state(), self._reason(), self._tried(), self._event()):
             wanted &= condition
-        examines = TEXTS if found.get("text") else OTHERS if found.get("type") or found.get("status") else OWN
+        examines = TEXTS if found.get("text") else OTHERS if any(map(found.get, ("type", "status", "error"))) else OWN
         if self.chosen and not found["q"] and found["workspace"] == self.chosen.workspace_id:
             return Walk(_shown(along_endpoint(self.chosen.pk, *self.times())), examines, wanted, "seq")
         if found["endpoint"]:
@@ -204,14 +206,17 @@ class DeliverySearch(Search):
         reason = self.cleaned_data["reason"]
         return Q(reason=reason) if reason else Q()
 
-    def _answer(self) -> Q:
-        """Return the condition that an attempt had this answer."""
-        status = self.cleaned_data.get("status")
-        if not status:
+    def _tried(self) -> Q:
+        """Return the condition that an attempt had this answer, and failed so."""
+        status, error = (self.cleaned_data.get(name) for name in ("status", "error"))
+        if not status and not error:
             return Q()
-        low, high = (int(status.replace("x", digit)) for digit in "09")
-        answers = Attempt.objects.filter(delivery=OuterRef("pk"), status_code__range=(low, high))
-        return Q(GreaterThan(Subquery(answers.values("number")[:1]), 0))
+        attempts = Attempt.objects.filter(delivery=OuterRef("pk"))
+        if status:
+            attempts = attempts.filter(status_code__range=[int(status.replace("x", digit)) for digit in "09"])
+        if error:
+            attempts = attempts.filter(error=error)
+        return Q(GreaterThan(Subquery(attempts.values("number")[:1]), 0))
 
     def _event(self) -> Q:
         type, text = (self.cleaned_data.get(name) for name in ("type", "text"))

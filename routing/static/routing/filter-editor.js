@@ -191,6 +191,7 @@ function showTried(tried) {
   if (!table) return;
   table.hidden = !tried.length;
   table.tBodies[0].replaceChildren(...tried.map(row));
+  document.dispatchEvent(new Event("console:shown")); // the reader's own time is put beside
   if (!tried.length) return;
   const count = tried.filter((each) => each.matched).length;
   document.getElementById("live-count").textContent = `${count} / ${tried.length} ${texts.textMatches}`;
@@ -198,8 +199,8 @@ function showTried(tried) {
 
 function row(each) {
   const link = element("a", { href: texts.event.replace("00000000-0000-0000-0000-000000000000", each.id) });
-  const date = new Date(each.date);
-  link.append(element("time", { dateTime: each.date, title: each.date, textContent: date.toLocaleString() }));
+  const said = new Date(each.date).toISOString().slice(0, 19).replace("T", " ");
+  link.append(element("time", { dateTime: each.date, title: each.date, textContent: `${said} UTC` }));
   const badge = element("span", {
     className: `badge ${each.matched ? "ok" : ""}`,
     textContent: each.matched ? texts.textYes : texts.textNo,
