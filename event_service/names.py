@@ -4,10 +4,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.apps import apps
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext, gettext_lazy
 
 APPS = ("endpoints", "routing")
 AS_WRITTEN = ("method", "scheme")  # what protocols call so, in any language
+CAN = {
+    "add": gettext_lazy("Can add %(name)s"),
+    "change": gettext_lazy("Can change %(name)s"),
+    "delete": gettext_lazy("Can delete %(name)s"),
+    "view": gettext_lazy("Can view %(name)s"),
+}
 
 
 def names() -> Iterator[tuple[Any, str, str]]:
@@ -34,9 +40,28 @@ def choices() -> Iterator[tuple[Any, list[tuple[Any, str]]]]:
                     yield chosen, [(value, value if as_written else str(label)) for value, label in chosen.flatchoices]
 
 
+def permissions() -> Iterator[str]:
+    """Give the names of what the models allow besides what Django has for each."""
+    for config in map(apps.get_app_config, APPS):
+        for model in config.get_models():
+            yield from (name for _, name in model._meta.permissions)
+
+
+def permission_name(permission: Any) -> str:
+    """Return what pages call a permission. The database has its name in English, for all."""
+    model = permission.content_type.model_class()
+    act = permission.codename.partition("_")[0]
+    if model is not None and permission.codename == f"{act}_{model._meta.model_name}" and act in CAN:
+        said = CAN[act] % {"name": model._meta.verbose_name}
+    else:
+        said = gettext(permission.name)
+    return f"{permission.content_type} | {said}"
+
+
 def translate() -> None:
     """Have them looked up anew for each page. Migrations do not change: they are made from how fields were written."""
     for named, attribute, name in list(names()):
         setattr(named, attribute, gettext_lazy(name))
     for field, pairs in choices():
         field.choices = [(value, gettext_lazy(label)) for value, label in pairs]
+    apps.get_model("auth.Permission").__str__ = permission_name  # type: ignore[method-assign]

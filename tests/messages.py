@@ -42,6 +42,8 @@ def sources() -> dict[Text, str]:
         found.setdefault(name, "event_service/names.py")
     for _, pairs in names.choices():
         found |= {label: "event_service/names.py" for value, label in pairs if label not in found and label != value}
+    for name in names.permissions():
+        found.setdefault(name, "event_service/names.py")
     return found
 
 

@@ -536,3 +536,9 @@ def test_other_pages_are_of_one_piece(page, service, name, path):
     page.goto(service.url + path)
     expect(page.get_by_role("navigation", name="Console").locator("[aria-current]")).to_have_count(1)
     look(page, name)
+
+
+def test_permissions_are_chosen_from_a_list(page, service):
+    page.goto(f"{service.url}/admin/auth/group/add/")
+    expect(page.locator("#id_permissions_from")).to_contain_text("Can close breakers")
+    look(page, "group")

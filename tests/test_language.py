@@ -162,6 +162,13 @@ def test_the_consoles_pages_in_russian_have_no_english(admin_client, everything)
     assert found == {}
 
 
+def test_permissions_are_named_in_the_language_of_the_page(admin_client):
+    page = admin_client.get("/admin/auth/group/add/", **RUSSIAN).content.decode()
+    assert "Может замыкать предохранители" in page
+    assert "Может добавлять: эндпоинт" in page
+    assert "Can " not in page
+
+
 def test_the_portals_pages_in_russian_have_no_english(client, everything):
     rights = (PortalRight.OPERATE, PortalRight.EDIT, PortalRight.SECRETS)
     _link, token = PortalLink.issue(workspace=everything.workspace, name="Анна", rights=rights)

@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, gettext_noop, ngettext
 
 from endpoints.admin.configuration import needs
 from endpoints.errors import Conflict
@@ -140,7 +140,7 @@ class DeliveryAdmin(Finding, TrafficAdmin):
         except Conflict as refusal:
             messages.error(request, refusal.message)
             return
-        self._log(request, chosen, "Retried.")
+        self._log(request, chosen, gettext_noop("Retried."))
         said = ngettext(
             "%(count)s new delivery repeats what was selected.",
             "%(count)s new deliveries repeat what was selected.",
@@ -152,7 +152,7 @@ class DeliveryAdmin(Finding, TrafficAdmin):
     def expedite(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
         chosen = list(deliveries[:AT_ONCE])
         outcome = expedite(chosen, closing=request.user.has_perm(RELEASE))
-        self._log(request, chosen, "Tried at once, if it was waiting for another try.")
+        self._log(request, chosen, gettext_noop("Tried at once, if it was waiting for another try."))
         said = ngettext(
             "%(count)s that waited for another try is due now.",
             "%(count)s that waited for another try are due now.",
@@ -166,7 +166,7 @@ class DeliveryAdmin(Finding, TrafficAdmin):
     def cancel(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
         chosen = list(deliveries[:AT_ONCE])
         outcome = cancel(chosen)
-        self._log(request, chosen, "Cancelled, if it was waiting.")
+        self._log(request, chosen, gettext_noop("Cancelled, if it was waiting."))
         said = _("Cancelled: %(cancelled)s. On their way already: %(sending)s.")
         messages.success(request, said % {"cancelled": outcome.cancelled, "sending": outcome.sending})
 
@@ -231,7 +231,7 @@ class ReplayAdmin(TrafficAdmin):
         chosen = list(replays[:AT_ONCE])
         for replay in chosen:
             replay.cancel()
-        self._log(request, chosen, "Cancelled.")
+        self._log(request, chosen, gettext_noop("Cancelled."))
 
 
 @admin.register(IdempotencyRecord)
