@@ -45,3 +45,8 @@ function dress() {
 }
 dress();
 document.addEventListener("console:shown", dress);
+
+// Django's lists to choose from are made on load, with icons that have a label and no role.
+addEventListener("load", () => {
+  for (const icon of document.querySelectorAll("span.help-tooltip[aria-label]")) icon.setAttribute("role", "img");
+});
