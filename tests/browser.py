@@ -14,7 +14,6 @@ from tests.service import DEADLINE_S, Service
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
-OPERATOR = "from django.contrib.auth.models import User; User.objects.create_superuser('ops', password='ops')\n"
 
 
 @contextmanager
@@ -42,7 +41,7 @@ def _listen(page: Any, besides: re.Pattern[str], message: ConsoleMessage) -> Non
 
 
 def sign_in(page: Page, service: Service, path: str = "/admin/") -> None:
-    """Sign in as who OPERATOR makes, on the way to `path`."""
+    """Sign in as the operator whom every service has, on the way to `path`."""
     page.goto(service.url + path)
     page.get_by_label("Username").fill("ops")
     page.get_by_label("Password").fill("ops")

@@ -22,6 +22,12 @@ ROOT = Path(__file__).resolve().parent.parent
 READY = "Ready: "
 DEADLINE_S = 60  # of every wait; a test that comes here fails
 PROBE_EVERY_S = 0.005
+MADE = """
+from django.contrib.auth.models import User
+from django.core.management import call_command
+User.objects.create_superuser("ops", password="ops")
+call_command("create_workspace", "Ours", "--json")
+"""
 
 
 def wait_until(probe: Callable[[], Found], satisfied: Callable[[Found], bool], within_s: float = DEADLINE_S) -> Found:
@@ -37,7 +43,7 @@ _never = threading.Event()
 
 
 class _Made(NamedTuple):
-    """A data folder whose database is set up and stopped, with a workspace. Each service gets a copy."""
+    """A data folder with a stopped database, in which are a workspace and an operator. Each service gets a copy."""
 
     folder: Path
     workspace_id: str
@@ -51,7 +57,7 @@ def _made() -> _Made:
     folder.chmod(0o711)  # started by root, PostgreSQL runs as another user
     environment = {"PATH": os.environ["PATH"], "DATA_DIR": str(folder)}
     _managed(environment, "migrate", "--verbosity", "0")
-    workspace = json.loads(_managed(environment, "create_workspace", "Ours", "--json"))
+    workspace = json.loads(_managed(environment, "shell", "--no-imports", "-c", MADE))
     wait_until(lambda: (folder / "postgres" / "postmaster.pid").exists(), lambda runs: not runs)
     return _Made(folder, workspace["workspaceId"], workspace["apiKey"])
 

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from endpoints.models import EventFilter
 from endpoints.pages import POLICY, POLICY_OF_FORMS
 from routing.models import Event
-from tests.browser import OPERATOR, sign_in, window
+from tests.browser import sign_in, window
 from tests.hostile import HOSTILE, URL
 from tests.service import Service
 
@@ -32,7 +32,6 @@ LINKS = "links => links.map(link => link.href)"
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
     with Service(tmp_path_factory.mktemp("service")) as service:
-        service.manage("shell", "--no-imports", "-c", OPERATOR)
         taken = service.manage("shell", "--no-imports", "-c", "from tests.hostile import plant; print(plant())")
         assert int(taken) > 20
         yield service

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Permission
 from playwright.sync_api import expect
 
 from endpoints.models import Endpoint, EventFilter, StaffBinding
-from tests.browser import OPERATOR, sign_in, window
+from tests.browser import sign_in, window
 from tests.service import Service
 from tests.traffic import of, record
 
@@ -81,7 +81,6 @@ def test_it_is_for_who_signed_in(client, db):
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
     with Service(tmp_path_factory.mktemp("service")) as service:
-        service.manage("shell", "--no-imports", "-c", OPERATOR)
         yield service
 
 

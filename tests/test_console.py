@@ -18,7 +18,7 @@ from routing.console.wording import settings_of
 from routing.models import Attempt, Lane, Replay, Rollup
 from routing.rollups import roll_up
 from routing.stats import WINDOWS, Traffic, Whose, backlog, oldest_due, traffic, unwell
-from tests.browser import OPERATOR, sign_in, window
+from tests.browser import sign_in, window
 from tests.receiver import Receiver, answer
 from tests.screenshots import look
 from tests.service import Service, wait_until
@@ -373,7 +373,7 @@ def service(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def endpoint_id(service):
-    return service.manage("shell", "--no-imports", "-c", OPERATOR + PLANT).strip()
+    return service.manage("shell", "--no-imports", "-c", PLANT).strip()
 
 
 @pytest.fixture(scope="module")

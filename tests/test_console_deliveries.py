@@ -20,7 +20,7 @@ from routing.console.walks import Walk, along_endpoint
 from routing.ids import first_id, made_at
 from routing.models import Attempt, Delivery, IdempotencyRecord, Lane, Replay, SavedView
 from routing.replays import Selection, create, run_some
-from tests.browser import OPERATOR, sign_in, window
+from tests.browser import sign_in, window
 from tests.receiver import Receiver, answer
 from tests.screenshots import look
 from tests.service import Service, wait_until
@@ -426,7 +426,6 @@ def test_a_replay_needs_its_permissions(member, workspace, webhook):
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
     with Service(tmp_path_factory.mktemp("service")) as service:
-        service.manage("shell", "--no-imports", "-c", OPERATOR)
         yield service
 
 

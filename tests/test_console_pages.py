@@ -17,7 +17,7 @@ from endpoints.models import AuditEntry, EventFilter, EventType, StaffBinding
 from routing import stats
 from routing.models import WorkerNode
 from routing.queue import LEASE_S, Presence, leave, report
-from tests.browser import OPERATOR, sign_in, window
+from tests.browser import sign_in, window
 from tests.receiver import Receiver
 from tests.screenshots import look
 from tests.service import DEADLINE_S, Service, wait_until
@@ -200,7 +200,6 @@ def test_a_filters_page_takes_few_queries_and_says_what_is_linked(
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
     with Service(tmp_path_factory.mktemp("service")) as service:
-        service.manage("shell", "--no-imports", "-c", OPERATOR)
         yield service
 
 

@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect
 
 from endpoints.models import Endpoint, Workspace
 from routing.models import SocketTicket
-from tests.browser import OPERATOR, sign_in, window
+from tests.browser import sign_in, window
 from tests.service import DEADLINE_S, Service, wait_until
 
 PATH = "/event-service/live"
@@ -104,7 +104,6 @@ def test_the_page_lists_endpoints_and_runs_nothing_inline(
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with Service(tmp_path_factory.mktemp("service")) as service:
-        service.manage("shell", "--no-imports", "-c", OPERATOR)
         yield service
 
 

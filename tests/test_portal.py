@@ -21,7 +21,7 @@ from routing.models import Attempt, Delivery, Lane, Replay
 from routing.portal.door import COOKIE, PATH
 from routing.portal.look import DARK, LIGHT, contrast, legible
 from routing.portal.search import Wanted, search
-from tests.browser import OPERATOR, sign_in, window
+from tests.browser import sign_in, window
 from tests.receiver import Receiver, answer
 from tests.screenshots import look
 from tests.service import Service
@@ -507,7 +507,7 @@ CREATE = """mutation($n: String!, $u: String!) {
 
 def test_a_customer_opens_the_link_sees_what_fails_repairs_it_and_has_it_again(tmp_path):
     with Service(tmp_path) as service, Receiver() as broken, Receiver() as sound, window() as page:
-        service.manage("shell", "--no-imports", "-c", OPERATOR + PLANT)
+        service.manage("shell", "--no-imports", "-c", PLANT)
         broken.answer = answer(500, b"out of order")
         service.graphql(CREATE, n="orders to the warehouse", u=broken.url)
         service.graphql(CREATE, n="a name so long that it is broken somewhere " * 4, u=sound.url)
