@@ -293,9 +293,7 @@ def test_ports_are_listed_but_for_networks_that_are_allowed(settings, nothing_al
     assert {refusal_of("93.184.216.34", port) for port in ports} == {"", "PORT_REFUSED"}
 
 
-def test_the_tenant_can_not_tell_what_is_blocked_from_what_is_not_there(
-    monkeypatch, caplog, settings, door, nothing_allowed
-):
+def test_the_tenant_can_not_tell_what_is_blocked_from_what_is_not_there(monkeypatch, settings, door, nothing_allowed):
     settings.EGRESS_ALLOW = [ip_network("127.0.0.2/32")]
     settings.EGRESS_PORTS = [80]
     with socket.create_server(("127.0.0.2", 0)) as gone:
@@ -306,11 +304,11 @@ def test_the_tenant_can_not_tell_what_is_blocked_from_what_is_not_there(
     for port in (closed, 80, 80, 81):
         with pytest.raises(EgressError) as failed:
             send(door, f"http://x.example:{port}/")
-        told.append((failed.value.code, failed.value.public))
+        told.append((failed.value.code, failed.value.public, failed.value.cause))
 
-    assert [code for code, _ in told] == ["CONNECT_FAILED", "ADDRESS_REFUSED", "DNS_FAILED", "PORT_REFUSED"]
-    assert len({public for _, public in told}) == 1
-    assert [code in message for (code, _), message in zip(told, caplog.messages, strict=True)] == [True] * 4
+    assert [code for code, _, _ in told] == ["CONNECT_FAILED", "ADDRESS_REFUSED", "DNS_FAILED", "PORT_REFUSED"]
+    assert len({public for _, public, _ in told}) == 1
+    assert [code in cause for code, _, cause in told] == [True] * 4  # for operators
 
 
 # --- URLs

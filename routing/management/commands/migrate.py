@@ -11,6 +11,8 @@ from django.db import transaction
 from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
 
+from endpoints.telling import GENERAL
+
 
 class Executor(MigrationExecutor):
     def apply_migration(self, state: Any, migration: Migration, *args: Any, **kwargs: Any) -> Any:
@@ -23,4 +25,5 @@ migrate.MigrationExecutor = Executor  # type: ignore[attr-defined]  # the comman
 
 
 class Command(migrate.Command):
+    suppressed_base_arguments = GENERAL
     help = "Bring the database's tables up to this release. A migration that is killed half way leaves nothing."
