@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -65,6 +66,12 @@ def test_the_constraints_have_what_is_required_and_all_that_it_needs(name):
     constraints = pinned("constraints.txt")
     assert pinned(name).items() <= constraints.items()
     assert closure(name) - set(constraints) == set()
+
+
+def test_what_is_installed_runs_on_the_oldest_python():
+    """Debian 12 has 3.11.2, and a package that wants 3.11.5 keeps script/setup from ending there."""
+    asked = {name: distribution(name).metadata["Requires-Python"] for name in closure("requirements-dev.txt")}
+    assert [(name, python) for name, python in asked.items() if python and "3.11.0" not in SpecifierSet(python)] == []
 
 
 def test_what_is_installed_is_what_the_constraints_say():
