@@ -2,7 +2,14 @@
 
 import psycopg
 from django.db import InterfaceError, InternalError, OperationalError
+from psycopg import errors
 
 # The last: a transaction that stood still for too long, or a server that only reads, such as the primary of before.
 OUTAGE = (OperationalError, InterfaceError, InternalError)  # as Django raises them
-DRIVERS_OUTAGE = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
+DRIVERS_OUTAGE = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    errors.IdleInTransactionSessionTimeout,
+    errors.InFailedSqlTransaction,
+    errors.ReadOnlySqlTransaction,
+)
