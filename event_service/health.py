@@ -2,7 +2,7 @@
 
 import logging
 
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest
 from django.views.decorators.csrf import csrf_exempt
@@ -36,7 +36,7 @@ def _missing() -> list[str]:
             cursor.execute(_FORGETFUL)
             switched_off = [name for (name,) in cursor.fetchall()]
         lacking = [] if plan else partitions.missing()
-    except DatabaseError as error:
+    except Error as error:
         log.warning("The database is unreachable: %s", error)
         return ["the database is unreachable"]
     return [

@@ -6,7 +6,7 @@ import time
 
 import psycopg
 import pytest
-from django.db import OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
 from graphql import get_introspection_query
 
@@ -259,9 +259,10 @@ def test_a_commit_is_durable_whatever_the_database_says():
     assert durable == ("on",)
 
 
-def test_readyz_says_that_the_database_is_unreachable_and_not_where_it_is(client, monkeypatch, caplog):
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+def test_readyz_says_that_the_database_is_unreachable_and_not_where_it_is(client, monkeypatch, caplog, error):
     def unreachable():
-        raise OperationalError("connection to 10.0.0.7 refused")
+        raise error("connection to 10.0.0.7 refused")
 
     monkeypatch.setattr(connection, "ensure_connection", unreachable)
     answer = client.get("/readyz")
