@@ -1,6 +1,7 @@
 """The PostgreSQL beside the service, used by real processes that come, go and are killed."""
 
 import fcntl
+import getpass
 import os
 import pwd
 import runpy
@@ -11,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import psutil
 import pytest
@@ -18,6 +20,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 
+from event_service import settings as installed
 from event_service.postgres.embedded import place, watcher
 from tests.service import DEADLINE_S, wait_until
 
@@ -310,10 +313,20 @@ def test_an_ordinary_user_runs_it_as_itself(start, data_dir, ordinary_user):
 @needs_root
 def test_data_of_another_user_is_refused_with_the_way_out(start, data_dir, ordinary_user):
     assert start().ask("SELECT 1") == "1"
-    (data_dir / "secret_key").chmod(0o644)
+    for kept in ("secret_key", "sealing_key"):
+        (data_dir / kept).chmod(0o644)
     said = start(user=ordinary_user).ask("SELECT 1")
     assert "belongs to the user nobody" in said
     assert "DATA_DIR" in said
+
+
+def test_a_key_of_another_user_is_refused_with_the_way_out(tmp_path, monkeypatch):
+    (tmp_path / "secret_key").touch()
+    monkeypatch.setattr(installed, "DATA_DIR", tmp_path)
+    way_out = f"belongs to the user {getpass.getuser()} and can't be read.*DATA_DIR"
+    with patch.object(Path, "read_text", side_effect=PermissionError):
+        with pytest.raises(ImproperlyConfigured, match=way_out):
+            installed._kept("secret_key", str)
 
 
 @pytest.fixture
