@@ -324,9 +324,11 @@ def test_a_key_of_another_user_is_refused_with_the_way_out(tmp_path, monkeypatch
     (tmp_path / "secret_key").touch()
     monkeypatch.setattr(installed, "DATA_DIR", tmp_path)
     way_out = f"belongs to the user {getpass.getuser()} and can't be read.*DATA_DIR"
-    with patch.object(Path, "read_text", side_effect=PermissionError):
-        with pytest.raises(ImproperlyConfigured, match=way_out):
-            installed._kept("secret_key", str)
+    with (
+        patch.object(Path, "read_text", side_effect=PermissionError),
+        pytest.raises(ImproperlyConfigured, match=way_out),
+    ):
+        installed._kept("secret_key", str)
 
 
 @pytest.fixture
