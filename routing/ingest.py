@@ -24,7 +24,7 @@ from routing import cloudevents, metrics, rules, tracing
 from routing.group_commit import GroupCommit
 from routing.models import Answer, DayIsFull, Recorded
 from routing.rules import Judgement, Rules
-from routing.submissions import NewEvent, Submission, check, json_problem
+from routing.submissions import TEXT_LENGTH, NewEvent, Submission, check, json_problem
 
 PATH = "/event-service/events"
 MAX_BODY_BYTES = 5 * 1024 * 1024
@@ -204,6 +204,9 @@ def _submissions(headers: Headers, body: bytes) -> list[Submission | BadInput]:
     if b"content-encoding" in headers:
         encoding = _text(headers, b"content-encoding")
         raise _Refused(415, f"Content-Encoding {encoding!r} is not read; send the JSON as it is.")
+    key = _text(headers, b"idempotency-key") or ""
+    if len(key) > TEXT_LENGTH:  # of CloudEvents, too, whose own ids count
+        raise BadInput(f"Idempotency-Key has {len(key)} characters; give at most {TEXT_LENGTH}.", "Idempotency-Key")
     media_type = (_text(headers, b"content-type") or "").partition(";")[0].strip().lower()
     if b"ce-specversion" in headers and media_type != cloudevents.STRUCTURED:
         return _decoded_each([body], partial(cloudevents.from_binary, headers, media_type))
@@ -212,7 +215,7 @@ def _submissions(headers: Headers, body: bytes) -> list[Submission | BadInput]:
     if media_type != "application/json":
         raise _Refused(415, f"Content-Type {media_type!r} is not read; send application/json.")
     submissions = _decoded(body, _DECODER.decode)
-    if key := _text(headers, b"idempotency-key"):
+    if key:
         _give_id(submissions, key)
     return submissions
 

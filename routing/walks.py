@@ -19,7 +19,7 @@ from routing.partitions import id_at
 EXAMINED = 2_000  # rows by one look ...
 MATCHED = 400  # ... where the data of events is read too
 MATCHED_AT_ONCE = 50  # of these in memory
-COUNTED, GLANCED = 100, 10  # looks that a count takes; and one that a page waits for
+COUNTED, GLANCED = 100, 6  # looks that a count takes; and one that a page waits for
 CLOCKS_AGREE = timedelta(minutes=10)  # ids and numbers follow dates, but for this
 
 

@@ -434,6 +434,13 @@ def test_the_same_id_in_another_workspace_is_another_event(key, foreign_workspac
     assert accepted(ours) != accepted(theirs)
 
 
+@pytest.mark.parametrize("media_type", ["application/json", "application/cloudevents+json"])
+def test_an_idempotency_key_that_is_too_long_is_refused_with_any_event(key, media_type):
+    event = EVENT if media_type == "application/json" else {"specversion": "1.0", "id": "1", "source": "/", "type": "a"}
+    answer = post(event, key, idempotency_key="k" * 256, content_type=media_type)
+    assert refused(answer) == (400, "BAD_USER_INPUT", "Idempotency-Key")
+
+
 def test_an_idempotency_key_names_one_event(key):
     assert refused(post([EVENT, EVENT], key, idempotency_key="k")) == (400, "BAD_USER_INPUT", "Idempotency-Key")
 
