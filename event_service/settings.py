@@ -91,8 +91,8 @@ def _kept(name: str, make: Callable[[], str]) -> str:
         return kept.read_text()
     except PermissionError:
         raise ImproperlyConfigured(
-            f"{kept} belongs to the user {kept.owner()} and can't be read. Run as this user, or set DATA_DIR to a folder "
-            "of your own."
+            f"{kept} belongs to the user {kept.owner()} and can't be read. Run as this user, or set DATA_DIR to a "
+            "folder of your own."
         ) from None
 
 
