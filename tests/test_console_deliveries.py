@@ -392,7 +392,7 @@ def test_a_replay_is_previewed_started_and_stopped(member, workspace, webhook):
 @pytest.mark.parametrize(
     ("failed", "replaying", "planned"),
     [
-        (30, "At least 20 deliveries failed for good", "At least 20 deliveries would be sent"),
+        (30, "At least 12 deliveries failed for good", "At least 12 deliveries would be sent"),
         (0, "there may be others", "there may be others"),
     ],
 )

@@ -264,7 +264,7 @@ raise SystemExit(7)
 
 
 def test_a_process_that_breaks_does_not_wait_for_its_threads():
-    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": settings.SETTINGS_MODULE}
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "event_service.settings"}
 
     ended = subprocess.run([sys.executable, "-c", BREAKS], cwd=settings.BASE_DIR, env=environment, timeout=60)
 
