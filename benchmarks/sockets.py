@@ -8,7 +8,7 @@ from statistics import quantiles
 import requests
 
 from benchmarks.costs import service_meter
-from benchmarks.figures import Figure, Found, at_least, at_most
+from benchmarks.figures import Figure, Found, Target, at_least, at_most
 from benchmarks.listeners import listeners
 from benchmarks.load import load
 from benchmarks.service import DATA, MANAGE, Web, clear, new_workspace, record_events, web_process
@@ -16,6 +16,7 @@ from endpoints.models import ApiKey, Endpoint, Scope
 from routing.models import Delivery
 
 ROUNDS = 3
+BARE = ("-m", "benchmarks.bare_sockets")
 PROTOCOLS = ("plain", "event-service.v1")  # the latter acknowledges
 FRAMES = {1: 20_000, 20: 2_000}  # for each socket, by how many sockets there are
 RATE_TARGET = 0.6  # of what the bare consumer reaches
@@ -40,21 +41,28 @@ def _rate() -> Iterator[Found]:
     for sockets, frames in FRAMES.items():
         endpoint, key = _endpoint_with(frames)
         rounds = []
-        with web_process("-m", "benchmarks.bare_sockets") as bare, web_process(MANAGE, "web") as service:
+        with web_process(*BARE) as daphne, web_process(*BARE, "--ours") as ours, web_process(MANAGE, "web") as service:
             meters = [service_meter(web=[service.process]) for _ in PROTOCOLS]
             for _ in range(ROUNDS):
-                rates = [_frames_a_second(f"ws://127.0.0.1:{bare.port}/?frames={frames}", "", sockets, frames)]
+                addresses = (f"ws://127.0.0.1:{bare.port}/?frames={frames}" for bare in (daphne, ours))
+                rates = [_frames_a_second(address, "", sockets, frames) for address in addresses]
                 for acknowledges, meter in enumerate(meters):
                     _owe_again(endpoint)
                     url = _address(service, endpoint)
                     with meter:
                         rates.append(_frames_a_second(url, key, sockets, frames, acknowledges=bool(acknowledges)))
                 rounds.append(rates)
-        for column, protocol in enumerate(PROTOCOLS, 1):
-            name = f"{sockets} socket{'s' if sockets > 1 else ''}, {protocol}"
-            pairs = [(each[0], each[column]) for each in rounds]
-            yield Figure.of_rounds(f"{name}, beside bare sends", "frames/s", pairs, [at_least(RATE_TARGET)])
-            yield meters[column - 1].cost(name, ROUNDS * sockets * frames, "frames")
+        clients = f"{sockets} socket{'s' if sockets > 1 else ''}"
+        yield _figure(f"{clients}, bare sends under our server", rounds, 0, 1)
+        for column, protocol in enumerate(PROTOCOLS, 2):
+            name = f"{clients}, {protocol}"
+            yield _figure(f"{name}, beside bare sends under daphne", rounds, 0, column, at_least(RATE_TARGET))
+            yield _figure(f"{name}, beside bare sends under ours", rounds, 1, column)
+            yield meters[column - 2].cost(name, ROUNDS * sockets * frames, "frames")
+
+
+def _figure(name: str, rounds: list[list[float]], baseline: int, column: int, *targets: Target) -> Figure:
+    return Figure.of_rounds(name, "frames/s", [(each[baseline], each[column]) for each in rounds], targets)
 
 
 def _endpoint_with(events: int) -> tuple[Endpoint, str]:
