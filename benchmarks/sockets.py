@@ -13,7 +13,6 @@ from benchmarks.listeners import listeners
 from benchmarks.load import load
 from benchmarks.service import DATA, MANAGE, Web, clear, new_workspace, record_events, web_process
 from endpoints.models import ApiKey, Endpoint, Scope
-from routing.models import Delivery
 
 ROUNDS = 3
 BARE = ("-m", "benchmarks.bare_sockets")
@@ -39,7 +38,7 @@ def run() -> Iterator[Found]:
 def _rate() -> Iterator[Found]:
     print(f"\nsockets: frames of {len(json.dumps(DATA))} bytes of data to clients in one process, one web process")
     for sockets, frames in FRAMES.items():
-        endpoint, key = _endpoint_with(frames)
+        endpoint, key = _endpoint()
         rounds = []
         with web_process(*BARE) as daphne, web_process(*BARE, "--ours") as ours, web_process(MANAGE, "web") as service:
             meters = [service_meter(web=[service.process]) for _ in PROTOCOLS]
@@ -47,7 +46,9 @@ def _rate() -> Iterator[Found]:
                 addresses = (f"ws://127.0.0.1:{bare.port}/?frames={frames}" for bare in (daphne, ours))
                 rates = [_frames_a_second(address, "", sockets, frames) for address in addresses]
                 for acknowledges, meter in enumerate(meters):
-                    _owe_again(endpoint)
+                    _owe(
+                        endpoint, frames
+                    )  # new ones: what was delivered and is owed again costs PostgreSQL its traces too
                     url = _address(service, endpoint)
                     with meter:
                         rates.append(_frames_a_second(url, key, sockets, frames, acknowledges=bool(acknowledges)))
@@ -65,22 +66,20 @@ def _figure(name: str, rounds: list[list[float]], baseline: int, column: int, *t
     return Figure.of_rounds(name, "frames/s", [(each[baseline], each[column]) for each in rounds], targets)
 
 
-def _endpoint_with(events: int) -> tuple[Endpoint, str]:
+def _endpoint() -> tuple[Endpoint, str]:
     workspace, _ = new_workspace()
     endpoint = Endpoint.create_web_socket(workspace_id=workspace.pk, name="benchmark")
     _, key = ApiKey.issue(workspace=workspace, name="sockets", scopes=[Scope.SUBSCRIBE, Scope.PUBLISH])
-    for start in range(0, events, 1_000):
-        record_events(workspace, min(1_000, events - start))
     return endpoint, key
 
 
-def _owe_again(endpoint: Endpoint) -> None:
-    """Have what was delivered be owed once more, so that each turn settles as much."""
-    Delivery.objects.filter(endpoint=endpoint).update(state="PENDING", settled_at=None)
+def _owe(endpoint: Endpoint, events: int) -> None:
+    for start in range(0, events, 1_000):
+        record_events(endpoint.workspace, min(1_000, events - start))
 
 
-def _address(web: Web, endpoint: Endpoint, more: str = "&from=2000-01-01T00:00:00Z") -> str:
-    return f"ws://127.0.0.1:{web.port}/event-service/ws?endpoint_id={endpoint.pk}{more}"
+def _address(web: Web, endpoint: Endpoint) -> str:
+    return f"ws://127.0.0.1:{web.port}/event-service/ws?endpoint_id={endpoint.pk}"
 
 
 def _frames_a_second(url: str, key: str, sockets: int, frames: int, *, acknowledges: bool = False) -> float:
@@ -92,12 +91,12 @@ def _idle() -> Figure:
     print(
         f"\nsockets: {BUSY} busy ones get {BUSY_RATE} events/s each, beside {IDLE:,} idle ones or none, one web process"
     )
-    busy, key = _endpoint_with(0)
-    idle, idle_key = _endpoint_with(0)
+    busy, key = _endpoint()
+    idle, idle_key = _endpoint()
     with web_process(MANAGE, "web") as web:
         _busy(web, busy, key)  # warm-up
         alone = _busy(web, busy, key)
-        url = _address(web, idle, "")
+        url = _address(web, idle)
         with listeners(url=url, key=idle_key, sockets=IDLE, frames=0):
             among = _busy(web, busy, key)
     name = f"{BUSY} busy ones among {IDLE:,} idle, p99"
@@ -107,7 +106,7 @@ def _idle() -> Figure:
 def _busy(web: Web, endpoint: Endpoint, key: str) -> float:
     """Return the p99, in ms, from when an event is due at its producer until a socket has it."""
     frames = BUSY_RATE * BUSY_S
-    with listeners(url=_address(web, endpoint, ""), key=key, sockets=BUSY, frames=frames, acknowledges=True) as clients:
+    with listeners(url=_address(web, endpoint), key=key, sockets=BUSY, frames=frames, acknowledges=True) as clients:
         load(port=web.port, key=key, connections=4, seconds=BUSY_S, rate=BUSY_RATE, bodies=[LIVE])
         return quantiles(clients.report()["latencies_ms"], n=100)[98]
 
@@ -117,9 +116,9 @@ def _memory() -> Iterator[Figure]:
     megabytes = 2 * UNREAD * UNREAD_SIZE // 1_000_000
     print(f"\nsockets: {megabytes} MB published to a client that reads, one web process")
     for name, protocol in (("plain", ""), ("event-service.v1", "Sec-WebSocket-Protocol: event-service.v1\r\n")):
-        endpoint, key = _endpoint_with(0)
+        endpoint, key = _endpoint()
         with web_process(MANAGE, "web") as web:
-            url = _address(web, endpoint, "")
+            url = _address(web, endpoint)
             with listeners(url=url, key=key, sockets=1, frames=2 * UNREAD + WARM_UP, acknowledges=True) as reading:
                 _grown_mib(web, key, WARM_UP)
                 alone = _grown_mib(web, key, UNREAD)

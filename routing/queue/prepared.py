@@ -9,6 +9,8 @@ from weakref import WeakKeyDictionary
 import psycopg
 from django.db import connection
 
+from event_service.postgres import dates
+
 PLANS_S = 2.0  # for which plans are kept: one made while a table was small walks through all of it once it is large
 
 _planned_at: WeakKeyDictionary[psycopg.Connection[Any], float] = WeakKeyDictionary()
@@ -25,6 +27,7 @@ def prepared() -> Iterator[Any]:
         _renew(connection.connection)
     wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
     with wrap(psycopg.Cursor(connection.connection)) as cursor:  # type: ignore[arg-type]  # any DB-API cursor will do
+        dates.read_quickly(cursor)
         yield cursor
 
 

@@ -5,7 +5,8 @@ new server, or by `manage.py new_epoch`: the same number may then mean another e
 """
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from routing.sockets.refusals import NOT_ALLOWED, Refusal
 
@@ -13,8 +14,7 @@ START = "0"  # before the first event that there is
 _CURSOR = re.compile(r"([0-9a-f]{8})-(0|[1-9][0-9]{0,17})", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Cursor:
+class Cursor(msgspec.Struct, frozen=True):
     epoch: str
     seq: int
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
 from django.db import connection
 
 from endpoints.shaping import shaped
+from event_service.postgres import dates
 from routing.envelope import render
 from routing.models import Delivery
 from routing.sockets.cursors import Cursor
@@ -44,6 +44,7 @@ class Row(msgspec.Struct, frozen=True):
 def read_on(endpoint_id: UUID, epoch: str, position: int) -> list[Row]:
     """Return the next deliveries after `position` in their order; none while the endpoint is not ACTIVE."""
     with connection.cursor() as cursor:
+        dates.read_quickly(cursor)
         cursor.execute(_READ_ON, [endpoint_id, position, MAX_ROWS, MAX_BYTES])
         return [as_row(epoch, *columns) for columns in cursor.fetchall()]
 
@@ -70,15 +71,30 @@ def as_row(
     payload_shape: str | None,
     data: str,
     payload_forgotten_at: datetime | None,
-    *event: Any,  # id, workspace_id, type, date, source, subject, traceparent, extensions
+    event_id: UUID,
+    workspace_id: UUID,
+    type: str,
+    date: datetime,
+    source: str,
+    subject: str,
+    traceparent: str,
+    extensions: str,
 ) -> Row:
     if payload_forgotten_at:
-        return Row(Owed(delivery_id, state), event[0], seq, settled_at, b"", 0)
-    names = ("id", "workspace_id", "type", "date", "source", "subject", "traceparent", "extensions")
-    described = dict(zip(names, event, strict=True))
-    frame = render(**described, data=shaped(payload_shape, data), cursor=str(Cursor(epoch, seq)))
-    owed = Owed(delivery_id, state, described["traceparent"])
-    return Row(owed, event[0], seq, settled_at, frame, len(frame))
+        return Row(Owed(delivery_id, state), event_id, seq, settled_at, b"", 0)
+    frame = render(
+        id=event_id,
+        type=type,
+        date=date,
+        source=source,
+        subject=subject,
+        workspace_id=workspace_id,
+        data=shaped(payload_shape, data),
+        cursor=str(Cursor(epoch, seq)),
+        traceparent=traceparent,
+        extensions=extensions,
+    )
+    return Row(Owed(delivery_id, state, traceparent), event_id, seq, settled_at, frame, len(frame))
 
 
 def unread_position(endpoint_id: UUID, last_seq: int) -> int:

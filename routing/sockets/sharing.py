@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 from django.db import connection, transaction
 
+from event_service.postgres import dates
 from routing.models import ShareGroup
 from routing.router import WEB_SOCKET_HINT
 from routing.sockets.reading import MAX_BYTES, MAX_ROWS, Row, as_row
@@ -52,6 +53,7 @@ def take(group_id: int, socket_id: UUID, epoch: str, *, most: int, most_bytes: i
         "bytes": min(most_bytes, MAX_BYTES),
     }
     with connection.cursor() as cursor:
+        dates.read_quickly(cursor)
         cursor.execute(_LOCK, given)
         group = cursor.fetchone()
         if group is None:  # its endpoint is not ACTIVE, or the socket has ended meanwhile
