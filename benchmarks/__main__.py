@@ -17,11 +17,11 @@ os.environ["PGAPPNAME"] = "benchmark"
 django.setup()
 
 from benchmarks import (  # noqa: E402 - they need a Django that is set up
-    backlog,
     batches,
     claims,
     compare,
     delivery,
+    end_to_end,
     filters,
     idle,
     ingest,
@@ -46,7 +46,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "ingest": ingest.run,
     "batches": batches.run,
     "delivery": delivery.run,
-    "backlog": backlog.run,
+    "end_to_end": end_to_end.run,
     "statements": statements.run,
     "latency": latency.run,
     "isolation": isolation.run,

@@ -1,123 +1,70 @@
-"""Events end to end: published over HTTP, stored, routed, sent, settled, all at once; beside bare loops of requests."""
+"""Delivery: what waits, through the workers, beside as many bare loops of requests to the same sink."""
 
-import time
 from collections.abc import Iterator
-from typing import NamedTuple
 
-from django.db.models import Count, Max, Q
+from django.db import connection
 
 from benchmarks.bare_requests import bare_rate
 from benchmarks.costs import Meter, service_meter
 from benchmarks.figures import Figure, Found, at_least
-from benchmarks.load import load
-from benchmarks.service import (
-    EVENT,
-    MANAGE,
-    Web,
-    body_of_first_event,
-    clear,
-    new_workspace,
-    record_events,
-    web_process,
-    workers,
-)
+from benchmarks.service import body_of_first_event, clear, new_workspace, record_events, workers
 from benchmarks.sink import Sink
-from endpoints.models import Workspace
+from endpoints.models import Endpoint
 from routing.models import Delivery
+from routing.router import WEBHOOK_HINT
 
 ROUNDS = 3
-DELIVERIES = 6_000  # of each round and case
-BARE = 3_000  # requests of the bare loops
-CONNECTIONS = 16
-WORKERS = ((1, 8), (2, 4))  # processes, and threads of each
-TARGET = 2.0  # times one bare loop: one thread that posts, and posts again
-PATIENCE_S = 30
-
-
-class Case(NamedTuple):
-    fan_out: int
-    at_once: int  # events of a request
-
-    def __str__(self) -> str:
-        return f"fan-out {self.fan_out}" + (f", published {self.at_once} at once" if self.at_once > 1 else "")
-
-
-CASES = (Case(1, 1), Case(10, 1), Case(1, 100))
+ENDPOINTS = 20
+DELIVERIES = 20_000
+FAN_OUTS = (1, 10)  # of each event
+WORKERS = ((2, 4), (1, 8))  # processes, and threads of each
+BARE = 8_000  # requests of the bare loops
+TARGET = 2.0  # times the bare loops
 
 
 def run() -> Iterator[Found]:
-    print(f"\ndelivery: {DELIVERIES:,} deliveries end to end, {CONNECTIONS} connections, one web process")
+    print(f"\ndelivery: {DELIVERIES:,} waiting for {ENDPOINTS} endpoints at one sink, claimed, sent and settled")
     with Sink() as sink:
-        for processes, threads in WORKERS:
-            yield from _with_workers(sink, processes, threads)
+        for fan_out in FAN_OUTS:
+            for processes, threads in WORKERS:
+                rounds = [_round(sink, fan_out, processes, threads) for _ in range(ROUNDS)]
+                name = f"fan-out {fan_out}, {processes} x {threads} threads"
+                rates = [rates for rates, _ in rounds]
+                yield Figure.of_rounds(f"{name}, beside as many bare loops", "deliveries/s", rates, [at_least(TARGET)])
+                yield rounds[-1][1].cost(name, DELIVERIES, "deliveries")
 
 
-def _with_workers(sink: Sink, processes: int, threads: int) -> Iterator[Found]:
+def _round(sink: Sink, fan_out: int, processes: int, threads: int) -> tuple[tuple[float, float], Meter]:
     clear()
-    named = f"{processes} worker process{'es' if processes > 1 else ''}"
-    with web_process(MANAGE, "web") as web, workers(processes=processes, threads=threads) as running:
-        meters = {case: service_meter(web=[web.process], worker=running) for case in CASES}
-        workspaces = {case: _workspace(sink, case) for case in CASES}
-        rounds = []
-        for _ in range(ROUNDS):
-            bare = {count: _bare(sink, count) for count in {1, processes}}
-            rounds.append((bare, {case: _rate(sink, web, *workspaces[case], case, meters[case]) for case in CASES}))
-    for case in CASES:
-        targets = [at_least(TARGET)] if case.at_once == 1 else []
-        pairs = [(bare[1], rates[case]) for bare, rates in rounds]
-        yield Figure.of_rounds(f"{case}, {named}", "deliveries/s", pairs, targets)
-        if processes > 1:
-            pairs = [(bare[processes], rates[case]) for bare, rates in rounds]
-            yield Figure.of_rounds(f"{case}, {named}, beside {processes} loops", "deliveries/s", pairs)
-        yield meters[case].cost(f"{case}, {named}", DELIVERIES * ROUNDS, "deliveries")
+    urls = [f"{sink.url}/{number}" for number in range(ENDPOINTS)]
+    for start in range(0, ENDPOINTS, fan_out):
+        workspace, _ = new_workspace(webhooks=urls[start : start + fan_out], paused=True)
+        record_events(workspace, DELIVERIES // ENDPOINTS)
+    bare = bare_rate(sink, urls, body_of_first_event(), processes=processes, threads=threads, count=BARE)
+    rate, meter = _delivered(sink, processes, threads)
+    return (bare, rate), meter
 
 
-def _workspace(sink: Sink, case: Case) -> tuple[Workspace, str]:
-    """Make one that has had its first event, so that nothing is new to anybody."""
-    workspace, key = new_workspace(webhooks=[f"{sink.url}/{number}" for number in range(case.fan_out)])
-    record_events(workspace, 1)
-    wait_until_settled(workspace)
-    return workspace, key
+def resume() -> None:
+    """Let all endpoints have what waits for them, at once."""
+    Endpoint.change_state(Endpoint.objects.all(), Endpoint.State.ACTIVE)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, '')", [WEBHOOK_HINT])
 
 
-def _bare(sink: Sink, processes: int) -> float:
-    return bare_rate(sink, [f"{sink.url}/0"], body_of_first_event(), processes=processes, threads=1, count=BARE)
-
-
-def _rate(sink: Sink, web: Web, workspace: Workspace, key: str, case: Case, meter: Meter) -> float:
-    with meter:
-        seconds = publish_and_settle(
-            sink, web, workspace, key, deliveries=DELIVERIES, fan_out=case.fan_out, at_once=case.at_once
+def _delivered(sink: Sink, processes: int, threads: int) -> tuple[float, Meter]:
+    """Return deliveries a second, from the moment the endpoints are resumed until the last one is settled."""
+    with workers(processes=processes, threads=threads) as running, service_meter(worker=running) as meter:
+        sink.clear()
+        resume()
+        sink.wait_for(DELIVERIES, within_s=60)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*), extract(epoch FROM max(settled_at) - (SELECT max(last_modified) FROM endpoints_endpoint))"
+            " FROM routing_delivery WHERE state = %s",
+            [Delivery.State.DELIVERED],
         )
-    return DELIVERIES / seconds
-
-
-def publish_and_settle(
-    sink: Sink, web: Web, workspace: Workspace, key: str, *, deliveries: int, fan_out: int, at_once: int = 1
-) -> float:
-    """Return the seconds from the first request of a producer until the last delivery is settled."""
-    before = _delivered(workspace)
-    sink.clear()
-    body = EVENT if at_once == 1 else f"[{','.join([EVENT] * at_once)}]"
-    requests = deliveries // fan_out // at_once
-    sent = load(port=web.port, key=key, connections=CONNECTIONS, count=requests, body=body)
-    sink.wait_for(deliveries, within_s=PATIENCE_S)
-    settled_at = wait_until_settled(workspace)
-    if (delivered := _delivered(workspace) - before) != deliveries:
-        raise RuntimeError(f"{delivered} of {deliveries} were delivered")
-    return settled_at - sent["started_at"]
-
-
-def wait_until_settled(workspace: Workspace) -> float:
-    """Return when the last one was, in seconds of the epoch; the database has this machine's clock."""
-    deadline = time.monotonic() + PATIENCE_S
-    found = Delivery.objects.filter(workspace=workspace).aggregate
-    while (left := found(left=Count("pk", filter=Q(settled_at=None)))["left"]) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    if left:
-        raise RuntimeError(f"{left} deliveries were not settled within {PATIENCE_S} s")
-    return found(last=Max("settled_at"))["last"].timestamp()
-
-
-def _delivered(workspace: Workspace) -> int:
-    return Delivery.objects.filter(workspace=workspace, state=Delivery.State.DELIVERED).count()
+        count, seconds = cursor.fetchone()
+    if count != DELIVERIES:
+        raise RuntimeError(f"{count} of {DELIVERIES} were delivered")
+    return count / float(seconds), meter

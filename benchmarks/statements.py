@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from benchmarks import sql
-from benchmarks.backlog import resume
-from benchmarks.delivery import publish_and_settle, wait_until_settled
+from benchmarks.delivery import resume
+from benchmarks.end_to_end import publish_and_settle, wait_until_settled
 from benchmarks.figures import Figure, at_most
 from benchmarks.service import MANAGE, clear, new_workspace, record_events, web_process, workers
 from benchmarks.sink import Sink
