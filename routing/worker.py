@@ -127,19 +127,25 @@ class Worker:
     def _turn(self) -> None:
         now = time.monotonic()
         self._give_back(self._senders.look_after())
+        hinted = self._hinted and now >= self._claim_at
+        if hinted:  # what has just come does not wait until what was sent is on the disk
+            self._claim_what_is_due(now)
         if now - self._settled_at >= TICK_S or len(self._results) >= SETTLE_AT:
             self._settled_at = now
             self._settle()
         if now - self._polled_at >= POLL_S:
             self._polled_at = now
             self._poll(now)
-        if now >= self._claim_at:
-            if self._drained:
-                self._claim_at = now + POLL_S
-            elif self._senders.held <= PREFETCH // 2:
-                self._claim(now)
-            elif self._hinted:
-                self._claim_for_newcomers()
+        if not hinted and now >= self._claim_at:
+            self._claim_what_is_due(now)
+
+    def _claim_what_is_due(self, now: float) -> None:
+        if self._drained:
+            self._claim_at = now + POLL_S
+        elif self._senders.held <= PREFETCH // 2:
+            self._claim(now)
+        elif self._hinted:
+            self._claim_for_newcomers()
 
     def _poll(self, now: float) -> None:
         self._claim_at = 0.0

@@ -100,6 +100,20 @@ def test_a_claim_leases_the_row_by_the_databases_clock(workspace, webhook):
     assert timedelta(seconds=LEASE_S - 1) < lease <= timedelta(seconds=LEASE_S)
 
 
+@committed
+def test_a_claim_does_not_wait_for_the_disk_and_what_comes_after_it_does(workspace, webhook):
+    def waits() -> str:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW synchronous_commit")
+            return cursor.fetchone()[0]
+
+    record(workspace)
+    with transaction.atomic():
+        assert claimed()
+        assert waits() == "off"
+    assert waits() == "on"
+
+
 def test_what_is_leased_is_not_claimed_again(workspace, webhook):
     record(workspace)
     claimed()

@@ -359,6 +359,24 @@ def test_where_others_were_quicker_it_is_asked_next_time_whether_there_is_anythi
     late._senders.join()
 
 
+def test_what_has_just_come_is_claimed_before_what_was_sent_is_settled(target: Endpoint) -> None:
+    busy, done = Worker(threads=1), []
+    record(target.workspace)
+    (job,) = queue.claim(limit=1, per_endpoint=1, rooms={})
+    busy._held[job.delivery_id, job.lease_token] = job.claimed_at
+    busy._results.append(queue.Result(job, "PENDING", retry_after_s=0))
+    busy._on_hint()
+    with (
+        patch.object(worker, "claim", side_effect=lambda **_: done.append("claim") or []),
+        patch.object(worker, "settle", side_effect=lambda results: done.append("settle") or len(results)),
+    ):
+        busy._turn()
+
+    assert done == ["claim", "settle"]
+    busy._senders.stop()
+    busy._senders.join()
+
+
 def test_plans_of_statements_are_renewed_in_time(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def generic_plans() -> int:
         for _ in range(6):  # the first five are planned for their own values

@@ -138,6 +138,8 @@ FROM endpoints_endpoint AS endpoint
 # whole table.
 # lost, taken: what was lost before, in small doses; first attempts; what is due again. A row that somebody let go
 # between the two helpings of its lane may be in both.
+# unhurried: nobody waits until a claim is on the disk. One that a crash of the database takes back was never made: its
+# delivery is due again, as after a crash before its settlement, and what came of it finds its token gone.
 _CLAIM = f"""
 WITH RECURSIVE {_HOP}, busy AS MATERIALIZED (
     SELECT endpoint.workspace_id, sum(lane.in_flight) AS in_flight
@@ -246,6 +248,8 @@ WITH RECURSIVE {_HOP}, busy AS MATERIALIZED (
         due_at = clock_timestamp() + %(lease_s)s * interval '1 second'
     FROM taken WHERE delivery.id = ANY (ARRAY(SELECT id FROM taken)) AND delivery.id = taken.id
     RETURNING delivery.*, taken.weight
+), unhurried AS MATERIALIZED (
+    SELECT set_config('synchronous_commit', 'off', true)
 )
 SELECT CASE WHEN row_number() OVER (ORDER BY claimed.seq, claimed.id) = 1
             THEN ({_TARGETS} WHERE endpoint.id IN (SELECT endpoint_id FROM taken)) END,
@@ -253,6 +257,7 @@ SELECT CASE WHEN row_number() OVER (ORDER BY claimed.seq, claimed.id) = 1
        claimed.creation_date, event.id, event.type, event.date, event.source, event.subject, event.data,
        clock_timestamp(), claimed.lease_token, claimed.weight, event.traceparent, event.extensions
 FROM claimed CROSS JOIN LATERAL (SELECT * FROM routing_event WHERE id = claimed.event_id LIMIT 1) AS event
+CROSS JOIN unhurried
 ORDER BY claimed.seq, claimed.id
 """
 
