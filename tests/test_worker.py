@@ -357,6 +357,7 @@ def test_where_others_were_quicker_it_is_asked_next_time_whether_there_is_anythi
     assert not late._late
     late._senders.stop()
     late._senders.join()
+    late._door.close()
 
 
 def test_what_has_just_come_is_claimed_before_what_was_sent_is_settled(target: Endpoint) -> None:
