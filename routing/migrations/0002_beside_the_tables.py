@@ -194,8 +194,9 @@ BEGIN
             SELECT changed.workspace_id, changed.endpoint_id, changed.state, CASE changed.state WHEN 'DELIVERED' THEN
                        routing_bucket(date_part('epoch', changed.settled_at - changed.creation_date) * 1000) END AS bucket,
                    count(*) AS count
-            FROM changed JOIN before USING (id)
-            WHERE changed.settled_at IS NOT NULL AND before.settled_at IS NULL
+            FROM changed
+            WHERE changed.settled_at IS NOT NULL
+              AND NOT EXISTS (SELECT FROM before WHERE before.id = changed.id AND before.settled_at IS NOT NULL)
             GROUP BY 1, 2, 3, 4) AS ended
         CROSS JOIN LATERAL (VALUES (state), ('LATENCY ' || bucket)) AS counted(name)
         WHERE name IS NOT NULL GROUP BY workspace_id, endpoint_id, name;
@@ -214,10 +215,12 @@ BEGIN
     SELECT workspace_id, endpoint_id, name, sum(count)
     FROM (
         SELECT changed.workspace_id, changed.error, routing_bucket(changed.duration_ms) AS bucket, count(*) AS count,
-               coalesce((SELECT delivery.endpoint_id FROM routing_delivery AS delivery
-                         WHERE delivery.id = changed.delivery_id AND delivery.workspace_id = changed.workspace_id
-                         LIMIT 1), routing_no_delivery()) AS endpoint_id
-        FROM changed GROUP BY changed.workspace_id, changed.error, bucket, endpoint_id) AS made
+               coalesce(delivery.endpoint_id, routing_no_delivery()) AS endpoint_id
+        FROM changed LEFT JOIN (
+            SELECT id, workspace_id, endpoint_id FROM routing_delivery
+            WHERE id = ANY (ARRAY(SELECT delivery_id FROM changed))
+        ) AS delivery ON delivery.id = changed.delivery_id AND delivery.workspace_id = changed.workspace_id
+        GROUP BY 1, 2, 3, 5) AS made
     CROSS JOIN LATERAL (VALUES
         ('ATTEMPTS'), ('FAILED ' || nullif(error, '')), ('DURATION ' || bucket)) AS counted(name)
     WHERE name IS NOT NULL GROUP BY workspace_id, endpoint_id, name;
