@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
 from functools import partial
+from unittest.mock import Mock
 from uuid import uuid4
 
 import msgspec
@@ -17,11 +18,11 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from endpoints.models import ApiKey, Endpoint, EventFilter
 from routing import consumers, partitions, router
 from routing.models import Attempt, Delivery, Event
-from routing.sockets import settling, threads
+from routing.sockets import reading, settling, threads
 from routing.sockets.admission import admit, keys_that_may_read, standings
 from routing.sockets.feed import Feed
 from routing.sockets.hub import Hub
-from routing.sockets.reader import now
+from routing.sockets.reader import MOST_UNSETTLED, now
 from routing.sockets.reading import read_on
 from routing.sockets.refusals import FAILURE
 from routing.sockets.threads import in_thread
@@ -547,6 +548,35 @@ def test_no_socket_hangs_on_a_hub_that_failed(web_socket, key, monkeypatch):
 
     monkeypatch.setattr(Hub, "_poll", fail)
     assert asyncio.run(how_it_ends()).code == 1011
+
+
+def test_what_was_sent_and_is_not_settled_is_bounded(web_socket, key, publish, monkeypatch):
+    """Where the database takes long, a socket that acknowledges nothing is not sent ever more that may come again."""
+    monkeypatch.setattr(reading, "MAX_ROWS", 2)
+    publish(*[b"1"] * 20)
+
+    async def sent_while_nothing_is_settled():
+        admission = await in_thread(admit, asked(web_socket, key))
+        hub, sent = Hub(), []
+        hub._settler.add = lambda reports: asyncio.Event()
+        async with hub.reader(admission, end=Mock()) as reader:
+
+            async def send_all():
+                while True:
+                    rows = await reader.next_some()
+                    sent.extend(rows)
+                    reader.sent(rows, now())
+
+            sending = asyncio.create_task(send_all())
+            while len(reader._unsettled) <= MOST_UNSETTLED:
+                await asyncio.sleep(0)
+            for _ in range(20):
+                await in_thread(read_on, web_socket.pk, "", 0)  # if it read on, that would be done before
+            sending.cancel()
+            reader._settled.set()
+        return len(sent)
+
+    assert asyncio.run(sent_while_nothing_is_settled()) == 2 * (MOST_UNSETTLED + 1)
 
 
 def test_what_is_reported_twice_is_settled_once(web_socket, publish):

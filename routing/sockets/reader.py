@@ -23,6 +23,7 @@ from routing.sockets.sources import Source
 from routing.sockets.window import Flight, Window
 
 SENT_AT_ONCE = 64 * 1024  # bytes; one frame more may begin below it
+MOST_UNSETTLED = 3  # batches that were sent to who acknowledges nothing, before the next one is read
 _AFTER_S = 0.01  # so that what is due is due for every clock
 
 
@@ -52,6 +53,7 @@ class Reader:
         self._reports: list[Report] = []
         self._settled = asyncio.Event()  # what was handed to `settle` last
         self._settled.set()
+        self._unsettled: deque[asyncio.Event] = deque()  # of batches that were sent, where nothing is acknowledged
         self._wakes = asyncio.Event()
 
     def wake(self) -> None:
@@ -126,8 +128,11 @@ class Reader:
     async def _fetch(self) -> bool:
         """Read on, and return whether there was something."""
         if self._window is None:
-            await self._settled.wait()  # so that no more than two batches are ever sent and not settled
             self._hand_over()
+            self._unsettled.append(self._settled)
+            while len(self._unsettled) > MOST_UNSETTLED:
+                await self._unsettled[0].wait()
+                self._unsettled.popleft()
         helping = await self.source.read(self._window)
         self._batch.extend(helping.rows)
         if helping.gap:
