@@ -44,7 +44,9 @@ from routing.verdict import expired, verdict
 logger = logging.getLogger(__name__)
 
 POLL_S = 1.0  # how long a delivery waits for its claim where no hint came
-TICK_S = 0.02  # how long results wait for others to be settled with
+UNSETTLED_S = 0.05  # how long results wait for others to be settled with
+TICK_S = 0.02  # how long they do where there are MANY, or one has others wait; and from a claim to the next
+MANY = 50
 LOOK_S = 0.01  # between looks at the threads, while anything is being sent
 LATE_S = 0.005  # to wait after a hint, where others were quicker last time
 AGAIN_S = 0.1  # until the next claim where another worker held what this one could have taken
@@ -130,7 +132,7 @@ class Worker:
         hinted = self._hinted and now >= self._claim_at
         if hinted:  # what has just come does not wait until what was sent is on the disk
             self._claim_what_is_due(now)
-        if now - self._settled_at >= TICK_S or len(self._results) >= SETTLE_AT:
+        if self._is_time_to_settle(now - self._settled_at):
             self._settled_at = now
             self._settle()
         if now - self._polled_at >= POLL_S:
@@ -195,6 +197,13 @@ class Worker:
             metrics.claimed.inc(len(jobs))
             self._doubt += sum(job.doubt for job in jobs)
             self._senders.put(jobs)
+
+    def _is_time_to_settle(self, waited_s: float) -> bool:
+        """A settlement holds up what comes meanwhile: few results at a time would be many settlements."""
+        results = list(self._results)
+        if waited_s < TICK_S or waited_s >= UNSETTLED_S:
+            return waited_s >= UNSETTLED_S or len(results) >= SETTLE_AT
+        return len(results) >= MANY or any(result.job.ordering_key for result in results)
 
     def _settle(self) -> None:
         results = list(self._results)

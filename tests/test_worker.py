@@ -378,6 +378,30 @@ def test_what_has_just_come_is_claimed_before_what_was_sent_is_settled(target: E
     busy._senders.join()
 
 
+@pytest.mark.parametrize(
+    ("waited_s", "count", "ordering_key", "is_time"),
+    [
+        (0.01, 199, "a", False),
+        (0.01, 200, "", True),
+        (0.03, 49, "", False),
+        (0.03, 50, "", True),
+        (0.03, 1, "a", True),
+        (0.05, 1, "", True),
+    ],
+)
+def test_few_results_that_nobody_waits_for_wait_for_others(
+    target: Endpoint, waited_s: float, count: int, ordering_key: str, is_time: bool
+) -> None:
+    record(target.workspace)
+    (job,) = queue.claim(limit=1, per_endpoint=1, rooms={})
+    some = Worker(threads=1)
+    some._results.extend([queue.Result(job._replace(ordering_key=ordering_key), "PENDING", retry_after_s=0)] * count)
+
+    assert some._is_time_to_settle(waited_s) == is_time
+    some._senders.stop()
+    some._senders.join()
+
+
 def test_plans_of_statements_are_renewed_in_time(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def generic_plans() -> int:
         for _ in range(6):  # the first five are planned for their own values
