@@ -12,10 +12,9 @@ from typing import Any
 
 from daphne.server import Server as DaphneServer
 from daphne.server import reactor
-from twisted.internet import defer, task
+from twisted.internet import defer
 from twisted.logger import LogEvent, globalLogBeginner
 
-from event_service.server import memory
 from event_service.server.edge import Edge
 from event_service.server.refusals import NAME
 from event_service.server.request import Request, RequestFactory
@@ -100,7 +99,6 @@ class Server(DaphneServer):
         gc.collect()
         gc.freeze()
         gc.set_threshold(5000, 50, 20)
-        task.LoopingCall(reactor.callInThread, memory.give_back).start(memory.EVERY_S, now=False)
         self._on_ready()
 
     # --- the drain
@@ -135,8 +133,8 @@ class Server(DaphneServer):
         return [protocol for protocol, details in self.connections.items() if "disconnected" not in details]
 
     def _busy(self) -> bool:
-        running = (details.get("application_instance") for details in self.connections.values())
-        return bool(self._open()) or any(each is not None and not each.done() for each in running)
+        tasks = (details.get("application_instance") for details in self.connections.values())
+        return bool(self._open()) or any(task is not None and not task.done() for task in tasks)
 
     # --- what daphne calls for each connection
 
@@ -159,14 +157,14 @@ class Server(DaphneServer):
         if protocol not in self.connections:
             return
         super().protocol_disconnected(protocol)
-        application = self.connections[protocol].get("application_instance")
-        if application is None:
+        task = self.connections[protocol].get("application_instance")
+        if task is None:
             del self.connections[protocol]
         elif isinstance(protocol, Request):
-            application.add_done_callback(lambda ended: self._forget(protocol, ended))
+            task.add_done_callback(lambda task: self._forget(protocol, task))
 
-    def _forget(self, protocol: Request, ended: asyncio.Task[None]) -> None:
-        if not ended.cancelled() and ended.exception() is None:  # the sweep logs the others
+    def _forget(self, protocol: Request, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is None:  # the sweep logs the others
             self.connections.pop(protocol, None)
 
 
@@ -178,8 +176,8 @@ async def _until_gone(application: Any, **connection: Any) -> None:
 async def _cancel_the_rest() -> None:
     """Let what is cut off clean up. A task left pending can crash an interpreter that ends (CPython 3.11.7)."""
     rest = asyncio.all_tasks() - {asyncio.current_task()}
-    for each in rest:
-        each.cancel()
+    for task in rest:
+        task.cancel()
     if rest:
         await asyncio.wait(rest, timeout=1)  # not for ever: a thread runs on, and so does what waits for it
 
