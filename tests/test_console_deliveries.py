@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from django.http import QueryDict
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django.utils.html import escape
 from playwright.sync_api import expect
 
 from endpoints.models import Endpoint, StaffBinding, Workspace
@@ -18,7 +19,7 @@ from routing.console import searches
 from routing.console.searches import DeliverySearch
 from routing.console.walks import Walk, along_endpoint
 from routing.ids import first_id, made_at
-from routing.models import Attempt, Delivery, IdempotencyRecord, Lane, Replay, SavedView
+from routing.models import Attempt, Delivery, IdempotencyRecord, Lane, Replay, Rollup, SavedView
 from routing.replays import Selection, create, run_some
 from tests.browser import sign_in, window
 from tests.receiver import Receiver, answer
@@ -314,6 +315,31 @@ def test_all_that_is_found_is_tried_now(member, workspace, webhook):
     assert of(webhook, due_at__lte=Now()).count() == 2
     assert walk_on(client, f"/admin/deliveries/expedite/?endpoint={webhook.pk}") == (1, 2, 1)
     assert "breaker" not in client.get(page).content.decode()
+
+
+def test_what_a_breaker_lets_go_of_is_said_and_not_passed_over(member, workspace, webhook):
+    record(workspace, 3)
+    owed = {"period": "DAY", "at": timezone.now(), "name": "OWED", "count": 3}
+    Rollup.objects.create(workspace=workspace, endpoint=webhook, **owed)
+    of(webhook, seq__gt=1).update(attempts_made=1)
+    later = timezone.now() + timedelta(hours=1)
+    client = member("view_delivery", "retry_delivery", "view_endpoint", "release_lane")
+    address = f"/admin/deliveries/expedite/?endpoint={webhook.pk}&state=PENDING"
+    health = f"/admin/endpoints/endpoint/{webhook.pk}/change/"
+    assert escape(address) in client.get(health).content.decode()
+
+    Lane.objects.update(opened_at=timezone.now(), ready_at=later)
+    assert walk_on(client, address) == (0, 0, 1)
+
+    Lane.objects.update(opened_at=timezone.now(), ready_at=later)
+    said = "3 more were due and held back by a breaker, which is closed now."
+    assert said in client.post(address).content.decode()
+    Lane.objects.update(opened_at=timezone.now(), ready_at=later)
+    posted = {"action": "expedite", "_selected_action": [str(of(webhook, seq=2).get().pk)]}
+    messages = [str(each) for each in client.post(LIST, posted, follow=True).context["messages"]]
+    assert messages == ["0 that waited for another try are due now.", said]
+    Endpoint.change_state([webhook], Endpoint.State.PAUSED)
+    assert escape(address) not in client.get(health).content.decode()
 
 
 STILL_OPEN = (

@@ -65,7 +65,7 @@ def pages_of(endpoint, delivery):
     return [
         *(("get", f"{of_endpoint}{place}", {}) for place in ("", "edit/", "secret/")),
         ("post", f"{of_endpoint}edit/", {"name": "taken", "url": "https://taken.example/"}),
-        *(("post", f"{of_endpoint}{act}/", {}) for act in ("PAUSED", "ACTIVE", "test")),
+        *(("post", f"{of_endpoint}{act}/", {}) for act in ("PAUSED", "ACTIVE", "test", "now")),
         ("post", f"{of_endpoint}secret/", {"reveal": ""}),
         ("post", f"{of_endpoint}secret/", {"rotate": ""}),
         ("post", f"{of_endpoint}replay/", {"start": ""}),
@@ -186,7 +186,7 @@ def test_leaving_takes_the_cookie_away(client, visit):
 
 
 NEEDED = {
-    "operate": ["PAUSED/", "ACTIVE/", "test/", "replay/"],
+    "operate": ["PAUSED/", "ACTIVE/", "test/", "replay/", "now/"],
     "edit": ["edit/"],
     "secrets": ["secret/"],
 }
@@ -269,11 +269,31 @@ def test_what_waits_says_what_holds_it_back_and_is_tried_now(client, workspace, 
     assert of(webhook).get().due_at <= timezone.now()
     assert "It is tried now." not in client.post(f"{address}now/", follow=True).content.decode()
 
+    Lane.objects.update(opened_at=timezone.now(), ready_at=later)  # it is due by now, and held back all the same
+    assert "It is tried now." in client.post(f"{address}now/", follow=True).content.decode()
+
     of(webhook).update(due_at=later)
     Lane.objects.update(ready_at=later)
     shown = client.post(f"{address}now/", follow=True).content.decode()
     assert "The endpoint gets nothing before" in shown
     assert "It is tried now." not in shown
+    Endpoint.change_state([webhook], Endpoint.State.PAUSED)
+    assert f"{address}now/" not in client.get(address).content.decode()
+
+
+def test_all_that_waits_is_tried_now(client, workspace, webhook, visit):
+    visit(rights=OTHERS)
+    record(workspace, 3)
+    later = timezone.now() + timedelta(hours=1)
+    of(webhook, seq=1).update(attempts_made=1, due_at=later)
+    Lane.objects.update(opened_at=timezone.now(), ready_at=later)
+    address = f"{PATH}endpoints/{webhook.pk}/"
+
+    assert f"{address}now/" in client.get(address).content.decode()
+    assert "What waits is tried now." in client.post(f"{address}now/", follow=True).content.decode()
+
+    assert (of(webhook, due_at__lte=timezone.now()).count(), Lane.objects.get().opened_at) == (3, None)
+    assert "Nothing waits for another try" in client.post(f"{address}now/", follow=True).content.decode()
     Endpoint.change_state([webhook], Endpoint.State.PAUSED)
     assert f"{address}now/" not in client.get(address).content.decode()
 

@@ -26,6 +26,12 @@ class Act(NamedTuple):
     button: object
 
 
+class Done(NamedTuple):
+    did: int  # of how many deliveries
+    released: int = 0  # how many others go on, as their breaker was closed
+    left_open: int = 0  # how many breakers were to stay as they are
+
+
 ACTS = {
     "retry": Act("routing.retry_delivery", gettext_lazy("Deliver again all that are found"), gettext_lazy("Begin")),
     "expedite": Act("routing.retry_delivery", gettext_lazy("Try now all that are found"), gettext_lazy("Begin")),
@@ -45,17 +51,29 @@ def act_on_all(request: HttpRequest, act: str) -> HttpResponse:
         raise Http404("These filters are none.")
     if unknown := asked_of(request).keys() - search.fields.keys():  # or more would be found than was asked for
         raise PermissionDenied(f"{', '.join(sorted(unknown))}: no such filter, or none of yours.")
-    found: dict[str, Any] = {"did": _number(request, "did"), "passed": _number(request, "passed")}
+    found: dict[str, Any] = {name: _number(request, name) for name in ("did", "passed", "released")}
     found["closing"] = request.user.has_perm(RELEASE)
     if request.method == "POST":
         look = search.walk().look(request.POST.get("before", ""), BATCH)
-        did, still = _done(act, look.rows, closing=found["closing"])
-        found |= {"did": found["did"] + did, "passed": found["passed"] + len(look.rows) - did, "look": look}
-        still = max(still, _number(request, "left_open"))
+        done = _done(act, look.rows, closing=found["closing"])
+        passed = max(len(look.rows) - done.did - done.released, 0)  # a breaker lets go of others too
+        found |= {"did": found["did"] + done.did, "passed": found["passed"] + passed, "look": look}
+        released, still = found["released"] + done.released, max(done.left_open, _number(request, "left_open"))
+        found |= {"released": released, "let_go": released and let_go(released)}
         found |= {"left_open": still, "still": still and left_open(still)}
     said = [(field.label, field.data) for field in search if field.data]
     found |= {"title": ACTS[act].title, "act": act, "button": ACTS[act].button, "asked": asked_of(request).urlencode()}
     return render(request, "routing/bulk.html", {**admin.site.each_context(request), **found, "said": said})
+
+
+def let_go(deliveries: int) -> str:
+    """Return what to tell who tried deliveries now, and closed breakers by that."""
+    said = ngettext(
+        "%(count)s more was due and held back by a breaker, which is closed now.",
+        "%(count)s more were due and held back by a breaker, which is closed now.",
+        deliveries,
+    )
+    return said % {"count": deliveries}
 
 
 def left_open(breakers: int) -> str:
@@ -70,13 +88,12 @@ def left_open(breakers: int) -> str:
     return said % {"count": breakers}
 
 
-def _done(act: str, deliveries: Any, *, closing: bool) -> tuple[int, int]:
-    """Return of how many `act` was done, and before how many a breaker is still open: `closing` is whether breakers
-    may be closed for it."""
+def _done(act: str, deliveries: Any, *, closing: bool) -> Done:
+    """Do `act` with them: `closing` is whether breakers may be closed for it."""
     if act == "expedite":
         outcome = expedite(deliveries, closing=closing)
-        return outcome.expedited, outcome.left_open
-    return (_retry(deliveries) if act == "retry" else cancel(deliveries).cancelled), 0
+        return Done(outcome.expedited, outcome.released, outcome.left_open)
+    return Done(_retry(deliveries) if act == "retry" else cancel(deliveries).cancelled)
 
 
 def _retry(deliveries: Any) -> int:

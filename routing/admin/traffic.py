@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy, gettext_noop, ngettext
 from endpoints.admin.configuration import needs
 from endpoints.errors import Conflict
 from endpoints.models.staff import SEE_ALL
-from routing.admin.bulk import left_open
+from routing.admin.bulk import left_open, let_go
 from routing.admin.finding import Finding
 from routing.admin.whys import MOST, NEEDED, destinations
 from routing.cancelling import cancel
@@ -159,6 +159,8 @@ class DeliveryAdmin(Finding, TrafficAdmin):
             outcome.expedited,
         )
         messages.success(request, said % {"count": outcome.expedited})
+        if outcome.released:
+            messages.success(request, let_go(outcome.released))
         if outcome.left_open:
             messages.warning(request, left_open(outcome.left_open))
 

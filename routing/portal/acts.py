@@ -1,4 +1,4 @@
-"""A webhook is tried out, its secret seen and rotated, and what failed is delivered again."""
+"""A webhook is tried out, its secret seen and rotated, what waits tried now, and what failed delivered again."""
 
 from datetime import timedelta
 from typing import Any
@@ -12,6 +12,7 @@ from endpoints.audit import note
 from endpoints.models import Endpoint, PortalRight, SigningKey
 from endpoints.models.signing import OVERLAP_S
 from routing import replays
+from routing.expediting import expedite_all
 from routing.models import Delivery
 from routing.portal.door import Visit, page, shown
 from routing.portal.endpoints import said, to_change
@@ -47,6 +48,13 @@ def secret(request: HttpRequest, visit: Visit, endpoint_id: UUID) -> HttpRespons
         found["secret"] = endpoint.secret
     found["old"] = list(endpoint.signing_keys.valid().exclude(expires_at=None).order_by("expires_at"))
     return shown(request, visit, "secret", found)
+
+
+@page("POST", right=PortalRight.OPERATE, cost=REPLAY_COSTS)
+def try_now(_request: HttpRequest, visit: Visit, endpoint_id: UUID) -> HttpResponse:
+    """Try now all that waits, as much as can be done at once: the receiver is well again."""
+    outcome = expedite_all(_webhook(visit, endpoint_id))
+    return said("tried" if outcome.expedited or outcome.released else "nothing", "portal-endpoint", endpoint_id)
 
 
 @page("POST", right=PortalRight.OPERATE, cost=REPLAY_COSTS)

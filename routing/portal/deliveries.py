@@ -72,7 +72,7 @@ def deliver_now(request: HttpRequest, visit: Visit, delivery_id: UUID) -> HttpRe
     chosen = get_object_or_404(visit.deliveries().select_related("endpoint"), pk=delivery_id)
     outcome = expedite([chosen])
     chosen.refresh_from_db(fields=["state", "due_at"])
-    tried = outcome.expedited and not _held_back(chosen)
+    tried = (outcome.expedited or outcome.released) and not _held_back(chosen)
     return said("now", "portal-delivery", delivery_id) if tried else redirect("portal-delivery", delivery_id)
 
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from routing.portal.acts import replay, secret, test_endpoint
+from routing.portal.acts import replay, secret, test_endpoint, try_now
 from routing.portal.deliveries import deliver_again, deliver_now, deliveries, delivery
 from routing.portal.door import leave, open_link
 from routing.portal.endpoints import change_state, edit, endpoint, home
@@ -19,6 +19,7 @@ urlpatterns = [
     path("endpoints/<uuid:endpoint_id>/test/", test_endpoint, name="portal-test"),
     path("endpoints/<uuid:endpoint_id>/secret/", secret, name="portal-secret"),
     path("endpoints/<uuid:endpoint_id>/replay/", replay, name="portal-replay"),
+    path("endpoints/<uuid:endpoint_id>/now/", try_now, name="portal-try-now"),
     path("endpoints/<uuid:endpoint_id>/<str:state>/", change_state, name="portal-state"),
     path("deliveries/", deliveries, name="portal-deliveries"),
     path("deliveries/<uuid:delivery_id>/", delivery, name="portal-delivery"),
