@@ -3,10 +3,10 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Self
+from typing import NamedTuple, Self
 from uuid import UUID
 
-from django.db.models import Count
+from django.db.models import Count, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -14,7 +14,7 @@ from django.utils.translation import ngettext
 from endpoints.models import Endpoint, EventFilter
 from endpoints.patterns import Explanation, explain
 from routing.health import SOURCE
-from routing.models import Delivery, Event, Lane, Socket
+from routing.models import Cursor, Delivery, Event, Lane
 from routing.stats import WINDOWS, failures_of, of_each
 
 MOST_DELIVERIES = 40  # of one event to one endpoint: what was retried again and again
@@ -38,6 +38,11 @@ class Why:
     lane: Lane | None  # of a webhook
 
 
+class Listening(NamedTuple):
+    sockets: int  # that are open, and take what is delivered
+    left_at: datetime | None  # when the last one did, where none is open
+
+
 @dataclass(frozen=True, slots=True)
 class Ways:
     """How endpoints take what they are owed just now: asked for all of them at once."""
@@ -45,21 +50,22 @@ class Ways:
     now: datetime
     lanes: Mapping[UUID, Lane]  # of webhooks
     failures: Mapping[UUID, Sequence[tuple[str, int]]]  # in the last hour, where a breaker is open
-    sockets: Mapping[UUID, int]  # that are open, of websockets
+    listening: Mapping[UUID, Listening]  # to websockets
 
     @classmethod
     def to(cls, endpoints: Collection[Endpoint], now: datetime) -> Self:
         lanes = Lane.objects.in_bulk([each.pk for each in endpoints if each.type == Endpoint.Type.WEB_HOOK])
         broken = [each for each in endpoints if each.pk in lanes and lanes[each.pk].opened_at]
         counts = of_each(broken, WINDOWS["1h"], now) if broken else {}
-        sockets = Socket.objects.filter(
-            endpoint__in=[each for each in endpoints if each.type == Endpoint.Type.WEB_SOCKET], watches=False
-        )
+        taking = Q(endpoint__sockets__watches=False, endpoint__sockets__looks_on=False)
+        listening = Cursor.objects.filter(
+            pk__in=[each.pk for each in endpoints if each.type == Endpoint.Type.WEB_SOCKET]
+        ).annotate(sockets=Count("endpoint__sockets", filter=taking))
         return cls(
             now,
             lanes,
             {id_: failures_of(counted)[:MOST_FAILURES] for id_, counted in counts.items()},
-            dict(sockets.values_list("endpoint").annotate(Count("pk")).order_by()),
+            {each.pk: Listening(each.sockets, each.last_socket_left_at) for each in listening},
         )
 
 
@@ -89,10 +95,11 @@ def held_back(delivery: Delivery, endpoint: Endpoint, ways: Ways) -> str:
     if endpoint.state == Endpoint.State.PAUSED:
         return _("The endpoint is paused: what it is owed waits until it is resumed.")
     if endpoint.type == Endpoint.Type.WEB_SOCKET:
-        return _for_whom(ways.sockets.get(endpoint.pk, 0))
+        return _for_whom(ways.listening[endpoint.pk])
     lane = ways.lanes[endpoint.pk]
     if lane.opened_at is not None:
-        return " ".join([_why_open(lane, ways.failures.get(endpoint.pk, ())), _next_probe(lane, ways.now)])
+        opened = _why_open(lane.opened_at, ways.failures.get(endpoint.pk, ()))
+        return f"{opened} {_next_probe(lane, ways.now)}"
     if delivery.due_at is None:
         return _("It waits for its turn: what came before it with its ordering key has not ended.")
     if lane.ready_at > ways.now:
@@ -108,7 +115,10 @@ def next_try(delivery: Delivery, endpoint: Endpoint, ways: Ways) -> datetime | N
     return max(delivery.due_at, ways.lanes[endpoint.pk].ready_at)
 
 
-def _for_whom(count: int) -> str:
+def _for_whom(listening: Listening) -> str:
+    count, left_at = listening
+    if not count and left_at:
+        return _("It waits for a websocket: none is connected to the endpoint since %(at)s.") % {"at": _said(left_at)}
     if not count:
         return _("It waits for a websocket: none is connected to the endpoint.")
     said = ngettext(
@@ -119,12 +129,12 @@ def _for_whom(count: int) -> str:
     return said % {"count": count}
 
 
-def _why_open(lane: Lane, failures: Sequence[tuple[str, int]]) -> str:
+def _why_open(opened_at: datetime, failures: Sequence[tuple[str, int]]) -> str:
     said = _(
         "The endpoint's breaker is open since %(at)s, as half or more of its attempts within a minute failed%(of)s."
     )
     of = ", ".join(f"{count} {error}" for error, count in failures)
-    return said % {"at": _said(lane.opened_at), "of": of and _(" (in the last hour: %(of)s)") % {"of": of}}
+    return said % {"at": _said(opened_at), "of": of and _(" (in the last hour: %(of)s)") % {"of": of}}
 
 
 def _next_probe(lane: Lane, now: datetime) -> str:
@@ -134,33 +144,42 @@ def _next_probe(lane: Lane, now: datetime) -> str:
     return said % {"at": _said(lane.ready_at)}
 
 
-def _said(at: datetime | None) -> str:
-    return at.astimezone(UTC).isoformat(timespec="seconds") if at else ""
+def _said(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _of_delivery(delivery: Delivery, endpoint: Endpoint, ways: Ways) -> str:
+    made = delivery.attempts_made
     said = (
-        _("The last delivery of it, %(id)s, is %(state)s after %(made)s attempts.")
+        ngettext(
+            "The last delivery of it, %(id)s, is %(state)s after %(made)s attempt.",
+            "The last delivery of it, %(id)s, is %(state)s after %(made)s attempts.",
+            made,
+        )
         if delivery.retry_of_id
-        else _("It was wanted: delivery %(id)s is %(state)s after %(made)s attempts.")
+        else ngettext(
+            "It was wanted: delivery %(id)s is %(state)s after %(made)s attempt.",
+            "It was wanted: delivery %(id)s is %(state)s after %(made)s attempts.",
+            made,
+        )
     )
     state = f"{delivery.state} ({delivery.reason})" if delivery.reason else delivery.state
-    stands = said % {"id": delivery.pk, "state": state, "made": delivery.attempts_made}
+    stands = said % {"id": delivery.pk, "state": state, "made": made}
     return f"{stands} {held_back(delivery, endpoint, ways)}".rstrip()
 
 
 def _of_none(event: Event, endpoint: Endpoint, filters: Sequence[FilterWhy]) -> str:
     if event.creation_date < endpoint.creation_date:
         said = _("The endpoint was made at %(at)s, after the event was recorded.")
-        return said % {"at": endpoint.creation_date.isoformat()}
+        return said % {"at": _said(endpoint.creation_date)}
     if endpoint.deleted_at and endpoint.deleted_at < event.creation_date:
         said = _("The endpoint was deleted at %(at)s, before the event was recorded.")
-        return said % {"at": endpoint.deleted_at.isoformat()}
+        return said % {"at": _said(endpoint.deleted_at)}
     if event.source == SOURCE and event.subject == str(endpoint.pk):
         return _("The event is about the endpoint itself, which is not told of it.")
     if event.payload_forgotten_at:
         said = _("The payload was forgotten at %(at)s, so the filters can't be asked any more.")
-        return said % {"at": event.payload_forgotten_at.isoformat()}
+        return said % {"at": _said(event.payload_forgotten_at)}
     if not filters:
         return _("No filter is linked to the endpoint now, so it gets every event; when this one came, others were.")
     matching = [each for each in filters if each.explanation.matched]

@@ -366,6 +366,7 @@ KEY = 2 + 4  # the key and its use; what begins and ends a transaction about the
         ("deliveries { totalCount collectionItems { id eventId endpointId } }", 2),
         ("deliveries { collectionItems { event { type data matched } endpoint { name eventFilters { id } } } }", 6),
         ("deliveries { collectionItems { attempts { statusCode } } }", 2),
+        ("deliveries { collectionItems { heldBack } }", 4),
         ("attempts { totalCount collectionItems { id deliveryId } }", 2),
     ],
 )

@@ -8,7 +8,7 @@ from django.contrib.auth.models import Permission, User
 from django.db import IntegrityError, transaction
 
 from endpoints.models import Endpoint, StaffBinding
-from routing.models import Attempt, Delivery, Socket, SocketTicket
+from routing.models import Attempt, Cursor, Delivery, Socket, SocketTicket
 from routing.sockets import tickets
 from routing.sockets.operators import looks_that_are_allowed
 from tests.service import wait_until
@@ -50,6 +50,18 @@ def test_who_looks_on_gets_what_comes_from_now_on_and_delivers_nothing(web, web_
         assert cursors(websocket, 1) == [5]
     assert states(web_socket) == [(seq, "PENDING") for seq in range(1, 6)]
     assert not Attempt.objects.exists()
+
+
+def test_who_looks_on_is_none_that_a_delivery_waits_for(web, web_socket, key, publish):
+    left_at = Cursor.objects.filter(pk=web_socket.pk).values_list("last_socket_left_at", flat=True).get
+    with web.listen(web_socket, key, asking={"watch": "1"}) as websocket:
+        ready(websocket)
+        assert Socket.objects.get().looks_on
+    wait_until(Socket.objects.exists, lambda open: not open)
+    assert left_at() is None
+    with web.v1(web_socket, key) as websocket:
+        ready(websocket)
+    wait_until(left_at, lambda at: at is not None)
 
 
 def test_who_looks_on_takes_nothing_from_who_reads(web, web_socket, key, publish):

@@ -1,15 +1,18 @@
 """Why did my event go there, and why did it not?"""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from endpoints.models import Endpoint, EventFilter, FilterLink
-from routing.models import Delivery, Event, Lane, Rollup, Socket, SocketNode
+from routing.models import Cursor, Delivery, Event, Lane, Rollup, Socket, SocketNode
+from routing.sockets.registry import Visitor, enter, leave, open_node
 from routing.whys import why
+from tests.together import together
 from tests.traffic import end, of, record
 
 PAID = {"pattern": {"type": ["order.paid"]}}
@@ -131,7 +134,7 @@ def test_what_an_open_breaker_holds_back_says_so(workspace, webhook, event, grap
 
     found = graphql(query, e=str(recorded.pk), d=str(webhook.pk))["data"]["explainDelivery"]
 
-    at, then = (each.isoformat(timespec="seconds") for each in (opened, ready))
+    at, then = (f"{each:%Y-%m-%d %H:%M:%S} UTC" for each in (opened, ready))
     assert found["lane"] == {"breaker": "OPEN"}
     assert found["reason"] == (
         f"It was wanted: delivery {of(webhook).get().pk} is PENDING after 0 attempts. "
@@ -139,6 +142,12 @@ def test_what_an_open_breaker_holds_back_says_so(workspace, webhook, event, grap
         "more of its attempts within a minute failed (in the last hour: 12 TIMEOUT). "
         f"One delivery is tried next at {then}, and the others follow once that succeeds."
     )
+
+
+def test_one_attempt_is_one(webhook, event):
+    recorded = event()
+    of(webhook).update(attempts_made=1)
+    assert why(recorded, webhook).reason.endswith("is PENDING after 1 attempt.")
 
 
 @pytest.mark.parametrize(
@@ -169,15 +178,67 @@ def test_what_waits_for_its_turn_says_so(workspace, webhook, event):
     assert "It waits for its turn" in why(second, webhook).reason
 
 
-def test_what_waits_for_a_websocket_says_how_many_there_are(workspace, web_socket, event):
+def test_what_waits_for_a_websocket_says_how_many_there_are_or_since_when_none_is(workspace, web_socket, event):
     recorded = event()
     assert why(recorded, web_socket).reason.endswith("It waits for a websocket: none is connected to the endpoint.")
 
-    Socket.objects.create(node=SocketNode.objects.create(), workspace=workspace, endpoint=web_socket)
+    Cursor.objects.update(last_socket_left_at=datetime(2026, 11, 26, 22, 10, tzinfo=UTC))
+    node = SocketNode.objects.create()
+    Socket.objects.create(node=node, workspace=workspace, endpoint=web_socket, looks_on=True)
+    said = "It waits for a websocket: none is connected to the endpoint since 2026-11-26 22:10:00 UTC."
+    assert why(recorded, web_socket).reason.endswith(said)
+
+    Socket.objects.create(node=node, workspace=workspace, endpoint=web_socket)
     assert "1 websocket is connected to the endpoint, and has not" in why(recorded, web_socket).reason
 
 
+@pytest.mark.django_db(transaction=True)
+def test_of_the_last_sockets_the_last_that_leaves_is_noted(workspace, web_socket):
+    node = open_node()
+    first, last, watcher = (enter(Visitor(web_socket, None, "", looks_on=n == 2), node).socket_id for n in range(3))
+
+    leave(first)
+    assert left_at(web_socket) is None
+    leave(last)
+    assert (noted := left_at(web_socket))
+    leave(watcher)
+    assert left_at(web_socket) == noted
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_that_leave_at_once_one_is_noted(workspace, web_socket):
+    node = open_node()
+    one, other = (enter(Visitor(web_socket, None, ""), node).socket_id for _ in range(2))
+
+    with transaction.atomic():
+        leave(one)
+        together(lambda: leave(other))
+        assert left_at(web_socket)
+
+
+def left_at(endpoint):
+    return Cursor.objects.get(pk=endpoint.pk).last_socket_left_at
+
+
 # --- over GraphQL
+
+
+def test_a_delivery_that_waits_says_what_it_waits_for_wherever_it_is_asked(graphql, webhook, web_socket, event):
+    event()
+    end(of(webhook))
+    event()
+    Lane.objects.update(opened_at=Now(), ready_at=Now())
+    query = "{ events { collectionItems { deliveries { id state reason heldBack } } } }"
+
+    told = [each for item in graphql(query)["data"]["events"]["collectionItems"] for each in item["deliveries"]]
+
+    assert [(each["state"], each["reason"]) for each in told if not each["heldBack"]] == [("EXHAUSTED", "test")]
+    waiting = [each for each in told if each["heldBack"]]
+    assert len(waiting) == 3
+    for each in waiting:
+        row = Delivery.objects.get(pk=each["id"])
+        assert why(row.event, row.endpoint).reason.endswith(f"attempts. {each['heldBack']}")
+
 
 EXPLAIN_DELIVERY = """
 query($event: ID!, $endpoint: ID!) {

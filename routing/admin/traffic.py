@@ -278,9 +278,9 @@ class ForgottenAdmin(TrafficAdmin):
 
 @admin.register(Cursor)
 class CursorAdmin(TrafficAdmin):
-    list_display = ("endpoint", "last_seq", "epoch")
+    list_display = ("endpoint", "last_seq", "epoch", "last_socket_left_at")
     list_select_related = ("endpoint",)
-    fields = ("endpoint", "last_seq", "epoch")
+    fields = ("endpoint", "last_seq", "epoch", "last_socket_left_at")
 
 
 @admin.register(Lane)

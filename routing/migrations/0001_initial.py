@@ -24,6 +24,7 @@ class Migration(migrations.Migration):
                 ('endpoint', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, primary_key=True, related_name='+', serialize=False, to='endpoints.endpoint')),
                 ('last_seq', models.BigIntegerField()),
                 ('epoch', models.UUIDField(db_default=models.Func(function='gen_random_uuid'))),
+                ('last_socket_left_at', models.DateTimeField(null=True)),
             ],
         ),
         migrations.CreateModel(
@@ -219,6 +220,7 @@ class Migration(migrations.Migration):
                 ('address', models.CharField(blank=True, max_length=64)),
                 ('share', models.CharField(blank=True, max_length=64)),
                 ('watches', models.BooleanField(db_default=False, default=False)),
+                ('looks_on', models.BooleanField(db_default=False, default=False)),
                 ('opened_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('endpoint', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='sockets', to='endpoints.endpoint')),
                 ('key', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='endpoints.apikey')),

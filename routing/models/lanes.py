@@ -14,13 +14,15 @@ from endpoints.models import Endpoint
 class Cursor(models.Model):
     """The last number that an endpoint's deliveries have reached. Written by whoever writes deliveries.
 
-    The row is locked until the transaction that took numbers ends: numbers have no gaps and follow commits.
+    The row is locked until the transaction that took numbers ends: numbers have no gaps and follow commits. Besides,
+    it is written where the last websocket of an endpoint ends: see sockets/registry.py.
     """
 
     endpoint = models.OneToOneField(Endpoint, models.PROTECT, primary_key=True, related_name="+")
     last_seq = models.BigIntegerField()
     # Stands for this numbering: see sockets/cursors.py.
     epoch = models.UUIDField(db_default=models.Func(function="gen_random_uuid"))
+    last_socket_left_at = models.DateTimeField(null=True)  # means something while none is open
 
     def __str__(self) -> str:
         return f"{self.endpoint_id}: {self.last_seq}"

@@ -35,6 +35,7 @@ class Socket(models.Model):
     address = models.CharField(max_length=64, blank=True)
     share = models.CharField(max_length=GROUP_LENGTH, blank=True)
     watches = models.BooleanField(default=False, db_default=False)  # changes of deliveries, rather than events
+    looks_on = models.BooleanField(default=False, db_default=False)  # so that nothing is delivered to it
     opened_at = models.DateTimeField(db_default=Now())
 
     class Meta:

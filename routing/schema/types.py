@@ -6,6 +6,7 @@ from typing import Any
 import graphene
 import msgspec
 from django.db.models import Count, Model
+from django.utils import timezone
 
 from endpoints.models import Endpoint
 from endpoints.schema.collections import MAX_NESTED
@@ -13,6 +14,7 @@ from endpoints.schema.pages import computed, related
 from endpoints.schema.scalars import JSON, DateTime
 from endpoints.schema.types import EndpointOutput
 from routing.models import Attempt, Delivery, Event, Replay
+from routing.whys import Ways, held_back
 
 DeliveryState = graphene.Enum.from_enum(
     Delivery.State,
@@ -134,6 +136,11 @@ class DeliveryOutput(graphene.ObjectType):
     seq = graphene.BigInt(required=True, description="1, 2, 3 ... within the endpoint, without gaps.")
     state = graphene.Field(DeliveryState, required=True)
     reason = graphene.String(required=True, description="Why it ended as it did; empty while it is open.")
+    held_back = graphene.String(
+        required=True,
+        description="While it is PENDING, what it waits for besides its dueAt, in a sentence: that the endpoint is "
+        "resumed, that its breaker closes, that a websocket is opened. Empty where nothing holds it back.",
+    )
     attempts_made = graphene.Int(required=True)
     due_at = graphene.Field(
         DateTime,
@@ -151,6 +158,10 @@ class DeliveryOutput(graphene.ObjectType):
     )
 
     @staticmethod
+    def resolve_held_back(delivery: Delivery, _info: Any) -> Any:
+        return computed(delivery, "held_back", _held_back, "")
+
+    @staticmethod
     def resolve_event(delivery: Delivery, info: Any) -> Any:
         return related(delivery, "event", info.context.beneath(Event.objects.defer("data")))
 
@@ -161,6 +172,13 @@ class DeliveryOutput(graphene.ObjectType):
     @staticmethod
     def resolve_attempts(delivery: Delivery, info: Any) -> Any:
         return related(delivery, "attempts", info.context.beneath(Attempt.objects.order_by("number"))[:MAX_NESTED])
+
+
+def _held_back(page: Sequence[Any]) -> dict[Any, str]:
+    waiting = [delivery for delivery in page if delivery.state == Delivery.State.PENDING]
+    endpoints = Endpoint.objects.in_bulk({delivery.endpoint_id for delivery in waiting})
+    ways = Ways.to(endpoints.values(), timezone.now())
+    return {delivery.pk: held_back(delivery, endpoints[delivery.endpoint_id], ways) for delivery in waiting}
 
 
 class Attempted:

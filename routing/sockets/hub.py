@@ -58,7 +58,10 @@ class Hub:
 
         `end` is called when it must not go on. Raises Refusal where there are too many sockets.
         """
-        visitor = registry.Visitor(admission.standing.endpoint, admission.key_id, address, share=admission.asked.share)
+        asked = admission.asked
+        visitor = registry.Visitor(
+            admission.standing.endpoint, admission.key_id, address, share=asked.share, looks_on=asked.watches
+        )
         async with self._place(visitor) as place, self._reading(admission, place, end) as reader:
             yield reader
 

@@ -27,6 +27,7 @@ class Visitor:
     address: str
     share: str = ""
     watches: bool = False
+    looks_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ def enter(visitor: Visitor, node_id: UUID) -> Place:
         address=visitor.address[:64],
         share=visitor.share,
         watches=visitor.watches,
+        looks_on=visitor.looks_on,
     )
     key = f"key {visitor.key_id}" if visitor.key_id else "no key"
     return Place(socket.pk, f"socket {socket.pk}, {key}, {socket.address}")
@@ -100,8 +102,10 @@ def _end_sockets(socket_ids: Sequence[UUID], detail: str) -> None:
         # A member that ends may still be taking: its sockets wait for that, and then give back what it took.
         cursor.execute("SELECT FROM routing_socket WHERE id = ANY(%s) ORDER BY id FOR UPDATE", [list(socket_ids)])
         cursor.execute(_TAKE_BACK, {"sockets": list(socket_ids), "detail": detail, "losses": MOST_LOSSES})
-        cursor.execute("DELETE FROM routing_socket WHERE id = ANY(%s) RETURNING endpoint_id", [list(socket_ids)])
-        endpoints = {str(endpoint_id) for (endpoint_id,) in cursor.fetchall()}
+        cursor.execute(_END, [list(socket_ids)])
+        ended = cursor.fetchall()
+        cursor.execute(_LEFT, [[endpoint_id for endpoint_id, reads in ended if reads]])
+        endpoints = {str(endpoint_id) for endpoint_id, _ in ended}
         cursor.executemany("SELECT pg_notify(%s, %s)", [(WEB_SOCKET_HINT, id_) for id_ in sorted(endpoints)])
 
 
@@ -111,6 +115,22 @@ _COUNT = "SELECT count(*) FILTER (WHERE key_id = %s), count(*) FROM routing_sock
 _DEAD = """
 SELECT id FROM routing_socketnode WHERE seen_at < clock_timestamp() - %s * interval '1 second'
 ORDER BY id FOR UPDATE SKIP LOCKED
+"""
+_END = "DELETE FROM routing_socket WHERE id = ANY(%s) RETURNING endpoint_id, NOT (watches OR looks_on)"
+# The last one says when it left. Those that end just now have locked their rows, which xmax shows, and each takes the
+# others for gone, so that one at least says it. That a member of a group has locked its own shows too, and may have it
+# said too early: nobody asks while a socket is open.
+_LEFT = """
+WITH abandoned AS MATERIALIZED (
+    SELECT endpoint_id FROM routing_cursor AS cursor
+    WHERE endpoint_id = ANY(%s) AND NOT EXISTS (
+        SELECT FROM routing_socket AS open
+        WHERE open.endpoint_id = cursor.endpoint_id AND NOT (open.watches OR open.looks_on) AND open.xmax = 0
+    )
+    ORDER BY endpoint_id FOR UPDATE
+)
+UPDATE routing_cursor AS cursor SET last_socket_left_at = clock_timestamp()
+FROM abandoned WHERE cursor.endpoint_id = abandoned.endpoint_id
 """
 # What a group had with them, which nobody reported.
 _TAKE_BACK = """
