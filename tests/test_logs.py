@@ -70,7 +70,23 @@ def test_a_query_that_is_refused_is_told_with_its_error_and_whose_it_was(client,
 def test_who_signs_in_is_one_line_of_axes(client, django_user_model, log):
     client.force_login(django_user_model.objects.create_user("looker"))
     (line,) = lines(log)
-    assert line[1].startswith("AXES: Successful login by ")
+    assert line[1].startswith("AXES: Successful login by 'looker', from ")
+
+
+def test_who_fails_to_is_one_line_with_the_address_and_never_a_password(client, django_user_model, log):
+    django_user_model.objects.create_user("looker", password="right", is_staff=True)
+    for username, password in (("looker", "wrong"), ("right", ""), ("right", "wrong"), ("looker", "right")):
+        form = {"username": username, "password": password}
+        client.post("/admin/login/", form, REMOTE_ADDR="192.0.2.7")
+
+    where = "from 192.0.2.7, at /admin/login/"
+    told = [(level, re.sub(r"\. (Created|Updated).*", "", message)) for level, message in lines(log)]
+    assert told == [
+        ("WARNING", f"AXES: New login failure by 'looker', {where}"),
+        ("WARNING", f"AXES: New login failure by a name that nobody has, {where}"),
+        ("INFO", f"AXES: Successful login by 'looker', {where}."),
+    ]
+    assert "right" not in log.getvalue()
 
 
 def test_what_breaks_here_is_an_error_with_its_traceback(client, log, monkeypatch):
