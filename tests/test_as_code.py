@@ -123,6 +123,16 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(applied, workspace
     assert entry.actor_kind == "COMMAND"
 
 
+def test_what_was_done_is_told_as_done(workspace, tmp_path):
+    path, said = tmp_path / "file.yaml", []
+    path.write_text("version: 1\nendpoints:\n  - {name: screen, type: WEB_SOCKET}\n")
+    for options in (["--dry-run"], []):
+        out = io.StringIO()
+        call_command("apply", workspace.name, str(path), *options, stdout=out)
+        said.append(out.getvalue().splitlines()[-1])
+    assert said == ["1 to create, 0 to change, 0 to delete.", "1 created, 0 changed, 0 deleted."]
+
+
 def test_an_object_is_renamed_by_the_name_that_it_had(applied):
     applied(FILE)
     ids = set(Endpoint.objects.values_list("pk", flat=True)) | set(EventFilter.objects.values_list("pk", flat=True))
@@ -169,6 +179,10 @@ def test_all_mistakes_are_said_at_once_with_their_lines(applied, monkeypatch):
         ("version: 1\nversion: 1", "2: version is there twice."),
         ("version: 2", "1: version is 2; this service reads 1."),
         ("- 1", "1: The file is no mapping"),
+        (
+            "version: 1\nendpoints: [{name: a, type: WEB_HOOK, url: https://a.example/, rateLimit: {count: many}}]",
+            "2: rateLimit is {'count': 'many'}; write count and periodSeconds, both whole numbers.",
+        ),
         ("version: 1\nfilters: [{name: !!python/name:os.system }]", "2: tag:yaml.org,2002:python/name:os.system is no"),
         (FILE.replace("{env: BILLING_SECRET}", SECRET), "18: secret is not in the file; write {env: NAME}"),
     ],

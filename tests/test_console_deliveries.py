@@ -317,6 +317,18 @@ def test_all_that_is_found_is_tried_now(member, workspace, webhook):
     assert "breaker" not in client.get(page).content.decode()
 
 
+def test_what_waits_for_a_websocket_is_not_said_to_be_never_tried(member, workspace, web_socket):
+    (event_id,) = record(workspace)
+    client = member(*EVENT_PAGE)
+    said = []
+    for state in (None, "CANCELLED"):
+        if state:
+            end(of(web_socket), state)
+        shown = client.get(f"{EVENTS}{event_id}/change/").content.decode()
+        said.append([each for each in ("Not tried yet", "Never tried") if each in shown])
+    assert said == [["Not tried yet"], ["Never tried"]]
+
+
 def test_what_a_breaker_lets_go_of_is_said_and_not_passed_over(member, workspace, webhook):
     record(workspace, 3)
     owed = {"period": "DAY", "at": timezone.now(), "name": "OWED", "count": 3}

@@ -51,7 +51,8 @@ def test_each_condition_says_whether_it_held_and_on_what():
         ({"data": {"total": {"y": [1]}}}, "The event has no data.total.y."),
         ({"data": {"tags": ["a"]}}, 'data.tags is [], not "a".'),
         ({"data": {"who": ["a"]}}, 'data.who is {"name": null}, not "a".'),
-        ({"data": {"who": {"name": ["a", "b"]}}}, 'data.who.name is null, not "a" or another of 2.'),
+        ({"data": {"who": {"name": ["a", "b"]}}}, 'data.who.name is null, not "a" or "b".'),
+        ({"data": {"who": {"name": [*"abcd"]}}}, 'data.who.name is null, not "a" or one of 3 others.'),
         ({"data": {"total": [{"exists": False}]}}, 'data.total is 50, not {"exists": false}.'),
         ({"data": {"items": {"n": [3]}}}, "data.items.n is 1 and 2, not 3."),
         (

@@ -310,6 +310,11 @@ def test_a_reset_is_told(service: Service, endpoint: str, listen: Any) -> None:
     [
         (["--key", "es_live_wrong"], "The service closed the connection with 1008: "),
         (
+            ["--key", ""],
+            "The service closed the connection with 1008: No key: send 'Authorization: Bearer KEY', 'Token: KEY' or "
+            "protocol event-service.key.KEY. No key was given: see --key.",
+        ),
+        (
             ["--service", "http://127.0.0.1"],
             "--service is 'http://127.0.0.1'; write ws://HOST:PORT or wss://HOST:PORT.",
         ),

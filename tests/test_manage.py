@@ -32,6 +32,16 @@ def test_what_goes_wrong_in_a_database_that_answers_keeps_its_traceback(monkeypa
         manage.main()
 
 
+def test_an_interrupted_command_ends_without_a_traceback(monkeypatch):
+    def run(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(manage, "execute_from_command_line", run)
+    with pytest.raises(SystemExit) as end:
+        manage.main()
+    assert end.value.code == 130
+
+
 @pytest.mark.parametrize(
     ("given", "run"),
     [([], ["start"]), (["--port", "0"], ["start", "--port", "0"]), (["check"], ["check"]), (["--help"], ["--help"])],

@@ -286,10 +286,12 @@ def test_all_that_waits_is_tried_now(client, workspace, webhook, visit):
     record(workspace, 3)
     later = timezone.now() + timedelta(hours=1)
     of(webhook, seq=1).update(attempts_made=1, due_at=later)
-    Lane.objects.update(opened_at=timezone.now(), ready_at=later)
+    now = timezone.now()
+    Lane.objects.update(opened_at=now, ready_at=later, failing_since=now - timedelta(minutes=5))
     address = f"{PATH}endpoints/{webhook.pk}/"
 
-    assert f"{address}now/" in client.get(address).content.decode()
+    shown = client.get(address).content.decode()
+    assert (f"{address}now/" in shown, "after each failure more seldom, for 5 min" in shown) == (True, True)
     assert "What waits is tried now." in client.post(f"{address}now/", follow=True).content.decode()
 
     assert (of(webhook, due_at__lte=timezone.now()).count(), Lane.objects.get().opened_at) == (3, None)

@@ -63,7 +63,7 @@ def _max_in_flight(count: int) -> Any:
 
 def _rate_limit(rate: dict[str, Any]) -> dict[str, int]:
     if rate.keys() != {"count", "periodSeconds"} or not all(type(value) is int for value in rate.values()):
-        raise BadInput("rateLimit has count and periodSeconds, whole numbers; write both.", "rateLimit")
+        raise BadInput(f"rateLimit is {rate}; write count and periodSeconds, both whole numbers.", "rateLimit")
     as_columns({"rate_limit": {"count": rate["count"], "period_seconds": rate["periodSeconds"]}})
     return rate
 

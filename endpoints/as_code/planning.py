@@ -47,16 +47,17 @@ class Plan:
     changes: list[Change]
     left: list[tuple[str, str]]  # kind and name of what is not in the file
 
-    def text(self) -> str:
+    def text(self, *, applied: bool) -> str:
         lines = [line for change in self.changes for line in change.lines()]
         lines += [f"? {NOUNS[kind]} {name} is not in the file; --prune deletes it" for kind, name in self.left]
-        return "\n".join([*lines, self._summary()])
+        return "\n".join([*lines, self._summary(applied=applied)])
 
-    def _summary(self) -> str:
+    def _summary(self, *, applied: bool) -> str:
         if not self.changes:
             return "Nothing to do."
         count = [sum(change.action == action for change in self.changes) for action in ("create", "change", "delete")]
-        return "{} to create, {} to change, {} to delete.".format(*count)
+        said = "{} created, {} changed, {} deleted." if applied else "{} to create, {} to change, {} to delete."
+        return said.format(*count)
 
     def as_dict(self) -> dict[str, Any]:
         left = [{"kind": NOUNS[kind], "name": name} for kind, name in self.left]

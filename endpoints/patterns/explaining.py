@@ -15,6 +15,7 @@ from endpoints.patterns.published import as_pattern
 SHOWN_VALUES = 5  # of the event, for one condition
 SHOWN_CHARACTERS = 200  # of one value
 SHOWN_WANTED = 20  # members of a list
+FEW_WANTED = 3  # that a sentence names
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +116,12 @@ def _why_not(wanted: list[Any], path: Path, found: list[str]) -> str:
     name = ".".join(path)
     if not found:
         return _("The event has no %(name)s.") % {"name": name}
-    said = (
-        _("%(name)s is %(found)s, not %(wanted)s or another of %(count)s.")
-        if len(wanted) > 1
-        else _("%(name)s is %(found)s, not %(wanted)s.")
-    )
-    together = _(" and ").join(found)
-    return said % {"name": name, "found": together, "wanted": _shown(wanted[0]), "count": len(wanted)}
+    told = {"name": name, "found": _(" and ").join(found)}
+    if len(wanted) <= FEW_WANTED:
+        several = _(" or ").join(_shown(member) for member in wanted)
+        return _("%(name)s is %(found)s, not %(wanted)s.") % {**told, "wanted": several}
+    others = {"wanted": _shown(wanted[0]), "count": len(wanted) - 1}
+    return _("%(name)s is %(found)s, not %(wanted)s or one of %(count)s others.") % {**told, **others}
 
 
 def _alone(path: Path, node: Any) -> Pattern:

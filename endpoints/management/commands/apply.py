@@ -41,8 +41,9 @@ class Command(AuditedCommand):
             found = self._apply(workspace, _text(options["file"]), dry_run=options["dry_run"], prune=options["prune"])
         except Mistakes as mistakes:
             raise CommandError(self._told(mistakes, options["file"])) from mistakes
-        self._differs = bool(found.changes) and options["dry_run"]
-        self.tell(found.text(), **found.as_dict(), applied=not options["dry_run"])
+        applied = not options["dry_run"]
+        self._differs = bool(found.changes) and not applied
+        self.tell(found.text(applied=applied), **found.as_dict(), applied=applied)
 
     def _apply(self, workspace: Workspace, text: str, *, dry_run: bool, prune: bool) -> Plan:
         file = read(text, os.environ, without_secrets=dry_run)

@@ -15,7 +15,12 @@ class Command(TellingCommand):
         lines = [line for each in found for line in (f"{each.level}  {each.what}", f"       {each.do}")]
         errors = sum(each.level == ERROR for each in found)
         lines.append(f"Well: {', '.join(well)}.")
-        lines.append(f"{errors} errors, {len(found) - errors} warnings." if found else "All is as it should be.")
+        counted = f"{_some(errors, 'error')}, {_some(len(found) - errors, 'warning')}."
+        lines.append(counted if found else "All is as it should be.")
         self.tell("\n".join(lines), findings=[asdict(each) for each in found], errors=errors, well=well)
         if errors:
             sys.exit(1)
+
+
+def _some(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

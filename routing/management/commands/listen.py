@@ -56,7 +56,8 @@ class Command(TellingCommand):
         try:
             self._listener(**options).run()
         except Ended as end:
-            raise CommandError(str(end)) from end
+            hint = "" if options["key"] else " No key was given: see --key."
+            raise CommandError(f"{end}{hint}") from end
         except KeyboardInterrupt:
             self._remark("Stopped.")
 
