@@ -255,3 +255,21 @@ def test_one_looks_live_at_own_endpoints_alone(client, member, web_socket, forei
     assert SocketTicket.objects.get().endpoint == web_socket
     ticket = client.get(page(SocketTicket, "change", SocketTicket.objects.get().pk))
     assert ticket.status_code == 200
+
+
+def test_the_only_workspace_that_one_sees_is_filled_in(client, member, workspace, foreign_workspace):
+    pages = [reverse(f"admin:endpoints_{name}_add") for name in ("endpoint", "eventfilter", "eventtype", "apikey")]
+    filled = [client.get(page).context["adminform"].form["workspace"].value() for page in pages]
+    client.force_login(User.objects.create_superuser("root"))
+    assert filled == [str(workspace.pk)] * 4
+    assert [client.get(page).context["adminform"].form["workspace"].value() for page in pages] == [None] * 4
+
+
+def test_what_is_not_there_yet_has_no_id_to_be_copied(admin_client, workspace):
+    shown = admin_client.get(reverse("admin:endpoints_endpoint_add")).content.decode()
+    assert [f"field-{name}" in shown for name in ("name", "id", "state", "creation_date")] == [
+        True,
+        False,
+        False,
+        False,
+    ]

@@ -13,6 +13,7 @@ from django.http import HttpRequest
 
 from endpoints.checks import checked_name
 from endpoints.errors import BadInput, Limited
+from endpoints.models import Workspace
 from endpoints.models.quotas import Quota, require_room
 
 DATES = ("creation_date", "last_modified")
@@ -60,6 +61,16 @@ class ConfigurationAdmin(admin.ModelAdmin):
     fixed: ClassVar[tuple[str, ...]] = ("workspace",)  # what cannot be changed once it is there
     raw_id_fields: ClassVar[tuple[str, ...]] = ("workspace",)
     list_select_related: ClassVar[bool | tuple[str, ...]] = ("workspace",)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        fields = super().get_fields(request, obj)
+        return fields if obj else [field for field in fields if field not in self.readonly_fields]
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Where one sees a single workspace it need not be looked up."""
+        seen = list(Workspace.objects.order_by("pk")[:2]) if "workspace" in self.fixed else []
+        only = {"workspace": str(seen[0].pk)} if len(seen) == 1 else {}
+        return {**only, **super().get_changeform_initial_data(request)}
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return (*self.readonly_fields, *self.fixed) if obj else self.readonly_fields

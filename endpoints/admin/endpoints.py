@@ -132,7 +132,8 @@ class EndpointAdmin(ConfigurationAdmin):
     has_rotate_permission = needs("endpoints.rotate_endpoint_secret")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return [field for field in self.fields if obj is None or field not in OF_OTHERS[obj.type]]
+        fields = super().get_fields(request, obj)
+        return [field for field in fields if obj is None or field not in OF_OTHERS[obj.type]]
 
     def get_urls(self) -> list[URLPattern]:
         reveal = self.admin_site.admin_view(reveal_secret)
