@@ -270,6 +270,7 @@ AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # who goes on trying does
 AXES_LOCKOUT_PARAMETERS = "event_service.known_browsers.lockout_parameters"
 AXES_CLIENT_IP_CALLABLE = "event_service.audited.address"
 AXES_CLIENT_STR_CALLABLE = "event_service.logs.who_signs_in"
+AXES_SENSITIVE_PARAMETERS = ["otp_token"]  # not kept, as passwords are not: a recovery code may still be good
 AXES_RESET_ON_SUCCESS = AXES_DISABLE_ACCESS_LOG = True
 AXES_LOCKOUT_TEMPLATE = "endpoints/locked.html"
 AXES_ENABLE_ADMIN = AXES_VERBOSE = False

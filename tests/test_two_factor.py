@@ -4,6 +4,7 @@ import re
 import time
 
 import pytest
+from axes.models import AccessAttempt
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
@@ -59,6 +60,14 @@ def test_a_password_alone_opens_nothing(ops, client, capsys):
     given(capsys)
     assert [sign_in(client, token).status_code for token in ("", "000000")] == [200, 200]
     assert is_in(client) == [False] * len(DOORS)
+
+
+def test_codes_and_passwords_of_a_failure_are_not_kept(ops, client):
+    client.post("/admin/login/", {"username": "ops", "password": "wrong horse", "otp_token": "abcdefghijklmnop"})
+    kept = AccessAttempt.objects.get().post_data
+    assert "username=ops" in kept
+    assert "wrong" not in kept
+    assert "abcdefgh" not in kept
 
 
 def test_a_session_from_before_opens_nothing(ops, client, web_socket):
