@@ -46,7 +46,16 @@ function dress() {
 dress();
 document.addEventListener("console:shown", dress);
 
-// Django's lists to choose from are made on load, with icons that have a label and no role.
+// Where one is among the places is in sight, where not all of them have room.
+const here = document.querySelector("#console-nav .places [aria-current]");
+const follow = () => here?.parentElement.scrollTo({ left: here.offsetLeft - 60 });
+follow();
+addEventListener("resize", follow);
+
+// Django's lists to choose from are made on load, with icons that have a label and no role; dates have fields with none.
 addEventListener("load", () => {
   for (const icon of document.querySelectorAll("span.help-tooltip[aria-label]")) icon.setAttribute("role", "img");
+  for (const field of document.querySelectorAll(".datetime input:not([aria-label])")) {
+    field.setAttribute("aria-label", field.closest(".form-row").querySelector("label, legend").textContent);
+  }
 });

@@ -226,6 +226,7 @@ if (page && area) {
   area.before(frame);
   frame.append(area, list, problem, said);
   area.addEventListener("keydown", onKey);
+  addEventListener("resize", () => list.hidden || put());
   area.addEventListener("input", () => {
     later();
     offer();
