@@ -41,6 +41,12 @@ def look(page: Any, name: str) -> None:
     page.said[:] = said  # what axe does to the page is no saying of the page
 
 
+def glance(page: Any, name: str) -> None:
+    """Look at a page that is made as others are, where pictures are asked for."""
+    if PICTURES:
+        look(page, name)
+
+
 def _take(page: Page, name: str) -> None:
     if PICTURES:
         page.screenshot(path=FOLDER / f"{name}.png", full_page=True)

@@ -354,6 +354,28 @@ def test_endpoints_are_paused_and_resumed(admin_client, webhook, web_socket):
     ]
 
 
+@pytest.mark.parametrize("model", [Workspace, ApiKey, Endpoint, EventFilter, EventType, PortalTheme])
+def test_what_is_only_added_shows_nothing_of_what_it_has_not_yet(admin_client, model):
+    assert "readonly" not in admin_client.get(page(model, "add")).content.decode()
+
+
+OF_AN_ENDPOINT = ("change", "history", "delete")
+
+
+def test_the_way_to_a_page_begins_with_the_overview(admin_client, admin_user, webhook):
+    pages = [page(Endpoint, what, webhook.pk) for what in OF_AN_ENDPOINT]
+    pages += [page(Endpoint, what) for what in ("changelist", "add")]
+    pages += [reverse("admin:password_change"), reverse("admin:app_list", args=["routing"])]
+    pages += [reverse("admin:auth_user_password_change", args=[admin_user.pk])]
+    asked = {"action": "delete_selected", "_selected_action": [str(webhook.pk)]}
+    answers = [*map(admin_client.get, pages), admin_client.post(page(Endpoint, "changelist"), asked)]
+    ways = [
+        re.findall(r'<div class="breadcrumbs">\s*<a href="/admin/">(.+?)</a>', each.content.decode())
+        for each in answers
+    ]
+    assert ways == [["Overview"]] * len(answers)
+
+
 def act(client, model, action, rows):
     """Use an action of the list, and return what the page says of it."""
     chosen = {"action": action, "_selected_action": [str(row.pk) for row in rows]}

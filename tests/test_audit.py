@@ -1,17 +1,20 @@
 """The audit log: who did what to which object, in the transaction of the change, and never changed since."""
 
 import json
+import re
 from datetime import timedelta
 from io import StringIO
 
 import psutil
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError, call_command, get_commands, load_command_class
 from django.db import ProgrammingError, connection
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import override
 
-from endpoints.audit import Actor, by
+from endpoints.admin.operations import object_name, operation_name
+from endpoints.audit import Actor, AuditedCommand, by
 from endpoints.errors import BadInput
 from endpoints.models import ApiKey, AuditEntry, Endpoint, EventFilter, SigningKey, Workspace
 from routing.health import watch
@@ -284,6 +287,42 @@ def test_the_log_is_looked_at_in_the_admin_and_not_changed(admin_client, workspa
     assert admin_client.post(page, {"operation": "x"}).status_code == 403
     assert admin_client.post(reverse("admin:endpoints_auditentry_delete", args=[entry.pk])).status_code == 403
     assert admin_client.get(reverse("admin:endpoints_auditentry_changelist")).status_code == 200
+
+
+COMMANDS = sorted(
+    name
+    for name, app in get_commands().items()
+    if app in ("endpoints", "routing") and isinstance(load_command_class(app, name), AuditedCommand)
+)
+BUTTONS = ["endpoint-test", "endpoint-replay", "endpoint-rotate", "endpoint-state", "act-on-all", "new-replay"]
+BUTTONS += ["stop-replay", "release", "drain", "resume"]
+OF_PORTAL = [f"portal-{act}" for act in ("again", "edit", "now", "open", "replay", "secret", "state", "test")]
+
+
+@pytest.mark.parametrize("operation", [*AUDITED, *COMMANDS, *BUTTONS, *OF_PORTAL, "endpoint.disabled"])
+def test_the_console_has_a_name_for_each_operation_in_the_language_of_the_page(operation):
+    with override("ru"):
+        assert not re.search("[a-z]", operation_name(operation).replace("Svix", ""))
+
+
+@pytest.mark.parametrize(
+    ("operation", "name"),
+    [
+        ("admin.endpoints_endpoint_changelist.pause", "Pause the selected endpoints"),
+        ("admin.endpoints_endpoint_changelist.delete_selected", "Delete selected endpoints"),
+        ("admin.endpoints_apikey_add", "Add: API key"),
+        ("admin.endpoints_endpoint_changelist.save_model", "admin.endpoints_endpoint_changelist.save_model"),
+        ("admin.nothing_like_change", "admin.nothing_like_change"),
+        ("UPDATE", "UPDATE"),
+    ],
+)
+def test_what_the_admin_does_is_called_as_on_its_own_pages_and_what_is_unknown_as_it_is_written(operation, name):
+    assert operation_name(operation) == name
+
+
+def test_kinds_of_objects_are_called_as_on_the_pages_of_the_console():
+    with override("ru"):
+        assert [object_name(kind) for kind in ("EventFilter", "Unknown")] == ["Фильтр событий", "Unknown"]
 
 
 def test_a_filter_that_goes_is_in_the_log_with_its_links(workspace, webhook):

@@ -6,12 +6,13 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import Permission
 from django.db.models.functions import Now
 from django.utils import timezone
 from playwright.sync_api import expect
 
-from endpoints.models import AuditEntry, Endpoint, StaffBinding
+from endpoints.models import AuditEntry, Endpoint, EventFilter, StaffBinding
 from routing.console.charts import HEIGHT, WIDTH, stacked
 from routing.console.timelines import MOST_ATTEMPTS, tree, with_attempts
 from routing.console.wording import settings_of
@@ -20,10 +21,10 @@ from routing.rollups import roll_up
 from routing.stats import WINDOWS, Traffic, Whose, backlog, oldest_due, traffic, unwell
 from tests.browser import sign_in, window
 from tests.receiver import Receiver, answer
-from tests.screenshots import look
+from tests.screenshots import PICTURES, look
 from tests.service import Service, wait_until
 from tests.test_rollups import send
-from tests.traffic import of, record
+from tests.traffic import end, of, record
 
 INDEX = "/admin/"
 
@@ -57,7 +58,10 @@ def test_traffic_is_the_same_in_every_window_that_holds_it(failing, window):
 
 
 def test_where_a_page_is_names_no_place_twice(failing, admin_client):
-    for place, crumbs in (("", ["Home", "Endpoints"]), (f"{failing.pk}/change/", ["Home", "Endpoints", failing.name])):
+    for place, crumbs in (
+        ("", ["Overview", "Endpoints"]),
+        (f"{failing.pk}/change/", ["Overview", "Endpoints", failing.name]),
+    ):
         page = admin_client.get(f"/admin/endpoints/endpoint/{place}").content.decode()
         shown = re.search(r'<div class="breadcrumbs">(.*?)</div>', page, re.S)[1]
         assert [crumb.strip() for crumb in html.unescape(re.sub("<[^>]*>", "", shown)).split("›")] == crumbs
@@ -232,6 +236,36 @@ def test_what_receivers_answered_is_for_who_may_see_attempts(client, django_user
     for address in (f"delivery/{delivery.pk}", f"event/{delivery.event_id}"):
         page = client.get(f"/admin/routing/{address}/change/").content.decode()
         assert ('class="card timeline"' in page, "told in confidence" in page) == (True, allowed)
+
+
+@pytest.mark.parametrize(
+    ("state", "lane", "badge"),
+    [
+        ("ACTIVE", {}, 'ok">Active'),
+        ("ACTIVE", {"failing_since": Now()}, 'bad">Active, failing'),
+        ("ACTIVE", {"failing_since": Now(), "opened_at": Now()}, 'bad">Active, breaker open'),
+        ("PAUSED", {"failing_since": Now(), "opened_at": Now()}, 'warn">Paused'),
+    ],
+)
+def test_an_endpoints_badge_says_what_is_wrong(admin_client, workspace, webhook, state, lane, badge):
+    made = EventFilter.create(workspace_id=workspace.pk, name="f", definition={"pattern": {}}, endpoints=[webhook])
+    Endpoint.objects.update(state=state)
+    Lane.objects.update(**lane)
+    for address in (f"endpoint/{webhook.pk}", f"eventfilter/{made.pk}"):
+        page = admin_client.get(f"/admin/endpoints/{address}/change/").content.decode()
+        assert f'<span class="badge {badge}</span>' in page
+
+
+@pytest.mark.parametrize(
+    ("failed", "said"), [(1, ["Send it again", "It is sent again"]), (2, ["Send them again", "Each is sent again"])]
+)
+def test_one_delivery_is_sent_again_and_several_are(admin_client, workspace, webhook, failed, said):
+    record(workspace, failed)
+    end(of(webhook), "EXHAUSTED")
+    acted = admin_client.post(f"/admin/endpoint/{webhook.pk}/replay/").content.decode()
+    asked = {"states": ["EXHAUSTED"], "per_second": "50"}
+    planned = admin_client.post(f"/admin/replay/new/{webhook.pk}/", asked).content.decode()
+    assert ([each in acted for each in said], said[0] in planned) == ([True, True], True)
 
 
 def test_an_endpoints_health_is_for_who_may_see_deliveries(client, django_user_model, failing):
@@ -536,6 +570,82 @@ def test_other_pages_are_of_one_piece(page, service, name, path):
     page.goto(service.url + path)
     expect(page.get_by_role("navigation", name="Console").locator("[aria-current]")).to_have_count(1)
     look(page, name)
+
+
+def test_what_an_operator_did_is_in_the_history_of_the_object(page, service, endpoint_id):
+    page.goto(f"{service.url}/admin/endpoints/endpoint/{endpoint_id}/change/")
+    page.get_by_label("Max in flight").fill("3")
+    page.get_by_role("button", name="Save and continue editing").click()
+    page.get_by_role("link", name="History").click()
+    expect(page.get_by_role("region", name="History")).to_contain_text("Changed Max in flight.")
+    look(page, "history")
+    page.goto(f"{service.url}/admin/endpoints/endpoint/{endpoint_id}/delete/")
+    expect(page.get_by_role("button", name="Yes")).to_be_visible()
+    look(page, "delete")
+
+
+def test_the_secret_of_an_endpoint_is_shown_to_who_gives_the_password_again(page, service, endpoint_id):
+    page.goto(f"{service.url}/admin/endpoints/endpoint/{endpoint_id}/secret/")
+    look(page, "secret-asked")
+    page.get_by_label("Password").fill("ops")
+    page.get_by_role("button", name="Show the secret").click()
+    expect(page.locator("#secret")).to_contain_text("whsec_")
+    look(page, "secret")
+    page.goto(f"{service.url}/admin/endpoints/auditentry/")
+    page.get_by_role("row").filter(has_text="Show a secret").get_by_role("link").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Show a secret: ops")
+    look(page, "audit-entry")
+
+
+def test_why_an_event_went_somewhere_is_told(page, service):
+    endpoint_id = service.graphql(CREATE, u="https://example.com/")["createWebhookEndpoint"]["id"]
+    event_id = service.publish({"type": "asked.about", "data": {"total": 1}}).json()["events"][0]["id"]
+    page.goto(f"{service.url}/admin/why/?event={event_id}&endpoint={endpoint_id}")
+    expect(page.locator("#reason")).to_be_visible()
+    look(page, "why")
+
+
+TABLES = [f"{model._meta.app_label}/{model._meta.model_name}" for model in admin.site._registry]
+ADDED = ["auth/user", "auth/group"]
+ADDED += [
+    f"endpoints/{name}" for name in ("apikey", "endpoint", "eventtype", "filterlink", "portaltheme", "staffbinding")
+]
+BESIDES = {
+    "password": "/admin/password_change/",
+    "tables": "/admin/routing/",
+    "user": "/admin/auth/user/1/change/",
+    "user-password": "/admin/auth/user/1/password/",
+    "not-found": "/admin/queue/nothing/",
+    "bulk-all": "/admin/deliveries/retry/",
+    "live-nothing-chosen": "/event-service/live",
+    **{f"list-{table.replace('/', '-')}": f"/admin/{table}/" for table in TABLES},
+    **{f"add-{table.replace('/', '-')}": f"/admin/{table}/add/" for table in ADDED},
+}
+
+
+@pytest.mark.skipif(not PICTURES, reason="script/screenshots looks at them: they are made as the others are")
+@pytest.mark.parametrize("name", BESIDES)
+def test_every_page_besides_is_looked_at(page, service, name):
+    page.goto(service.url + BESIDES[name])
+    look(page, name)
+
+
+@pytest.mark.skipif(not PICTURES, reason="script/screenshots looks at them: they are made as the others are")
+def test_the_pages_of_who_is_not_signed_in_are_looked_at(page, service):
+    stranger = page.context.browser.new_context().new_page()
+    stranger.said = []
+    sign_in(stranger, service)
+    stranger.locator("#user-tools summary").click()
+    stranger.get_by_role("button", name="Log out").click()
+    expect(stranger.get_by_role("link", name="Log in again")).to_be_visible()
+    look(stranger, "logged-out")
+    stranger.goto(f"{service.url}/admin/login/")
+    while not stranger.locator("#locked").is_visible():
+        stranger.get_by_label("Username").fill("nobody")
+        stranger.get_by_label("Password").fill("wrong")
+        stranger.get_by_role("button", name="Log in").click()
+    look(stranger, "locked")
+    stranger.context.close()
 
 
 def test_permissions_are_chosen_from_a_list(page, service):

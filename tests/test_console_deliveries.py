@@ -23,7 +23,7 @@ from routing.models import Attempt, Delivery, IdempotencyRecord, Lane, Replay, R
 from routing.replays import Selection, create, run_some
 from tests.browser import sign_in, window
 from tests.receiver import Receiver, answer
-from tests.screenshots import look
+from tests.screenshots import glance, look
 from tests.service import Service, wait_until
 from tests.test_console import CREATE
 from tests.traffic import end, of, record
@@ -539,6 +539,10 @@ def test_an_operator_finds_what_failed_and_has_it_again(page, service):
         look(page, "replay-running")
         replay.get_by_role("button", name="Stop").click()
         expect(replay.locator(".badge")).to_have_text("Cancelled")
+    page.goto(service.url + LIST)
+    page.locator(".found tbody td a").first.click()
+    expect(page.get_by_role("article").first).to_be_visible()
+    glance(page, "delivery")
     page.goto(service.url + EVENTS)
     expect(page.locator(".found tbody tr")).to_have_count(12)
     look(page, "events-found")

@@ -196,7 +196,7 @@ def test_a_filter_is_not_tried_on_it(forgotten, webhook):
 def test_where_it_went_is_still_said_and_why_not_as_far_as_that_can_be_told(forgotten, webhook):
     assert (
         why(forgotten, webhook).reason
-        == f"It was wanted: delivery {of(webhook).get().pk} is EXHAUSTED (test) after 1 attempts."
+        == f"It was wanted: delivery {of(webhook).get().pk} is EXHAUSTED (test) after 1 attempt."
     )
     of(webhook).delete()
     found = why(forgotten, webhook)

@@ -30,7 +30,7 @@ _FILLED = re.compile(r"%\(\w+\)s|%%s|<[^>]+>")
 NAMES = """
     Event Service English admin JSON Schema draft JPEG WebP CloudEvents Escape Enter manage py deliver serve
     paths schedule template null test pattern type
-    Search Endpoint EventFilter SigningKey User Workspace
+    Search
 """
 
 
@@ -152,7 +152,13 @@ def test_the_consoles_pages_in_russian_have_no_english(admin_client, everything)
     places += [
         f"/admin/endpoints/workspace/{everything.workspace_id}/portal/",
         f"/admin/endpoints/endpoint/{everything.pk}/secret/",
+        "/admin/password_change/",
     ]
+    done = {"action": "pause", "_selected_action": [str(everything.pk)]}
+    admin_client.post(admin_page(Endpoint, "changelist"), done)
+    entry = AuditEntry.objects.get(operation="admin.endpoints_endpoint_changelist.pause")
+    places += [admin_page(AuditEntry, "change", entry.pk)]
+    places += [admin_page(Endpoint, what, everything.pk) for what in ("history", "delete")]
     found: dict[str, list[str]] = {}
     for place in places:
         answer = admin_client.get(place, **RUSSIAN)
@@ -160,6 +166,16 @@ def test_the_consoles_pages_in_russian_have_no_english(admin_client, everything)
         if words := english_of(answer.content.decode()):
             found[place] = words
     assert found == {}
+
+
+def test_what_is_not_there_or_not_allowed_is_said_in_the_language_of_the_page(admin_client, client, django_user_model):
+    absent = admin_client.get("/admin/queue/nothing/", **RUSSIAN)
+    client.force_login(django_user_model.objects.create_user("m", password="p", is_staff=True))
+    refused = client.get("/admin/queue/", **RUSSIAN)
+    assert (absent.status_code, refused.status_code) == (404, 403)
+    assert [english_of(page.content.decode()) for page in (absent, refused)] == [[], []]
+    assert ["Здесь ничего нет" in absent.content.decode(), "Вам это нельзя" in refused.content.decode()] == [True, True]
+    assert 'href="/admin/"' not in client.get("/event-service/nothing").content.decode()
 
 
 def test_permissions_are_named_in_the_language_of_the_page(admin_client):

@@ -23,7 +23,7 @@ from routing.portal.look import DARK, LIGHT, contrast, legible
 from routing.portal.search import Wanted, search
 from tests.browser import sign_in, window
 from tests.receiver import Receiver, answer
-from tests.screenshots import look
+from tests.screenshots import glance, look
 from tests.service import Service
 from tests.test_admin import page as admin_page
 from tests.traffic import end, of, record
@@ -575,16 +575,18 @@ def test_a_customer_opens_the_link_sees_what_fails_repairs_it_and_has_it_again(t
         page.get_by_label("URL").fill(sound.url)
         page.get_by_role("button", name="Save").click()
         expect(page.get_by_role("status")).to_have_text("Changed.")
+        glance(page, "portal-changed")
         page.get_by_role("button", name="Send a test").click()
         expect(page.get_by_role("heading", name="The test was taken")).to_be_visible()
         look(page, "portal-tested")
         page.get_by_role("link", name="Back to the endpoint").click()
         page.get_by_role("button", name="Deliver again what failed").click()
         look(page, "portal-replay")
-        page.get_by_role("button", name="Send them again").click()
+        page.get_by_role("button", name="Send it again").click()
         sound.wait_for_count(3)
 
         page.get_by_role("link", name="Secret").click()
+        glance(page, "portal-secret-asked")
         page.get_by_role("button", name="Show the secret").click()
         expect(page.locator(".secret")).to_contain_text("whsec_")
         look(page, "portal-secret")
@@ -597,7 +599,11 @@ def test_a_customer_opens_the_link_sees_what_fails_repairs_it_and_has_it_again(t
         page.get_by_role("button", name="Show").click()
         expect(page.get_by_role("heading", name="No delivery is like that")).to_be_visible()
         look(page, "portal-none")
+        page.goto(f"{service.url}{PATH}?q=nothing")
+        glance(page, "portal-home-none")
         assert [each for each in page.said if "422" not in each] == []  # nothing that the policy would not run
         page.get_by_role("button", name="Leave").click()
         expect(page.get_by_role("heading", name="You have left")).to_be_visible()
         look(page, "portal-left")
+        page.goto(service.url + PATH)
+        glance(page, "portal-closed")

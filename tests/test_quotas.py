@@ -1,5 +1,6 @@
 """How much a workspace may have, and where that can be seen."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import date
@@ -108,7 +109,11 @@ def test_the_admin_sets_them_and_shows_what_is_used(admin_client, workspace):
     address = reverse("admin:endpoints_workspace_change", args=[workspace.pk])
     assert admin_client.post(address, {"name": "Ours", "max_endpoints": "7"}).status_code == 302
     assert Workspace.objects.get().max_endpoints == 7
-    assert "endpoints: 1 of 7; event filters: 0 of 20000" in admin_client.get(address).content.decode()
+    page = admin_client.get(address).content.decode()
+    assert re.findall(r"<dd>([\d,]+) <small>(.+?)</small>", page)[1:3] == [
+        ("1", "of 7 at most"),
+        ("0", "of 20,000 at most"),
+    ]
 
 
 def test_over_the_api_all_are_seen(graphql, workspace):

@@ -63,8 +63,8 @@ class ConfigurationAdmin(admin.ModelAdmin):
     list_select_related: ClassVar[bool | tuple[str, ...]] = ("workspace",)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        fields = super().get_fields(request, obj)
-        return fields if obj else [field for field in fields if field not in self.readonly_fields]
+        """Leave out what there is nothing to be said of yet where one is added."""
+        return [field for field in self.fields or () if obj or field not in self.readonly_fields]
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """Where one sees a single workspace it need not be looked up."""

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, gettext_noop
 
 from endpoints.admin.configuration import DATES, ConfigurationAdmin, JsonField, NamedForm, checked, needs
 from endpoints.admin.filters import FilterLinkInline
@@ -40,11 +40,16 @@ OF_OTHERS: dict[str, Sequence[str]] = {
     Endpoint.Type.WEB_HOOK: ("open_access",),
     Endpoint.Type.WEB_SOCKET: (*OF_WEBHOOKS, "rate_period_s", "ordering", "payload_format"),
 }
+# In a language that all can read: it is translated where it is shown.
+SET_TO = {
+    Endpoint.State.PAUSED: gettext_noop("State set to Paused."),
+    Endpoint.State.ACTIVE: gettext_noop("State set to Active."),
+}
 SHORT = forms.Textarea({"rows": 3, "cols": 60, "spellcheck": "false"})
 
 
 class EndpointForm(NamedForm):
-    quota = (Quota.ENDPOINTS, "endpoints")
+    quota = (Quota.ENDPOINTS, gettext_noop("endpoints"))
     retry_policy = JsonField(
         label=gettext_lazy("Retry policy"),
         widget=SHORT,
@@ -156,7 +161,7 @@ class EndpointAdmin(ConfigurationAdmin):
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Say what is deleted: the endpoints alone. Their deliveries, which may be millions, stay."""
-        return [str(endpoint) for endpoint in objs], {"endpoints": len(objs)}, set(), []
+        return [str(endpoint) for endpoint in objs], {Endpoint._meta.verbose_name_plural: len(objs)}, set(), []
 
     def delete_model(self, request: HttpRequest, obj: Endpoint) -> None:
         Endpoint.remove([obj])
@@ -178,7 +183,7 @@ class EndpointAdmin(ConfigurationAdmin):
             with transaction.atomic():
                 for endpoint in endpoints.select_for_update(no_key=True, of=("self",)).order_by("pk"):
                     SigningKey.rotate(endpoint)
-                    self.log_change(request, endpoint, _("Secret rotated."))
+                    self.log_change(request, endpoint, gettext_noop("Secret rotated."))
         except ServiceError as refusal:
             messages.error(request, _("Nothing was rotated. %(reason)s") % {"reason": refusal.message})
 
@@ -186,4 +191,4 @@ class EndpointAdmin(ConfigurationAdmin):
         chosen = list(endpoints)
         Endpoint.change_state(chosen, state)
         for endpoint in chosen:
-            self.log_change(request, endpoint, _("State set to %(state)s.") % {"state": state.label})
+            self.log_change(request, endpoint, SET_TO[state])

@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, gettext_noop
 
 from endpoints.admin.configuration import DATES, ConfigurationAdmin, JsonField, NamedForm, checked
 from endpoints.models import Endpoint, EventFilter, FilterLink
@@ -51,7 +51,7 @@ class Indented(JSONEncoder):
 
 
 class EventFilterForm(NamedForm):
-    quota = (Quota.EVENT_FILTERS, "event filters")
+    quota = (Quota.EVENT_FILTERS, gettext_noop("event filters"))
     definition = JsonField(
         label=gettext_lazy("Definition"),
         encoder=Indented,

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, gettext_noop
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
@@ -139,7 +139,7 @@ class PortalLinkAdmin(RecordAdmin):
     def revoke(self, request: HttpRequest, links: QuerySet[PortalLink]) -> None:
         for link in links:
             link.revoke()
-            self.log_change(request, link, _("Revoked."))
+            self.log_change(request, link, gettext_noop("Revoked."))
 
 
 class PortalThemeForm(NamedForm):

@@ -1,10 +1,14 @@
 """What is written by itself and looked at by people: signing keys and the audit log."""
 
+import json
 from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
 
+from endpoints.admin.operations import object_name, operation_name
 from endpoints.models import AuditEntry, SigningKey
 
 
@@ -36,11 +40,32 @@ class SigningKeyAdmin(RecordAdmin):
 class AuditEntryAdmin(RecordAdmin):
     """Who did what, to look at."""
 
-    list_display = ("at", "actor_kind", "actor_name", "address", "operation", "object_type", "object_id", "workspace")
+    list_display = ("at", "actor_kind", "actor_name", "address", "did", "of", "object_id", "workspace")
     list_filter = ("actor_kind",)
     list_select_related = ("workspace",)
-    fields = (*list_display, "actor_id", "changes")
+    fields = (*list_display[:5], "written", *list_display[5:], "actor_id", "changed")
     readonly_fields = fields
     search_fields = ("object_id__exact", "actor_id__exact", "operation__exact")
     ordering = ("-at", "-pk")
     show_full_result_count = False
+
+    @admin.display(description=_("operation"))
+    def did(self, entry: AuditEntry) -> str:
+        return operation_name(entry.operation)
+
+    @admin.display(description=_("As it is written and searched"))
+    def written(self, entry: AuditEntry) -> str:
+        return format_html("<code>{}</code>", entry.operation)
+
+    @admin.display(description=_("object type"))
+    def of(self, entry: AuditEntry) -> str:
+        return object_name(entry.object_type)
+
+    @admin.display(description=_("changes"))
+    def changed(self, entry: AuditEntry) -> str:
+        return format_html('<pre dir="auto">{}</pre>', json.dumps(entry.changes, indent=2, ensure_ascii=False))
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
+        entry = context["original"]
+        context["subtitle"] = f"{operation_name(entry.operation)}: {entry.actor_name or entry.actor_id}"
+        return super().render_change_form(request, context, *args, **kwargs)

@@ -8,20 +8,13 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, gettext_noop
 
 from endpoints.admin.configuration import DATES, ConfigurationAdmin, NamedForm, checked, needs
 from endpoints.admin.portal import make_link, revoke_link
 from endpoints.checks import checked_expiry
 from endpoints.models import ApiKey, Workspace
-from endpoints.models.quotas import Quota, standing
-
-_USED = {
-    Quota.EVENTS: gettext_lazy("events per day"),
-    Quota.ENDPOINTS: gettext_lazy("endpoints"),
-    Quota.EVENT_FILTERS: gettext_lazy("event filters"),
-    Quota.SOCKETS: gettext_lazy("sockets"),
-}
+from endpoints.models.quotas import Quota
 
 
 @admin.register(Workspace)
@@ -33,12 +26,11 @@ class WorkspaceAdmin(ConfigurationAdmin):
         "keep_payloads_days",
         "keep_attempts_days",
         *Quota,
-        "used",
         "id",
         "unlisted_events",
         *DATES,
     )
-    readonly_fields = ("used", "id", "unlisted_events", *DATES)
+    readonly_fields = ("id", "unlisted_events", *DATES)
     fixed = ()
     raw_id_fields = ()
     list_select_related = False
@@ -50,15 +42,6 @@ class WorkspaceAdmin(ConfigurationAdmin):
             path("<uuid:workspace_id>/portal/<uuid:link_id>/", revoke, name="endpoints_workspace_revoke"),
             *super().get_urls(),
         ]
-
-    @admin.display(description=gettext_lazy("In use, and at most"))
-    def used(self, workspace: Workspace) -> str:
-        told = []
-        for quota in Quota:
-            found = standing(workspace, quota)
-            most = _("any number") if found.limit is None else found.limit
-            told.append(_("%(name)s: %(used)s of %(most)s") % {"name": _USED[quota], "used": found.used, "most": most})
-        return "; ".join(told)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # its traffic holds it
@@ -103,4 +86,4 @@ class ApiKeyAdmin(ConfigurationAdmin):
     def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
         for key in keys:
             key.revoke()
-            self.log_change(request, key, _("Revoked."))
+            self.log_change(request, key, gettext_noop("Revoked."))

@@ -50,7 +50,7 @@ class AuditEntry(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.operation} by {self.actor_name or self.actor_id}"
+        return f"{self.operation}: {self.actor_name or self.actor_id}"
 
     @classmethod
     def forget(cls, *, older_than_days: int) -> int:

@@ -132,6 +132,11 @@ class DeliveryAdmin(Finding, TrafficAdmin):
     has_retry_permission = needs("routing.retry_delivery")
     has_cancel_permission = needs("routing.cancel_delivery")
 
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
+        delivery = context["original"]
+        context["subtitle"] = f"{delivery.event.type} → {delivery.endpoint.name} № {delivery.seq}"
+        return super().render_change_form(request, context, *args, **kwargs)
+
     @admin.action(description=gettext_lazy("Deliver the selected deliveries again"), permissions=["retry"])
     def retry(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
         chosen = list(deliveries[:AT_ONCE])
@@ -175,7 +180,7 @@ class DeliveryAdmin(Finding, TrafficAdmin):
 
 @admin.register(Attempt)
 class AttemptAdmin(TrafficAdmin):
-    list_display = ("id", "delivery_id", "number", "started_at", "duration_ms", "status_code", "error")
+    list_display = ("id", "delivery_id", "number", "started_at", "took_ms", "status_code", "error")
     ids = ("pk", "delivery_id")
     fields = (
         "id",
@@ -191,6 +196,10 @@ class AttemptAdmin(TrafficAdmin):
         "response_body",
         "peer",
     )
+
+    @admin.display(description=gettext_lazy("duration ms"))
+    def took_ms(self, attempt: Attempt) -> str:
+        return "-" if attempt.duration_ms is None else f"{attempt.duration_ms:.1f}"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Attempt]:
         return super().get_queryset(request).defer("response_body")

@@ -1,4 +1,4 @@
-"""How an endpoint is sent to, in plain words."""
+"""How an endpoint stands and is sent to, in plain words."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
@@ -11,6 +11,18 @@ from endpoints.policy import RetryPolicy
 from routing.console.overview import age
 
 FEW = 4  # waits of a schedule that are said one by one
+
+
+def state_of(endpoint: Endpoint) -> tuple[str, str]:
+    """Return the colour of an endpoint's state, and what it is called: one that is active may fail all the same."""
+    if endpoint.state != Endpoint.State.ACTIVE:
+        return "warn" if endpoint.state == Endpoint.State.PAUSED else "bad", endpoint.get_state_display()
+    lane = getattr(endpoint, "lane", None)
+    if lane is not None and lane.opened_at:
+        return "bad", _("Active, breaker open")
+    if lane is not None and lane.failing_since:
+        return "bad", _("Active, failing")
+    return "ok", endpoint.get_state_display()
 
 
 def settings_of(endpoint: Endpoint) -> Sequence[str]:

@@ -9,6 +9,7 @@ from uuid import UUID
 from django import template
 from django.utils import timezone
 from django.utils.formats import number_format
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from endpoints.models import Endpoint, EventFilter
@@ -16,7 +17,7 @@ from routing import stats
 from routing.console import charts, timelines
 from routing.console.overview import age, complaint, label
 from routing.console.searches import of_endpoint
-from routing.console.wording import settings_of
+from routing.console.wording import settings_of, state_of
 from routing.ids import made_at
 from routing.models import Delivery, Event
 from routing.stats import Whose, success_of
@@ -74,6 +75,11 @@ def state_kind(state: str) -> str:
     return {"DELIVERED": "ok", "EXHAUSTED": "bad", "PENDING": "warn", "SENDING": "warn"}.get(state, "")
 
 
+@register.simple_tag
+def state_badge(endpoint: Endpoint) -> str:
+    return format_html('<span class="badge {}">{}</span>', *state_of(endpoint))
+
+
 @register.inclusion_tag("routing/timelines.html", takes_context=True)
 def event_timelines(context: template.Context, event: Event) -> dict[str, Any]:
     return _timelines(context, timelines.deliveries_of(event))
@@ -96,7 +102,9 @@ def _about(context: template.Context) -> dict[str, Any]:
 
 @register.inclusion_tag("routing/filter_links.html")
 def filter_links(event_filter: EventFilter) -> dict[str, Any]:
-    rows = Endpoint.objects.live().filter(links__event_filter=event_filter).order_by("name", "pk")
+    rows = (
+        Endpoint.objects.live().filter(links__event_filter=event_filter).select_related("lane").order_by("name", "pk")
+    )
     return {"event_filter": event_filter, "endpoints": list(rows[:MOST_LINKS]), "most": MOST_LINKS}
 
 
