@@ -182,15 +182,12 @@ def _many(rig: Rig, name: str, times: int) -> None:
 
 
 def without_hints(service: Service, wanted: bool) -> None:
-    """Have pg_notify do nothing, or what it is for: the router finds the first one along the search_path.
-
-    The tables' own schema stays in front: partitions are looked for, and made, there.
-    """
+    """Have pg_notify do nothing, or what it is for: the router finds the first one along the search_path."""
     service.ask("CREATE SCHEMA IF NOT EXISTS deaf")
     service.ask(
         "CREATE OR REPLACE FUNCTION deaf.pg_notify(text, text) RETURNS void LANGUAGE sql AS 'SELECT NULL::void'"
     )
-    path = "public, deaf, pg_catalog" if wanted else "public"
+    path = "deaf, pg_catalog, public" if wanted else "public"
     service.ask(f"ALTER DATABASE event_service SET search_path = {path}")
     service.ask(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "

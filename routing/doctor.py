@@ -222,6 +222,7 @@ def _rows(sql: str, parameters: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
 _UNGUARDED = """
 SELECT DISTINCT relation.oid::regclass::text FROM pg_class AS relation
 JOIN pg_policy AS policy ON policy.polrelid = relation.oid
-WHERE NOT relation.relrowsecurity AND relation.relnamespace = current_schema()::regnamespace ORDER BY 1
+WHERE NOT relation.relrowsecurity
+  AND relation.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('routing_event')) ORDER BY 1
 """
 _WAL = "SELECT coalesce(sum(size), 0)::bigint, pg_size_bytes(current_setting('max_wal_size')) FROM pg_ls_waldir()"

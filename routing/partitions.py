@@ -29,6 +29,13 @@ def name_of(day: date) -> str:
     return f"{_PREFIX}{day:%Y%m%d}"
 
 
+def _place_of(day: date) -> str:
+    """Return the name with the schema of the table, which need not be the one that its connection makes tables in."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = 'routing_attempt'::regclass")
+        return f"{cursor.fetchone()[0]}.{name_of(day)}"
+
+
 def days() -> list[date]:
     """Return the days that have a partition, or one that has left the table and was not dropped yet."""
     return sorted(_tables())
@@ -112,7 +119,7 @@ def _make_ahead() -> int:
 
 def make(day: date) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(_MAKE.format(name=name_of(day), start=first_id(day), end=first_id(day + timedelta(days=1))))
+        cursor.execute(_MAKE.format(name=_place_of(day), start=first_id(day), end=first_id(day + timedelta(days=1))))
 
 
 def drop(day: date) -> bool:
@@ -121,7 +128,7 @@ def drop(day: date) -> bool:
     It leaves the table first, which holds up nobody, and then ends. What a process that died left halfway is ended by
     the next one, as its name says whose it is.
     """
-    return bool(_unless_busy(partial(_drop, name_of(day))))
+    return bool(_unless_busy(partial(_drop, _place_of(day))))
 
 
 def _drop(name: str) -> int:
@@ -180,7 +187,8 @@ def _unless_busy(work: Callable[[], int]) -> int:
 # By their names: one that has left the table and was not dropped yet is among them.
 _TABLES = """
 SELECT relname, coalesce(NOT inhdetachpending, false) FROM pg_class LEFT JOIN pg_inherits ON inhrelid = pg_class.oid
-WHERE relkind = 'r' AND relname ~ '^routing_attempt_[0-9]{8}$' AND relnamespace = current_schema()::regnamespace
+WHERE relkind = 'r' AND relname ~ '^routing_attempt_[0-9]{8}$'
+  AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('routing_attempt'))
 """
 _STANDING = "SELECT inhdetachpending FROM pg_inherits WHERE inhrelid = to_regclass(%s)"
 # Made beside the table and then attached, which lets everybody read and write meanwhile. Nobody but the owner may reach

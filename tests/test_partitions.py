@@ -171,6 +171,30 @@ def test_a_partition_is_dropped_while_others_read_and_write_and_later_where_it_i
     assert today() not in partitions.days()
 
 
+@pytest.fixture
+def another_schema():
+    sql("CREATE SCHEMA another; SET search_path = another, public")
+    yield
+    sql("RESET search_path; DROP SCHEMA another CASCADE")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_partitions_are_where_their_table_is_though_another_schema_comes_first(made_again, another_schema):
+    before = partitions.days()
+
+    assert (partitions.drop(before[-1]), partitions.days()) == (True, before[:-1])
+    assert (partitions.make_ahead(), partitions.days()) == (1, before)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_doctor_looks_where_the_tables_are_though_another_schema_comes_first(another_schema):
+    sql("ALTER TABLE routing_event DISABLE ROW LEVEL SECURITY")
+    try:
+        assert ["routing_event" in finding.what for finding in doctor.row_security()] == [True]
+    finally:
+        sql("ALTER TABLE routing_event ENABLE ROW LEVEL SECURITY")
+
+
 def test_what_a_backup_held_as_leased_is_made_due_though_it_lacks_todays_partition(workspace, webhook):
     record(workspace)
     delivery = of(webhook).last()
