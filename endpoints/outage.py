@@ -13,3 +13,10 @@ DRIVERS_OUTAGE = (
     errors.InFailedSqlTransaction,
     errors.ReadOnlySqlTransaction,
 )
+
+
+def is_outage(error: Exception) -> bool:
+    """Tell it from what the database could not do of this work alone: Django's InternalError may be either."""
+    if isinstance(error, InternalError):
+        return isinstance(error.__cause__, DRIVERS_OUTAGE)
+    return isinstance(error, OUTAGE)

@@ -15,6 +15,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import InternalError, OperationalError, connection
 from msgspec import Raw
+from psycopg.errors import ReadOnlySqlTransaction
 
 from endpoints.errors import BadInput
 from endpoints.models import EventType, Workspace
@@ -174,7 +175,9 @@ def test_a_message_whose_answer_was_lost_comes_again_and_is_one_event(transactio
 
 
 def test_while_the_database_is_away_messages_are_held(transactional_db, workspace, monkeypatch):
-    failures = deque([OperationalError("away"), InternalError("a standby")])
+    standby = InternalError("a standby")
+    standby.__cause__ = ReadOnlySqlTransaction()
+    failures = deque([OperationalError("away"), standby])
 
     def failing(*given):
         if failures:
@@ -187,14 +190,19 @@ def test_while_the_database_is_away_messages_are_held(transactional_db, workspac
     assert bus.answers == [("bus-1", "held"), ("bus-1", "held"), ("bus-1", "done")]
 
 
-def test_an_event_that_can_not_be_stored_holds_up_no_other(transactional_db, workspace, monkeypatch, caplog):
+@pytest.mark.parametrize("poison", ["false", "internal_error()"])
+def test_an_event_that_can_not_be_stored_holds_up_no_other(transactional_db, workspace, monkeypatch, caplog, poison):
     bus = Scripted(message(id="1"), message(b'{"type": "poison"}', id="2"), message(b"{", id="3"), message(id="4"))
     with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE routing_event ADD CONSTRAINT no_poison CHECK (type <> 'poison')")
+        cursor.execute(
+            "CREATE FUNCTION internal_error() RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RAISE internal_error; END'"
+        )
+        cursor.execute(f"ALTER TABLE routing_event ADD CONSTRAINT no_poison CHECK (type <> 'poison' OR {poison})")
         try:
             found = take(workspace, bus, monkeypatch)
         finally:
             cursor.execute("ALTER TABLE routing_event DROP CONSTRAINT no_poison")
+            cursor.execute("DROP FUNCTION internal_error")
     assert found == {"taken": 2, "postponed": 1, "refused": 1}
     reason = "refused: The body is not JSON: it ends too early, or holds half of a surrogate pair."
     assert bus.answers == [("3", reason), ("1", "done"), ("2", "in 60 s"), ("4", "done")]

@@ -19,7 +19,7 @@ from endpoints.auth import Grant
 from endpoints.errors import BadInput, Conflict, ServiceError
 from endpoints.models import Workspace
 from endpoints.models.quotas import Quota, limit_of
-from endpoints.outage import OUTAGE
+from endpoints.outage import is_outage
 from endpoints.tenancy import within
 from routing import failpoints, metrics, plans, rules, tracing
 from routing.buses.messages import Away, Bus, Message, event_of
@@ -104,12 +104,12 @@ class Intake:
             return []
         try:
             answers = await database_sync_to_async(record)(self._workspace_id, [event for _, event in held])
-        except OUTAGE as error:
-            logger.warning("%d events wait for the database: %s", len(held), error)
-            return held
         except ServiceError:
             raise
-        except Exception:
+        except Exception as error:
+            if is_outage(error):
+                logger.warning("%d events wait for the database: %s", len(held), error)
+                return held
             if len(held) > 1:  # one of them can't be stored: the others must not pay for it
                 return await self._record_each(bus, held)
             await self._postpone(bus, held[0][0])
