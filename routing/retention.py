@@ -46,7 +46,7 @@ def prune(*, dry_run: bool = False, now: datetime | None = None) -> Iterator[For
         if attempts_since:
             yield from _walk(_OLD_ATTEMPTS, _FORGET_ATTEMPTS, workspace_id, attempts_since, dry_run)
         if since:
-            yield from _walk(_OLD_EVENTS, _FORGET_EVENTS, workspace_id, since, dry_run)
+            yield from _walk(_OLD_EVENTS, _FORGET_EVENTS, workspace_id, since, dry_run, hold=_GROUPS)
             yield from _walk(_OLD_IDS, _FORGET_IDS, workspace_id, since, dry_run)
         if payloads_since:
             yield from _walk(_OLD_PAYLOADS, _FORGET_PAYLOADS, workspace_id, payloads_since, dry_run)
@@ -78,10 +78,13 @@ def _terms(now: datetime | None) -> list[_Term]:
         return [_Term(*row) for row in cursor.fetchall()]
 
 
-def _walk(page: str, forget: str, workspace_id: UUID, since: datetime, dry_run: bool) -> Iterator[Forgot]:
+def _walk(
+    page: str, forget: str, workspace_id: UUID, since: datetime, dry_run: bool, *, hold: str = ""
+) -> Iterator[Forgot]:
     """Go along the ids up to `since`, so that what has to stay is looked at once.
 
-    The page is locked before it is asked what may go: nobody can add a delivery to its events then.
+    The page is locked before it is asked what may go: nobody can add a delivery to its events then. What `hold` selects
+    is locked next, which waits for those who take some of them at the moment.
     """
     parameters: dict[str, Any] = {
         "workspace_id": workspace_id,
@@ -95,6 +98,8 @@ def _walk(page: str, forget: str, workspace_id: UUID, since: datetime, dry_run: 
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(page, {**parameters, "position": position})
             ids = [id_ for (id_,) in cursor.fetchall()]
+            if hold:
+                cursor.execute(hold, {"ids": ids})
             cursor.execute(forget, {**parameters, "ids": ids})
             forgot = [Forgot(*row) for row in cursor.fetchall()]
             transaction.set_rollback(dry_run)
@@ -118,6 +123,12 @@ _PAGE = """
 SELECT {id} FROM {table}
 WHERE workspace_id = %(workspace_id)s AND {id} > %(position)s AND {id} < %(end)s AND {meant}
 ORDER BY {id} LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+"""
+# Members take deliveries under the lock of their group: what they took and did not commit yet would be left behind.
+_GROUPS = """
+SELECT FROM routing_sharegroup
+WHERE endpoint_id = ANY(ARRAY(SELECT DISTINCT endpoint_id FROM routing_delivery WHERE event_id = ANY(%(ids)s)))
+ORDER BY id FOR UPDATE
 """
 _OLD_ATTEMPTS = _PAGE.format(table="routing_attempt", id="id", meant="true")
 _OLD_EVENTS = _PAGE.format(table="routing_event", id="id", meant="true")

@@ -11,7 +11,7 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from routing import router
+from routing import partitions, retention, router
 from routing.models import Attempt, Delivery, SharedDelivery, ShareGroup, Socket
 from routing.sockets.registry import leave, open_node
 from routing.sockets.sharing import join, take
@@ -337,20 +337,41 @@ def test_a_member_that_ends_while_it_takes_gives_back_what_it_took(web_socket, p
         node_id=open_node(), workspace_id=web_socket.workspace_id, endpoint=web_socket, share="g"
     )
 
-    def waiting():
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))")
-            return bool(cursor.fetchall())
-
     with ThreadPoolExecutor(1) as others:
         with transaction.atomic():
             assert len(take(group_id, socket.pk, "epoch", most=10, most_bytes=10_000).rows) == 3
             ending = others.submit(together, partial(leave, socket.pk))
-            wait_until(waiting, bool)
+            wait_until(somebody_waits_for_us, bool)
         ending.result(DEADLINE_S)
 
     assert list(SharedDelivery.objects.values_list("socket", flat=True)) == [None] * 3
     assert take(group_id, socket.pk, "epoch", most=10, most_bytes=10_000).rows == ()
+
+
+def somebody_waits_for_us():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))")
+        return bool(cursor.fetchall())
+
+
+def test_what_a_member_takes_while_it_is_pruned_is_not_left_behind(web_socket, publish, settings, monkeypatch):
+    settings.KEEP_DAYS = 1
+    monkeypatch.setattr(partitions, "older_than", lambda *_, **__: [])
+    group_id = join(web_socket.pk, "g", 0)
+    publish(*[b"1"] * 3)
+    end(of(web_socket), "DELIVERED")
+    socket = Socket.objects.create(
+        node_id=open_node(), workspace_id=web_socket.workspace_id, endpoint=web_socket, share="g"
+    )
+
+    with ThreadPoolExecutor(1) as others:
+        with transaction.atomic():
+            assert len(take(group_id, socket.pk, "epoch", most=10, most_bytes=10_000).rows) == 3
+            pruning = others.submit(together, lambda: [*retention.prune(now=timezone.now() + timedelta(days=3))])
+            wait_until(lambda: pruning.done() or somebody_waits_for_us(), bool)
+        pruning.result(DEADLINE_S)
+
+    assert (Delivery.objects.count(), SharedDelivery.objects.count()) == (0, 0)
 
 
 def test_the_view_of_states_stays_whole(web, web_socket, key, publish):
