@@ -24,6 +24,7 @@ from routing.sockets.window import Flight, Window
 
 SENT_AT_ONCE = 64 * 1024  # bytes; one frame more may begin below it
 MOST_UNSETTLED = 3  # batches that were sent to who acknowledges nothing, before the next one is read
+_PENDING, _DELIVERED = Delivery.State.PENDING.value, Delivery.State.DELIVERED.value  # looked up for each event
 _AFTER_S = 0.01  # so that what is due is due for every clock
 
 
@@ -149,8 +150,8 @@ class Reader:
     def _deliver(self, flights: Iterable[Flight]) -> None:
         """Report what no other socket of this process had before; a member of a group reports all that it took."""
         for flight in flights:
-            if flight.owed.state == Delivery.State.PENDING or self.source.share(flight.seq):
-                flight.owed.state = Delivery.State.DELIVERED
+            if flight.owed.state == _PENDING or self.source.share(flight.seq):
+                flight.owed.state = _DELIVERED
                 self._reports.append(self._report(flight))
 
     def acknowledge(self, seq: int) -> None:
@@ -194,7 +195,7 @@ class Reader:
             flight.started_at,
             flight.duration_ms,
             self._place.peer,
-            state=Delivery.State.PENDING if error else Delivery.State.DELIVERED,
+            state=_PENDING if error else _DELIVERED,
             error=error,
             error_detail=detail,
             share=self.source.share(flight.seq),

@@ -83,9 +83,9 @@ class Everything:
 
     def _wants(self, row: Row) -> bool:
         """Leave out what was given up, and what others had before this one came, unless it asked for history."""
-        if self._admission.replays:
+        if row.settled_at is None or self._admission.replays:
             return True
-        return not row.dropped and (row.settled_at is None or row.settled_at > self._admission.standing.now)
+        return row.settled_at > self._admission.standing.now and not row.dropped
 
 
 class Member:
