@@ -46,9 +46,8 @@ def _rate() -> Iterator[Found]:
                 addresses = (f"ws://127.0.0.1:{bare.port}/?frames={frames}" for bare in (daphne, ours))
                 rates = [_frames_a_second(address, "", sockets, frames) for address in addresses]
                 for acknowledges, meter in enumerate(meters):
-                    _owe(
-                        endpoint, frames
-                    )  # new ones: what was delivered and is owed again costs PostgreSQL its traces too
+                    # New ones: what was delivered and is owed again costs PostgreSQL its traces, too.
+                    _owe(endpoint, frames)
                     url = _address(service, endpoint)
                     with meter:
                         rates.append(_frames_a_second(url, key, sockets, frames, acknowledges=bool(acknowledges)))
