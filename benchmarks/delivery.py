@@ -1,4 +1,4 @@
-"""Delivery: what waits, through the workers, beside as many bare loops of requests to the same sink."""
+"""Delivery: what waits, through the workers, beside one bare loop of requests to the same sink, and beside as many."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ ENDPOINTS = 20
 DELIVERIES = 20_000
 FAN_OUTS = (1, 10)  # of each event
 WORKERS = ((2, 4), (1, 8))  # processes, and threads of each
-BARE = 8_000  # requests of the bare loops
+BARE, BARE_OF_ONE = 8_000, 3_000  # requests of the bare loops
 TARGET = 2.0  # times the bare loops
 
 
@@ -29,20 +29,22 @@ def run() -> Iterator[Found]:
             for processes, threads in WORKERS:
                 rounds = [_round(sink, fan_out, processes, threads) for _ in range(ROUNDS)]
                 name = f"fan-out {fan_out}, {processes} x {threads} threads"
-                rates = [rates for rates, _ in rounds]
-                yield Figure.of_rounds(f"{name}, beside as many bare loops", "deliveries/s", rates, [at_least(TARGET)])
-                yield rounds[-1][1].cost(name, DELIVERIES, "deliveries")
+                for column, beside in enumerate(("one bare loop", "as many bare loops")):
+                    pairs = [(bare[column], rate) for bare, rate, _ in rounds]
+                    yield Figure.of_rounds(f"{name}, beside {beside}", "deliveries/s", pairs, [at_least(TARGET)])
+                yield rounds[-1][-1].cost(name, DELIVERIES, "deliveries")
 
 
-def _round(sink: Sink, fan_out: int, processes: int, threads: int) -> tuple[tuple[float, float], Meter]:
+def _round(sink: Sink, fan_out: int, processes: int, threads: int) -> tuple[tuple[float, float], float, Meter]:
     clear()
     urls = [f"{sink.url}/{number}" for number in range(ENDPOINTS)]
     for start in range(0, ENDPOINTS, fan_out):
         workspace, _ = new_workspace(webhooks=urls[start : start + fan_out], paused=True)
         record_events(workspace, DELIVERIES // ENDPOINTS)
-    bare = bare_rate(sink, urls, body_of_first_event(), processes=processes, threads=threads, count=BARE)
-    rate, meter = _delivered(sink, processes, threads)
-    return (bare, rate), meter
+    body = body_of_first_event()
+    one = bare_rate(sink, urls, body, processes=1, threads=1, count=BARE_OF_ONE)
+    as_many = bare_rate(sink, urls, body, processes=processes, threads=threads, count=BARE)
+    return (one, as_many), *_delivered(sink, processes, threads)
 
 
 def resume() -> None:
