@@ -201,9 +201,10 @@ class Worker:
     def _is_time_to_settle(self, waited_s: float) -> bool:
         """A settlement holds up what comes meanwhile: few results at a time would be many settlements."""
         results = list(self._results)
-        if waited_s < TICK_S or waited_s >= UNSETTLED_S:
-            return waited_s >= UNSETTLED_S or len(results) >= SETTLE_AT
-        return len(results) >= MANY or any(result.job.ordering_key for result in results)
+        if waited_s >= UNSETTLED_S or len(results) >= SETTLE_AT:
+            return True
+        hurries = len(results) >= MANY or any(result.job.ordering_key for result in results)
+        return hurries and waited_s >= TICK_S
 
     def _settle(self) -> None:
         results = list(self._results)

@@ -63,6 +63,7 @@ _NAMES = {
     "portal-secret": _("Show or rotate a secret"),
     "portal-state": _("Pause or resume an endpoint"),
     "portal-test": _("Send a test"),
+    "portal-try-now": _("Try deliveries now"),
     # of manage.py
     "apply": _("Apply a configuration"),
     "create_groups": _("Create the groups of operators"),
