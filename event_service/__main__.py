@@ -3,20 +3,26 @@
 import os
 import sys
 
-from django.conf import settings
-from django.core.management import execute_from_command_line
-from django.db import OperationalError
-from psycopg_pool import PoolTimeout
-
 INTERRUPTED = 130  # the exit code of shells
 
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "event_service.settings")
     try:
-        execute_from_command_line(sys.argv)
+        _run()
     except KeyboardInterrupt:  # a command that has more to say to ^C says it itself
         sys.exit(INTERRUPTED)
+
+
+def _run() -> None:
+    # Imported here, as that takes long enough for a person to press ^C meanwhile.
+    from django.conf import settings
+    from django.core.management import execute_from_command_line
+    from django.db import OperationalError
+    from psycopg_pool import PoolTimeout
+
+    try:
+        execute_from_command_line(sys.argv)
     except OperationalError as error:
         if not isinstance(error.__cause__, PoolTimeout):
             raise

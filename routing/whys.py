@@ -165,7 +165,21 @@ def _of_delivery(delivery: Delivery, endpoint: Endpoint, ways: Ways) -> str:
     )
     state = f"{delivery.state} ({delivery.reason})" if delivery.reason else delivery.state
     stands = said % {"id": delivery.pk, "state": state, "made": made}
-    return f"{stands} {held_back(delivery, endpoint, ways)}".rstrip()
+    held = held_back(delivery, endpoint, ways) or _when(next_try(delivery, endpoint, ways), ways.now)
+    return " ".join(each for each in (stands, _last_failure(delivery), held) if each)
+
+
+def _last_failure(delivery: Delivery) -> str:
+    """Name the class of it only: what the receiver answered is the attempt's, which not everybody may read."""
+    last = delivery.attempts.filter(number=delivery.attempts_made).exclude(error="").first()
+    if last is None or delivery.state == Delivery.State.DELIVERED:
+        return ""
+    error = f"{last.error} {last.status_code}" if last.status_code else last.error
+    return _("The last attempt, at %(at)s, failed: %(error)s.") % {"at": _said(last.started_at), "error": error}
+
+
+def _when(at: datetime | None, now: datetime) -> str:
+    return _("It is tried next at %(at)s.") % {"at": _said(at)} if at and at > now else ""
 
 
 def _of_none(event: Event, endpoint: Endpoint, filters: Sequence[FilterWhy]) -> str:

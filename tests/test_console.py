@@ -6,7 +6,6 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from django.contrib import admin
 from django.contrib.auth.models import Permission
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -21,7 +20,7 @@ from routing.rollups import roll_up
 from routing.stats import WINDOWS, Traffic, Whose, backlog, oldest_due, traffic, unwell
 from tests.browser import sign_in, window
 from tests.receiver import Receiver, answer
-from tests.screenshots import PICTURES, look
+from tests.screenshots import look
 from tests.service import Service, wait_until
 from tests.test_rollups import send
 from tests.traffic import end, of, record
@@ -603,49 +602,6 @@ def test_why_an_event_went_somewhere_is_told(page, service):
     page.goto(f"{service.url}/admin/why/?event={event_id}&endpoint={endpoint_id}")
     expect(page.locator("#reason")).to_be_visible()
     look(page, "why")
-
-
-TABLES = [f"{model._meta.app_label}/{model._meta.model_name}" for model in admin.site._registry]
-ADDED = ["auth/user", "auth/group"]
-ADDED += [
-    f"endpoints/{name}" for name in ("apikey", "endpoint", "eventtype", "filterlink", "portaltheme", "staffbinding")
-]
-BESIDES = {
-    "password": "/admin/password_change/",
-    "tables": "/admin/routing/",
-    "user": "/admin/auth/user/1/change/",
-    "user-password": "/admin/auth/user/1/password/",
-    "not-found": "/admin/queue/nothing/",
-    "bulk-all": "/admin/deliveries/retry/",
-    "live-nothing-chosen": "/event-service/live",
-    **{f"list-{table.replace('/', '-')}": f"/admin/{table}/" for table in TABLES},
-    **{f"add-{table.replace('/', '-')}": f"/admin/{table}/add/" for table in ADDED},
-}
-
-
-@pytest.mark.skipif(not PICTURES, reason="script/screenshots looks at them: they are made as the others are")
-@pytest.mark.parametrize("name", BESIDES)
-def test_every_page_besides_is_looked_at(page, service, name):
-    page.goto(service.url + BESIDES[name])
-    look(page, name)
-
-
-@pytest.mark.skipif(not PICTURES, reason="script/screenshots looks at them: they are made as the others are")
-def test_the_pages_of_who_is_not_signed_in_are_looked_at(page, service):
-    stranger = page.context.browser.new_context().new_page()
-    stranger.said = []
-    sign_in(stranger, service)
-    stranger.locator("#user-tools summary").click()
-    stranger.get_by_role("button", name="Log out").click()
-    expect(stranger.get_by_role("link", name="Log in again")).to_be_visible()
-    look(stranger, "logged-out")
-    stranger.goto(f"{service.url}/admin/login/")
-    while not stranger.locator("#locked").is_visible():
-        stranger.get_by_label("Username").fill("nobody")
-        stranger.get_by_label("Password").fill("wrong")
-        stranger.get_by_role("button", name="Log in").click()
-    look(stranger, "locked")
-    stranger.context.close()
 
 
 def test_permissions_are_chosen_from_a_list(page, service):

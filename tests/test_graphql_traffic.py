@@ -8,7 +8,8 @@ import pytest
 
 from endpoints.models import Endpoint, EventFilter
 from routing.ingest import MAX_EVENTS
-from routing.models import Attempt, Delivery, Event
+from routing.models import Delivery, Event
+from tests.traffic import attempt
 
 DAY = datetime(2024, 5, 22, 8, 55, 23, tzinfo=UTC)
 PUBLISH = """
@@ -134,12 +135,6 @@ def delivery(event, endpoint, **fields):
     )
 
 
-def attempt(delivery, number, **fields):
-    return Attempt.objects.create(
-        workspace_id=delivery.workspace_id, delivery=delivery, number=number, started_at=DAY, **fields
-    )
-
-
 ISO = "2024-05-22T08:55:23.000000+00:00"
 
 
@@ -197,8 +192,8 @@ def test_an_event_without_anything_shows_null(graphql, workspace):
 def test_a_delivery_and_its_attempts_show_everything(graphql, workspace, webhook):
     event = stored(workspace)
     row = delivery(event, webhook, state="EXHAUSTED", reason="410 Gone", attempts_made=2, due_at=None, settled_at=DAY)
-    first = attempt(row, 1, error="timeout", error_detail="after 30 s")
-    second = attempt(row, 2, duration_ms=1.5, status_code=410, error="status", response_body="gone")
+    first = attempt(row, 1, started_at=DAY, error="timeout", error_detail="after 30 s")
+    second = attempt(row, 2, started_at=DAY, duration_ms=1.5, status_code=410, error="status", response_body="gone")
     answer = graphql("""{ deliveries { collectionItems {
       id eventId endpointId seq state reason attemptsMade dueAt settledAt creationDate workspaceId
       event { type } endpoint { name }

@@ -1,5 +1,9 @@
 """manage.py: what it makes of failures that are not its own."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 from django.conf import settings
 from django.core.management import load_command_class
@@ -8,6 +12,8 @@ from psycopg_pool import PoolTimeout
 
 from endpoints.telling import GENERAL
 from event_service import __main__ as manage
+
+RUN = "django.core.management.execute_from_command_line"
 
 
 def failing(*causes):
@@ -19,7 +25,7 @@ def failing(*causes):
 
 
 def test_a_database_that_does_not_answer_is_named_without_a_traceback(monkeypatch):
-    monkeypatch.setattr(manage, "execute_from_command_line", failing(PoolTimeout()))
+    monkeypatch.setattr(RUN, failing(PoolTimeout()))
     with pytest.raises(
         SystemExit, match=f"^The database at {settings.DATABASES['default']['HOST']}:[0-9]+ does not answer: no."
     ):
@@ -27,7 +33,7 @@ def test_a_database_that_does_not_answer_is_named_without_a_traceback(monkeypatc
 
 
 def test_what_goes_wrong_in_a_database_that_answers_keeps_its_traceback(monkeypatch):
-    monkeypatch.setattr(manage, "execute_from_command_line", failing(None))
+    monkeypatch.setattr(RUN, failing(None))
     with pytest.raises(OperationalError):
         manage.main()
 
@@ -36,10 +42,17 @@ def test_an_interrupted_command_ends_without_a_traceback(monkeypatch):
     def run(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(manage, "execute_from_command_line", run)
+    monkeypatch.setattr(RUN, run)
     with pytest.raises(SystemExit) as end:
         manage.main()
     assert end.value.code == 130
+
+
+def test_nor_does_one_that_is_interrupted_while_it_is_still_imported(tmp_path):
+    (tmp_path / "psycopg_pool.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
+    command = [sys.executable, settings.BASE_DIR / "manage.py", "check"]
+    ended = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (130, b"")
 
 
 @pytest.mark.parametrize(
@@ -48,7 +61,7 @@ def test_an_interrupted_command_ends_without_a_traceback(monkeypatch):
 )
 def test_the_installed_command_alone_starts_everything(monkeypatch, given, run):
     ran = []
-    monkeypatch.setattr(manage, "execute_from_command_line", ran.append)
+    monkeypatch.setattr(RUN, ran.append)
     monkeypatch.setattr("sys.argv", ["event-service", *given])
     manage.installed()
     assert ran == [["event-service", *run]]

@@ -13,7 +13,7 @@ from routing.models import Cursor, Delivery, Event, Lane, Rollup, Socket, Socket
 from routing.sockets.registry import Visitor, enter, leave, open_node
 from routing.whys import why
 from tests.together import together
-from tests.traffic import end, of, record
+from tests.traffic import attempt, end, of, record
 
 PAID = {"pattern": {"type": ["order.paid"]}}
 BIG = {"pattern": {"type": ["order.paid"], "data": {"total": [{"numeric": [">", 100]}]}}}
@@ -142,6 +142,29 @@ def test_what_an_open_breaker_holds_back_says_so(workspace, webhook, event, grap
         "more of its attempts within a minute failed (in the last hour: 12 TIMEOUT). "
         f"One delivery is tried next at {then}, and the others follow once that succeeds."
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "status_code", "named"), [("HTTP_STATUS", 503, "HTTP_STATUS 503"), ("TIMEOUT", None, "TIMEOUT")]
+)
+def test_what_failed_says_with_what_and_when_it_is_tried_next(webhook, event, error, status_code, named):
+    recorded, then = event(), timezone.now() + timedelta(minutes=8)
+    of(webhook).update(attempts_made=2, due_at=then)
+    attempt(of(webhook).get(), 1, error="DNS_FAILED")
+    last = attempt(of(webhook).get(), 2, error=error, status_code=status_code)
+
+    assert why(recorded, webhook).reason.endswith(
+        f"is PENDING after 2 attempts. The last attempt, at {last.started_at:%Y-%m-%d %H:%M:%S} UTC, failed: {named}. "
+        f"It is tried next at {then:%Y-%m-%d %H:%M:%S} UTC."
+    )
+
+
+def test_what_arrived_names_no_failure(webhook, event):
+    recorded = event()
+    end(of(webhook), "DELIVERED")
+    attempt(of(webhook).get(), 1)
+
+    assert why(recorded, webhook).reason.endswith("is DELIVERED (test) after 1 attempt.")
 
 
 def test_one_attempt_is_one(webhook, event):

@@ -7,9 +7,10 @@ import msgspec
 from django.db import connection
 from django.db.models import QuerySet
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from endpoints.models import Endpoint, Workspace
-from routing.models import Delivery, Event, Recorded
+from routing.models import Attempt, Delivery, Event, Recorded
 from routing.submissions import Submission, check
 
 
@@ -22,6 +23,11 @@ def record(workspace: Workspace, count: int = 1, **fields: Any) -> list[UUID]:
 
 def end(deliveries: QuerySet[Delivery], state: str = "EXHAUSTED", attempts_made: int = 1) -> None:
     deliveries.update(state=state, reason="test", attempts_made=attempts_made, due_at=None, settled_at=Now())
+
+
+def attempt(delivery: Delivery, number: int, **fields: Any) -> Attempt:
+    fields = {"started_at": timezone.now(), **fields}
+    return Attempt.objects.create(workspace_id=delivery.workspace_id, delivery=delivery, number=number, **fields)
 
 
 def forget_payloads(*ids: UUID) -> None:
