@@ -8,6 +8,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import psycopg
 from django.db import connection, transaction
 
 Statement = tuple[str, Sequence[Any]]
@@ -16,19 +17,34 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """A statement whose rows the plan needs before it goes on."""
+class Tell:
+    """A statement whose rows nobody needs: it may travel with the next one, or with the COMMIT."""
 
     sql: str
     parameters: Sequence[Any] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
-    """A statement whose rows nobody needs: it may travel with the next one, or with the COMMIT."""
+class Guess:
+    """What an Ask most probably returns, and a statement that fails with WrongGuess where it would not.
+
+    Who runs the plan may send that instead and save a trip, if it can run the plan once more.
+    """
+
+    rows: Sequence[Row]
+    guard: Tell
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A statement whose rows the plan needs before it goes on."""
 
     sql: str
     parameters: Sequence[Any] = ()
+    guess: Guess | None = None
+
+
+WrongGuess = psycopg.errors.InvalidArgumentForLogarithm  # of 0, which nothing else here asks for
 
 
 Plan = Generator[Ask | Tell, Sequence[Row], Result]

@@ -43,6 +43,11 @@ class Wire:
         """Raises psycopg's errors."""
         return cls(await psycopg.AsyncConnection.connect(**parameters, autocommit=True))
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the other end is known to be gone: nothing that is sent now would arrive."""
+        return self._socket < 0
+
     async def trip(self, statements: Sequence[Statement]) -> Sequence[Row]:
         """Send the statements at once and return the rows of the last one. After one that fails, none is run.
 

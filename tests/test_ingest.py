@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock, Mock
 
 import psycopg
 import pytest
@@ -21,9 +22,12 @@ from django.db.models.functions import Now
 
 from endpoints.models import ApiKey, Endpoint, EventType, Scope, key_digest
 from routing import ingest, router, rules
+from routing.group_commit import Link
 from routing.ingest import MAX_BODY_BYTES, MAX_EVENTS, PATH, EventDoor
 from routing.models import Delivery, Event, IdempotencyRecord
+from routing.plans import Tell
 from routing.submissions import MAX_DATA_BYTES, check
+from routing.wire import Wire
 from tests.together import together
 
 # A door lives on one event loop, as in a web process: this one runs beside the tests.
@@ -472,7 +476,46 @@ def test_of_50_that_send_other_content_under_the_same_id_at_once_one_is_stored(k
     assert [answer.status for answer in answers].index(202) == int(Event.objects.get().data)
 
 
+def test_events_travel_in_one_trip_until_the_configuration_changes(workspace, key, webhook, monkeypatch):
+    trips, trip = [], Wire.trip
+
+    async def counted(wire, statements):
+        trips.append(len(statements))
+        return await trip(wire, statements)
+
+    post(EVENT, key)
+    monkeypatch.setattr(Wire, "trip", counted)
+    accepted(post(EVENT, key))
+    assert len(trips) == 1
+
+    late = Endpoint.create_webhook(workspace_id=workspace.pk, name="late", url="https://example.com/")
+    (id_,) = accepted(post(EVENT, key))
+    assert set(Delivery.objects.filter(event=id_).values_list("endpoint", flat=True)) == {webhook.pk, late.pk}
+
+
 # --- when the database fails
+
+
+def test_a_connection_that_broke_while_it_was_not_used_costs_nobody_an_answer(key):
+    accepted(post(EVENT, key))
+    with connection.cursor() as cursor:
+        ours = "datname = current_database() AND pid <> pg_backend_pid()"
+        cursor.execute(f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE {ours}")
+
+    accepted(post(EVENT, key))
+
+
+def test_what_may_be_committed_already_is_not_done_again():
+    begun, link = [], Link()
+
+    def plan():
+        begun.append(True)
+        yield Tell("SELECT 1")
+
+    link._wire = Mock(is_lost=False, trip=AsyncMock(side_effect=psycopg.OperationalError), close=AsyncMock())
+    with pytest.raises(psycopg.OperationalError):
+        asyncio.run(link.run(plan, guesses=True))
+    assert len(begun) == 1
 
 
 def test_a_database_that_dies_halfway_leaves_nothing_and_the_repeat_is_new(key, webhook):

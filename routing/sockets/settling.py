@@ -1,6 +1,7 @@
 """What came of what sockets were sent: acknowledged, sent to who acknowledges nothing, refused or lost."""
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -17,7 +18,7 @@ from routing.sockets.threads import insist
 
 MOST_REFUSALS = 10  # of one delivery, after which it is given up
 MOST_LOSSES = 1_000  # attempts of one delivery that are written, where its sockets break off again and again
-_MAX_SETTLED = 1_000  # deliveries in one statement
+_MAX_SETTLED = 500  # deliveries in one statement
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -65,18 +66,22 @@ def adopt(endpoint_id: UUID, up_to: int, peer: str) -> None:
 
 
 class Settler:
-    """Writes reports. All that is added while one statement runs shares the next."""
+    """Writes reports, in the order in which they were added: what waits shares a statement, as far as it takes.
+
+    Statements are short enough that sockets send while they run, and long enough to be worth their trip.
+    """
 
     def __init__(self) -> None:
-        self._reports: list[Report] = []
-        self._settled = asyncio.Event()  # that `_reports` are
+        self._waiting: deque[tuple[Sequence[Report], asyncio.Event]] = deque()
         self._wanted = asyncio.Event()
 
     def add(self, reports: Sequence[Report]) -> asyncio.Event:
-        """Return the event that happens once all that was added until now is settled."""
-        self._reports += reports
+        """Return the event that happens once these are settled, and all that were added before."""
+        for start in range(0, len(reports), _MAX_SETTLED):
+            settled = asyncio.Event()
+            self._waiting.append((reports[start : start + _MAX_SETTLED], settled))
         self._wanted.set()
-        return self._settled
+        return settled
 
     @property
     def wanted(self) -> bool:
@@ -87,14 +92,23 @@ class Settler:
         """Raises what the database has against a batch: what that was about stays owed, and nobody waits for it."""
         while True:
             await self._wanted.wait()
-            self._wanted.clear()
-            reports, settled = self._reports, self._settled
-            self._reports, self._settled = [], asyncio.Event()
+            reports, events = self._next()
+            if not self._waiting:
+                self._wanted.clear()
             try:
-                for start in range(0, len(reports), _MAX_SETTLED):
-                    await insist(settle, reports[start : start + _MAX_SETTLED])
+                await insist(settle, reports)
             finally:
-                settled.set()
+                for settled in events:
+                    settled.set()
+
+    def _next(self) -> tuple[list[Report], list[asyncio.Event]]:
+        reports, settled = self._waiting.popleft()
+        taken, events = list(reports), [settled]
+        while self._waiting and len(taken) + len(self._waiting[0][0]) <= _MAX_SETTLED:
+            reports, settled = self._waiting.popleft()
+            taken += reports
+            events.append(settled)
+        return taken, events
 
 
 # Of several reports of one delivery the one that delivers it counts. Locked in one order everywhere: two processes that
