@@ -592,6 +592,27 @@ def test_what_is_reported_twice_is_settled_once(web_socket, publish):
     assert states(web_socket) == [(1, "DELIVERED")]
 
 
+def test_what_waits_to_be_settled_shares_statements_of_bounded_size_and_is_settled_in_its_order(monkeypatch):
+    written = []
+
+    async def written_down(_work, reports):
+        written.append(list(reports))
+
+    async def settle_all():
+        settler = settling.Settler()
+        events = [settler.add(range(start, end)) for start, end in ((0, 2), (2, 3), (3, 9), (9, 10))]
+        running = asyncio.create_task(settler.run())
+        for event in events:
+            await asyncio.wait_for(event.wait(), DEADLINE_S)
+        running.cancel()
+        return settler.wanted
+
+    monkeypatch.setattr(settling, "insist", written_down)
+    monkeypatch.setattr(settling, "_MAX_SETTLED", 4)
+    assert asyncio.run(settle_all()) is False
+    assert written == [[0, 1, 2], [3, 4, 5, 6], [7, 8, 9]]
+
+
 def test_nobody_waits_for_what_can_not_be_settled(web_socket, monkeypatch):
     hub, events = Hub(), []
 
