@@ -57,6 +57,26 @@ EventType.named(workspace_id=shop.pk, name="order.paid")
 EventFilter.create(
     workspace_id=shop.pk, name="Paid orders", definition={"pattern": {"type": ["order.paid"]}}, endpoints=[hook])
 SavedView.objects.create(user_id=1, model="delivery", name="Failed today", query="state=EXHAUSTED&within=24h")
+PortalLink.issue(workspace=shop, name="Ann of Fjord", rights=["operate"])
+"""
+# What is seldom there when somebody looks.
+PLANT_MORE = """
+from django.utils import timezone
+from endpoints.models import *
+from routing.models import *
+now, delivery = timezone.now(), Delivery.objects.first()
+ours, hook = delivery.workspace, delivery.endpoint
+Replay.objects.create(workspace=ours, endpoint=hook, to_endpoint=hook, until=now, per_second=9, position="0", end="1")
+socket = Socket.objects.create(node=SocketNode.objects.create(), workspace=ours, endpoint=hook, address="192.0.2.1")
+SocketTicket.objects.create(
+    digest=b"d", key=ApiKey.objects.first(), endpoint=hook, address="192.0.2.1", expires_at=timezone.now())
+group = ShareGroup.objects.create(endpoint=hook, name="readers", scanned_to=0)
+SharedDelivery.objects.create(group=group, seq=1, delivery=delivery, socket=socket)
+DeliveryChange.objects.create(endpoint=hook, delivery=delivery, transaction_id=1)
+IdempotencyRecord.objects.create(workspace=ours, key="order 7", event_id=delivery.event_id, digest=b"d")
+Forgotten.objects.create(endpoint=hook, deliveries=1)
+Spending.objects.create(subject="address 192.0.2.1")
+DailyEvents.objects.create(workspace=ours, day=now.date(), events=21)
 """
 
 
@@ -79,6 +99,7 @@ def full(tmp_path_factory):
         service.publish(*({"type": f"order.{kind}", "data": {"of": kind}} for kind in ("paid", "lost", "sent") * 7))
         broken.wait_for_count(10)
         sound.wait_for_count(21)
+        service.manage("shell", "--no-imports", "-c", PLANT_MORE)
         yield service
 
 

@@ -17,6 +17,7 @@ from playwright.sync_api import expect
 from endpoints.models import AuditEntry, Endpoint, PortalLink, PortalRight, PortalTheme
 from endpoints.rates import Rates
 from routing import walks
+from routing.folding import fold
 from routing.models import Attempt, Delivery, Lane, Replay
 from routing.portal.door import COOKIE, PATH
 from routing.portal.look import DARK, LIGHT, contrast, legible
@@ -289,6 +290,7 @@ def test_all_that_waits_is_tried_now(client, workspace, webhook, visit):
     now = timezone.now()
     Lane.objects.update(opened_at=now, ready_at=later, failing_since=now - timedelta(minutes=5))
     address = f"{PATH}endpoints/{webhook.pk}/"
+    fold()
 
     shown = client.get(address).content.decode()
     assert (f"{address}now/" in shown, "after each failure more seldom, for 5 min" in shown) == (True, True)
@@ -298,6 +300,21 @@ def test_all_that_waits_is_tried_now(client, workspace, webhook, visit):
     assert "Nothing waits for another try" in client.post(f"{address}now/", follow=True).content.decode()
     Endpoint.change_state([webhook], Endpoint.State.PAUSED)
     assert f"{address}now/" not in client.get(address).content.decode()
+
+
+def test_to_try_now_is_offered_where_something_waits(client, workspace, webhook, visit):
+    visit(rights=OTHERS)
+    address = f"{PATH}endpoints/{webhook.pk}/"
+
+    def offered():
+        fold()
+        return f"{address}now/" in client.get(address).content.decode()
+
+    assert not offered()
+    record(workspace)
+    assert offered()
+    end(of(webhook))
+    assert not offered()
 
 
 def test_headers_of_its_own_do_not_go_to_another_receiver(client, webhook, visit):

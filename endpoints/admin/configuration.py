@@ -51,6 +51,18 @@ class NamedForm(forms.ModelForm):
         return self.cleaned_data
 
 
+class Titled(admin.ModelAdmin):
+    """An admin whose pages are called by more than a row itself holds: by the names of what its ids lead to."""
+
+    def title_of(self, row: Any) -> str:
+        return str(row)
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
+        if context.get("original"):
+            context["subtitle"] = self.title_of(context["original"])
+        return super().render_change_form(request, context, *args, **kwargs)
+
+
 class ConfigurationAdmin(admin.ModelAdmin):
     """What all configuration has in common. A row never changes its workspace: its links would stay behind."""
 

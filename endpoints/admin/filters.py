@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop
 
-from endpoints.admin.configuration import DATES, ConfigurationAdmin, JsonField, NamedForm, checked
+from endpoints.admin.configuration import DATES, ConfigurationAdmin, JsonField, NamedForm, Titled, checked
 from endpoints.models import Endpoint, EventFilter, FilterLink
 from endpoints.models.quotas import Quota
 from endpoints.patterns import parse_definition
@@ -70,7 +70,7 @@ class EventFilterAdmin(ConfigurationAdmin):
 
 
 @admin.register(FilterLink)
-class FilterLinkAdmin(admin.ModelAdmin):
+class FilterLinkAdmin(Titled):
     form = FilterLinkForm
     list_display = ("endpoint", "event_filter")
     list_select_related = ("endpoint", "event_filter")
@@ -78,6 +78,9 @@ class FilterLinkAdmin(admin.ModelAdmin):
     raw_id_fields = ("endpoint", "event_filter")
     search_fields = ("endpoint__name", "event_filter__name")
     ordering = ("-pk",)
+
+    def title_of(self, row: FilterLink) -> str:
+        return f"{row.event_filter} → {row.endpoint}"
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "endpoint":

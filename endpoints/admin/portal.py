@@ -126,6 +126,7 @@ def _workspace(request: HttpRequest, workspace_id: UUID, permission: str) -> Wor
 class PortalLinkAdmin(RecordAdmin):
     """Those that there are. They are made on the page of their workspace."""
 
+    come_by = gettext_lazy("A link is made on the page of its workspace.")
     list_display = ("name", "workspace", "endpoint", "rights", "once", "expires_at", "opened_at", "revoked_at")
     list_select_related = ("workspace", "endpoint")
     fields = ("id", *list_display, *DATES)

@@ -1,18 +1,21 @@
 """What is written by itself and looked at by people: signing keys and the audit log."""
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
+from endpoints.admin.configuration import Titled
 from endpoints.admin.operations import object_name, operation_name
 from endpoints.models import AuditEntry, SigningKey
 
 
-class RecordAdmin(admin.ModelAdmin):
+class RecordAdmin(Titled):
+    come_by: ClassVar[Any] = ""  # what an empty list says of how its rows come to be
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
@@ -27,13 +30,17 @@ class RecordAdmin(admin.ModelAdmin):
 class SigningKeyAdmin(RecordAdmin):
     """When keys were made and end. What they are is not shown; rotating is an action of endpoints."""
 
-    list_display = ("id", "endpoint", "scheme", "creation_date", "expires_at")
+    list_display = ("endpoint", "scheme", "creation_date", "expires_at", "id")
+    come_by = _("A webhook has its key from the time it is made.")
     list_filter = ("scheme",)
     list_select_related = ("endpoint",)
     fields = ("id", "workspace", "endpoint", "scheme", "creation_date", "expires_at")
     readonly_fields = fields
     search_fields = ("endpoint__name",)
     ordering = ("-creation_date", "-pk")
+
+    def title_of(self, row: SigningKey) -> str:
+        return f"{row.endpoint}: {row.scheme}"
 
 
 @admin.register(AuditEntry)
@@ -65,7 +72,5 @@ class AuditEntryAdmin(RecordAdmin):
     def changed(self, entry: AuditEntry) -> str:
         return format_html('<pre dir="auto">{}</pre>', json.dumps(entry.changes, indent=2, ensure_ascii=False))
 
-    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
-        entry = context["original"]
-        context["subtitle"] = f"{operation_name(entry.operation)}: {entry.actor_name or entry.actor_id}"
-        return super().render_change_form(request, context, *args, **kwargs)
+    def title_of(self, row: AuditEntry) -> str:
+        return f"{operation_name(row.operation)}: {row.actor_name or row.actor_id}"

@@ -2,13 +2,17 @@
 
 from django.contrib import admin
 
+from endpoints.admin.configuration import Titled
 from endpoints.models import StaffBinding
 
 
 @admin.register(StaffBinding)
-class StaffBindingAdmin(admin.ModelAdmin):
+class StaffBindingAdmin(Titled):
     list_display = fields = ("user", "workspace")
     list_select_related = ("user", "workspace")
     raw_id_fields = ("user", "workspace")
     search_fields = ("user__username", "workspace__name")
     ordering = ("-pk",)
+
+    def title_of(self, row: StaffBinding) -> str:
+        return f"{row.user} → {row.workspace}"

@@ -1,4 +1,4 @@
-from routing.admin import sockets, usage, views, workers
+from routing.admin import endpoints, sockets, usage, views, workers
 from routing.admin.traffic import BoundedPaginator
 
-__all__ = ["BoundedPaginator", "sockets", "usage", "views", "workers"]
+__all__ = ["BoundedPaginator", "endpoints", "sockets", "usage", "views", "workers"]

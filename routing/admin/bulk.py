@@ -61,9 +61,15 @@ def act_on_all(request: HttpRequest, act: str) -> HttpResponse:
         released, still = found["released"] + done.released, max(done.left_open, _number(request, "left_open"))
         found |= {"released": released, "let_go": released and let_go(released)}
         found |= {"left_open": still, "still": still and left_open(still)}
-    said = [(field.label, field.data) for field in search if field.data]
+    said = [(field.label, _named(field)) for field in search if field.data]
     found |= {"title": ACTS[act].title, "act": act, "button": ACTS[act].button, "asked": asked_of(request).urlencode()}
     return render(request, "routing/bulk.html", {**admin.site.each_context(request), **found, "said": said})
+
+
+def _named(field: Any) -> Any:
+    """Return what is asked for as its list of choices calls it, or as it was written."""
+    choices = {str(value): name for value, name in getattr(field.field.widget, "choices", ())}
+    return choices.get(field.data, field.data)
 
 
 def let_go(deliveries: int) -> str:

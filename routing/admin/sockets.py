@@ -25,6 +25,9 @@ class SocketTicketAdmin(TrafficAdmin):
     list_select_related = ("endpoint",)
     fields = ("id", "endpoint", "key", "user_id", "address", "expires_at")
 
+    def title_of(self, row: SocketTicket) -> str:
+        return str(row.endpoint)
+
 
 @admin.register(ShareGroup)
 class ShareGroupAdmin(TrafficAdmin):

@@ -12,7 +12,7 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop, ngettext
 
-from endpoints.admin.configuration import needs
+from endpoints.admin.configuration import Titled, needs
 from endpoints.errors import Conflict
 from endpoints.models.staff import SEE_ALL
 from routing.admin.bulk import left_open, let_go
@@ -52,13 +52,14 @@ class BoundedPaginator(Paginator):
         return found
 
 
-class TrafficAdmin(admin.ModelAdmin):
+class TrafficAdmin(Titled):
     paginator = BoundedPaginator
     show_full_result_count = False
     list_per_page = 50
     ordering = ("-pk",)  # newest first, by the primary key
     search_fields: ClassVar[tuple[str, ...]] = ("pk",)  # a box to search in; get_search_results says how
     ids: ClassVar[tuple[str, ...]] = ("pk",)  # what a search looks at, each with an index
+    come_by: ClassVar[Any] = gettext_lazy("The service writes these rows by itself, as it works.")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -132,14 +133,12 @@ class DeliveryAdmin(Finding, TrafficAdmin):
     has_retry_permission = needs("routing.retry_delivery")
     has_cancel_permission = needs("routing.cancel_delivery")
 
-    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
-        delivery = context["original"]
-        context["subtitle"] = f"{delivery.event.type} → {delivery.endpoint.name} № {delivery.seq}"
-        return super().render_change_form(request, context, *args, **kwargs)
+    def title_of(self, row: Delivery) -> str:
+        return f"{row.event.type} → {row}"
 
     @admin.action(description=gettext_lazy("Deliver the selected deliveries again"), permissions=["retry"])
     def retry(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
-        chosen = list(deliveries[:AT_ONCE])
+        chosen = _chosen(deliveries)
         try:
             newer = retry(chosen)
         except Conflict as refusal:
@@ -155,7 +154,7 @@ class DeliveryAdmin(Finding, TrafficAdmin):
 
     @admin.action(description=gettext_lazy("Try the selected deliveries now"), permissions=["retry"])
     def expedite(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
-        chosen = list(deliveries[:AT_ONCE])
+        chosen = _chosen(deliveries)
         outcome = expedite(chosen, closing=request.user.has_perm(RELEASE))
         self._log(request, chosen, gettext_noop("Tried at once, if it was waiting for another try."))
         said = ngettext(
@@ -171,11 +170,16 @@ class DeliveryAdmin(Finding, TrafficAdmin):
 
     @admin.action(description=gettext_lazy("Cancel the selected deliveries"), permissions=["cancel"])
     def cancel(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
-        chosen = list(deliveries[:AT_ONCE])
+        chosen = _chosen(deliveries)
         outcome = cancel(chosen)
         self._log(request, chosen, gettext_noop("Cancelled, if it was waiting."))
         said = _("Cancelled: %(cancelled)s. On their way already: %(sending)s.")
         messages.success(request, said % {"cancelled": outcome.cancelled, "sending": outcome.sending})
+
+
+def _chosen(deliveries: QuerySet[Delivery]) -> list[Delivery]:
+    """Return those that an action takes, with what they are called by: each is logged under its name."""
+    return list(deliveries.select_related("endpoint")[:AT_ONCE])
 
 
 @admin.register(Attempt)
@@ -188,7 +192,7 @@ class AttemptAdmin(TrafficAdmin):
         "delivery",
         "number",
         "started_at",
-        "duration_ms",
+        "took_ms",
         "status_code",
         "error",
         "error_detail",
@@ -196,6 +200,10 @@ class AttemptAdmin(TrafficAdmin):
         "response_body",
         "peer",
     )
+
+    def title_of(self, row: Attempt) -> str:
+        delivery = Delivery.objects.select_related("endpoint").filter(pk=row.delivery_id).first()
+        return f"{delivery or row.delivery_id}: {row.number}"
 
     @admin.display(description=gettext_lazy("duration ms"))
     def took_ms(self, attempt: Attempt) -> str:
@@ -211,6 +219,7 @@ class AttemptAdmin(TrafficAdmin):
 @admin.register(Replay)
 class ReplayAdmin(TrafficAdmin):
     list_display = ("id", "endpoint", "to_endpoint", "state", "reason", "done", "total", "creation_date", "ended_at")
+    come_by = gettext_lazy("A replay is started on the page of its endpoint.")
     list_filter = ("state",)
     list_select_related = ("endpoint", "to_endpoint")
     ids = ("pk",)
@@ -236,6 +245,9 @@ class ReplayAdmin(TrafficAdmin):
     )
     actions = ("cancel",)
     has_cancel_permission = needs("routing.cancel_replay")
+
+    def title_of(self, row: Replay) -> str:
+        return str(row.endpoint)
 
     @admin.action(description=gettext_lazy("Cancel the selected replays"), permissions=["cancel"])
     def cancel(self, request: HttpRequest, replays: QuerySet[Replay]) -> None:
@@ -268,6 +280,9 @@ class CountAdmin(TrafficAdmin):
     fields = ("workspace", "endpoint", "name", "count", "at")
     ids = ("endpoint_id",)
 
+    def title_of(self, row: Count) -> str:
+        return row.name
+
 
 @admin.register(Rollup)
 class RollupAdmin(TrafficAdmin):
@@ -277,23 +292,33 @@ class RollupAdmin(TrafficAdmin):
     fields = ("workspace", "endpoint", "period", "at", "name", "count")
     ids = ("endpoint_id",)
 
+    def title_of(self, row: Rollup) -> str:
+        return row.name
+
+
+class OfEndpoint(TrafficAdmin):
+    """Of a table that has a row for each endpoint: what it is called, the row is called."""
+
+    def title_of(self, row: Any) -> str:
+        return str(row.endpoint)
+
 
 @admin.register(Forgotten)
-class ForgottenAdmin(TrafficAdmin):
+class ForgottenAdmin(OfEndpoint):
     list_display = ("endpoint", "deliveries")
     list_select_related = ("endpoint",)
     fields = ("endpoint", "deliveries")
 
 
 @admin.register(Cursor)
-class CursorAdmin(TrafficAdmin):
+class CursorAdmin(OfEndpoint):
     list_display = ("endpoint", "last_seq", "epoch", "last_socket_left_at")
     list_select_related = ("endpoint",)
     fields = ("endpoint", "last_seq", "epoch", "last_socket_left_at")
 
 
 @admin.register(Lane)
-class LaneAdmin(TrafficAdmin):
+class LaneAdmin(OfEndpoint):
     list_display = ("endpoint", "in_flight", "ready_at", "opened_at", "failing_since", "last_failed_at")
     list_select_related = ("endpoint",)
     fields = (

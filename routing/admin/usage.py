@@ -25,3 +25,6 @@ class DailyEventsAdmin(TrafficAdmin):
     list_select_related = ("workspace",)
     ids = ("workspace_id",)
     fields = ("workspace", "day", "events")
+
+    def title_of(self, row: DailyEvents) -> str:
+        return f"{row.workspace}, {row.day}"

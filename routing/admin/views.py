@@ -9,6 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from routing.models import SavedView
@@ -56,6 +57,10 @@ class SavedViewAdmin(admin.ModelAdmin):
     list_select_related = ("user",)
     readonly_fields = fields = ("name", "model", "user", "query", "shared", "creation_date")
     ordering = ("name", "pk")
+    come_by = gettext_lazy("A search for deliveries or events is saved above what it finds.")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

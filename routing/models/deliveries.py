@@ -111,7 +111,7 @@ class Delivery(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.event_id} → {self.endpoint_id}: {self.state}"
+        return f"{self.endpoint} № {self.seq}"
 
 
 class Attempt(models.Model):

@@ -15,6 +15,7 @@ from routing.portal.door import Visit, page, shown
 from routing.portal.forms import EndpointForm, leads_elsewhere
 from routing.portal.search import Wanted, search
 from routing.stats import success_of
+from routing.templatetags.console import health
 
 SHOWN = 50  # endpoints of a page
 RECENT = 10  # deliveries on an endpoint's page
@@ -48,7 +49,8 @@ def endpoint(request: HttpRequest, visit: Visit, endpoint_id: UUID) -> HttpRespo
     found = get_object_or_404(visit.endpoints().select_related("lane"), pk=endpoint_id)
     filters = found.event_filters.order_by("name", "pk")
     recent = search(visit.deliveries(), Wanted(found)).deliveries[:RECENT]
-    return shown(request, visit, "endpoint", {"endpoint": found, "filters": filters, "deliveries": recent})
+    about = {**health(found), "endpoint": found, "filters": filters, "deliveries": recent}
+    return shown(request, visit, "endpoint", about)
 
 
 @page("POST", right=PortalRight.OPERATE)

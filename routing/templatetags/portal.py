@@ -7,7 +7,6 @@ from django.utils.translation import gettext_lazy as _
 
 from endpoints.models import Endpoint, Workspace
 from routing.portal.look import Look
-from routing.templatetags.console import health
 
 register = template.Library()
 
@@ -43,11 +42,6 @@ _REASONS = {
 @register.filter
 def reason(code: str) -> Any:
     return _REASONS.get(code, code)
-
-
-@register.inclusion_tag("portal/health.html")
-def portal_health(endpoint: Endpoint) -> dict[str, Any]:
-    return health(endpoint)
 
 
 @register.filter
