@@ -139,6 +139,27 @@ def test_a_row_opens(admin_client, workspace, model):
     assert admin_client.get(page(model, "change", row.pk)).status_code == 200
 
 
+NAMED = [FilterLink, SigningKey, StaffBinding, Delivery, Attempt, Replay, Cursor, Lane, Rollup, Forgotten, SocketTicket]
+
+
+@pytest.mark.parametrize("model", NAMED)
+def test_a_page_is_called_by_names_and_not_by_ids(admin_client, workspace, model):
+    fill(workspace, 1)
+    title = admin_client.get(page(model, "change", model.objects.first().pk)).context["subtitle"]
+    assert not re.search("[0-9a-f]{8}-|object", title), title
+
+
+def test_the_list_of_endpoints_says_what_is_wrong_with_one(admin_client, webhook):
+    def shown():
+        return admin_client.get(page(Endpoint, "changelist")).content.decode()
+
+    assert '<span class="badge ok">Active</span>' in shown()
+    Lane.objects.update(opened_at=NOW, failing_since=NOW)
+    assert '<span class="badge bad">Active, breaker open</span>' in shown()
+    Endpoint.change_state([webhook], Endpoint.State.DISABLED, reason="The receiver answered 410 Gone.")
+    assert '<span class="badge bad">Disabled</span> <span class="muted">The receiver answered 410 Gone.' in shown()
+
+
 @pytest.mark.parametrize("query", ["_to_field=", "_to_field=nope", "_popup=1&_to_field="])
 def test_a_field_that_cannot_be_referred_to_is_a_bad_request(admin_client, webhook, query):
     assert admin_client.get(f"{page(Endpoint, 'change', webhook.pk)}?{query}").status_code == 400
@@ -387,6 +408,7 @@ def test_deliveries_are_retried(admin_client, workspace, webhook):
     end(of(webhook, seq=1))
     (ended, waiting) = of(webhook)
     assert act(admin_client, Delivery, "retry", [ended]) == ["1 new delivery repeats what was selected."]
+    assert LogEntry.objects.get().object_repr == f"{webhook.name} № {ended.seq}"
     assert [delivery.retry_of_id for delivery in of(webhook)] == [None, None, ended.pk]
     (refusal,) = act(admin_client, Delivery, "retry", [ended, waiting])
     assert refusal == f"Delivery {waiting.pk} is PENDING; only what has ended can be retried."

@@ -17,11 +17,12 @@ from playwright.sync_api import expect
 from endpoints.models import AuditEntry, Endpoint, PortalLink, PortalRight, PortalTheme
 from endpoints.rates import Rates
 from routing import walks
-from routing.folding import fold
+from routing.cancelling import cancel_all
 from routing.models import Attempt, Delivery, Lane, Replay
 from routing.portal.door import COOKIE, PATH
 from routing.portal.look import DARK, LIGHT, contrast, legible
 from routing.portal.search import Wanted, search
+from routing.rollups import roll_up
 from tests.browser import sign_in, window
 from tests.receiver import Receiver, answer
 from tests.screenshots import glance, look
@@ -290,7 +291,7 @@ def test_all_that_waits_is_tried_now(client, workspace, webhook, visit):
     now = timezone.now()
     Lane.objects.update(opened_at=now, ready_at=later, failing_since=now - timedelta(minutes=5))
     address = f"{PATH}endpoints/{webhook.pk}/"
-    fold()
+    roll_up()
 
     shown = client.get(address).content.decode()
     assert (f"{address}now/" in shown, "after each failure more seldom, for 5 min" in shown) == (True, True)
@@ -307,13 +308,13 @@ def test_to_try_now_is_offered_where_something_waits(client, workspace, webhook,
     address = f"{PATH}endpoints/{webhook.pk}/"
 
     def offered():
-        fold()
+        roll_up()
         return f"{address}now/" in client.get(address).content.decode()
 
     assert not offered()
     record(workspace)
     assert offered()
-    end(of(webhook))
+    cancel_all(webhook)
     assert not offered()
 
 

@@ -203,7 +203,7 @@ class AttemptAdmin(TrafficAdmin):
 
     def title_of(self, row: Attempt) -> str:
         delivery = Delivery.objects.select_related("endpoint").filter(pk=row.delivery_id).first()
-        return f"{delivery or row.delivery_id}: {row.number}"
+        return _("%(delivery)s, attempt %(number)s") % {"delivery": delivery or row.delivery_id, "number": row.number}
 
     @admin.display(description=gettext_lazy("duration ms"))
     def took_ms(self, attempt: Attempt) -> str:
@@ -218,7 +218,7 @@ class AttemptAdmin(TrafficAdmin):
 
 @admin.register(Replay)
 class ReplayAdmin(TrafficAdmin):
-    list_display = ("id", "endpoint", "to_endpoint", "state", "reason", "done", "total", "creation_date", "ended_at")
+    list_display = ("endpoint", "to_endpoint", "state", "reason", "done", "total", "creation_date", "ended_at")
     come_by = gettext_lazy("A replay is started on the page of its endpoint.")
     list_filter = ("state",)
     list_select_related = ("endpoint", "to_endpoint")
