@@ -107,7 +107,7 @@ class EndpointForm(NamedForm):
 @admin.register(Endpoint)
 class EndpointAdmin(ConfigurationAdmin):
     form = EndpointForm
-    list_display = ("name", "type", "state", "state_reason", "url", "workspace", "creation_date")
+    list_display: tuple[str, ...] = ("name", "type", "state", "url", "workspace", "creation_date")
     list_filter = ("type", "state")
     fields = (
         "workspace",

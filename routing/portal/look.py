@@ -71,7 +71,7 @@ def _luminance(color: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-@page("GET", "HEAD")
+@page("GET", "HEAD", cost=-1)  # free: the page that says that there was too much has its colour too
 def theme(request: HttpRequest, visit: Visit) -> HttpResponse:
     return HttpResponse(stylesheet(Look.of(visit.link.workspace).color), "text/css; charset=utf-8")
 
