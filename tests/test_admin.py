@@ -8,6 +8,8 @@ from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from endpoints.auth import authenticate
@@ -139,7 +141,8 @@ def test_a_row_opens(admin_client, workspace, model):
     assert admin_client.get(page(model, "change", row.pk)).status_code == 200
 
 
-NAMED = [FilterLink, SigningKey, StaffBinding, Delivery, Attempt, Replay, Cursor, Lane, Rollup, Forgotten, SocketTicket]
+NAMED = [FilterLink, SigningKey, StaffBinding, Delivery, Attempt, Replay, Cursor, Lane, Rollup, Count, Forgotten]
+NAMED += [Socket, SocketTicket, SharedDelivery, DeliveryChange, DailyEvents]
 
 
 @pytest.mark.parametrize("model", NAMED)
@@ -413,6 +416,16 @@ def test_deliveries_are_retried(admin_client, workspace, webhook):
     (refusal,) = act(admin_client, Delivery, "retry", [ended, waiting])
     assert refusal == f"Delivery {waiting.pk} is PENDING; only what has ended can be retried."
     assert [entry.change_message for entry in LogEntry.objects.all()] == ["Retried."]
+
+
+def test_what_is_acted_on_is_logged_by_name_without_a_query_for_each(admin_client, workspace, webhook):
+    record(workspace, 5)
+    with CaptureQueriesContext(connection) as queries:
+        act(admin_client, Delivery, "cancel", of(webhook))
+    assert {entry.object_repr for entry in LogEntry.objects.all()} == {f"{webhook.name} № {seq}" for seq in range(1, 6)}
+    assert [
+        each["sql"] for each in queries if 'FROM "endpoints_endpoint" WHERE "endpoints_endpoint"."id"' in each["sql"]
+    ] == []
 
 
 def test_deliveries_are_cancelled(admin_client, workspace, webhook):

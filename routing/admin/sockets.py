@@ -2,13 +2,13 @@
 
 from django.contrib import admin
 
-from routing.admin.traffic import TrafficAdmin
+from routing.admin.traffic import OfEndpoint, TrafficAdmin
 from routing.models import DeliveryChange, SharedDelivery, ShareGroup, Socket, SocketNode, SocketTicket
 
 
 @admin.register(Socket)
-class SocketAdmin(TrafficAdmin):
-    list_display = ("id", "endpoint", "address", "share", "watches", "opened_at")
+class SocketAdmin(OfEndpoint):
+    list_display = ("endpoint", "address", "share", "watches", "opened_at", "id")
     list_select_related = ("endpoint",)
     ids = ("pk", "endpoint_id", "key_id")
     fields = ("id", "workspace", "endpoint", "key", "address", "share", "watches", "node", "opened_at")
@@ -20,13 +20,10 @@ class SocketNodeAdmin(TrafficAdmin):
 
 
 @admin.register(SocketTicket)
-class SocketTicketAdmin(TrafficAdmin):
-    list_display = ("id", "endpoint", "address", "expires_at")
+class SocketTicketAdmin(OfEndpoint):
+    list_display = ("endpoint", "address", "expires_at", "id")
     list_select_related = ("endpoint",)
     fields = ("id", "endpoint", "key", "user_id", "address", "expires_at")
-
-    def title_of(self, row: SocketTicket) -> str:
-        return str(row.endpoint)
 
 
 @admin.register(ShareGroup)
@@ -45,9 +42,13 @@ class SharedDeliveryAdmin(TrafficAdmin):
     ids = ()
     fields = ("group", "seq", "delivery", "ordering_key", "socket", "not_before")
 
+    def title_of(self, row: SharedDelivery) -> str:
+        return f"{row.group} № {row.seq}"
+
 
 @admin.register(DeliveryChange)
-class DeliveryChangeAdmin(TrafficAdmin):
-    list_display = ("id", "endpoint_id", "delivery_id", "changed_at")
+class DeliveryChangeAdmin(OfEndpoint):
+    list_display = ("endpoint", "delivery_id", "changed_at", "id")
+    list_select_related = ("endpoint",)
     ids = ("endpoint_id",)
     fields = ("id", "endpoint", "delivery", "transaction_id", "changed_at")

@@ -87,6 +87,13 @@ class TrafficAdmin(Titled):
         return queryset.filter(Q.create([(name, id_) for name in self.ids], connector=Q.OR)), False
 
 
+class OfEndpoint(TrafficAdmin):
+    """Of a table whose rows have no name of their own: they are called as their endpoint is."""
+
+    def title_of(self, row: Any) -> str:
+        return str(row.endpoint)
+
+
 @admin.register(Event)
 class EventAdmin(Finding, TrafficAdmin):
     search, found_template = EventSearch, "routing/events.html"
@@ -217,7 +224,7 @@ class AttemptAdmin(TrafficAdmin):
 
 
 @admin.register(Replay)
-class ReplayAdmin(TrafficAdmin):
+class ReplayAdmin(OfEndpoint):
     list_display = ("endpoint", "to_endpoint", "state", "reason", "done", "total", "creation_date", "ended_at")
     come_by = gettext_lazy("A replay is started on the page of its endpoint.")
     list_filter = ("state",)
@@ -245,9 +252,6 @@ class ReplayAdmin(TrafficAdmin):
     )
     actions = ("cancel",)
     has_cancel_permission = needs("routing.cancel_replay")
-
-    def title_of(self, row: Replay) -> str:
-        return str(row.endpoint)
 
     @admin.action(description=gettext_lazy("Cancel the selected replays"), permissions=["cancel"])
     def cancel(self, request: HttpRequest, replays: QuerySet[Replay]) -> None:
@@ -294,13 +298,6 @@ class RollupAdmin(TrafficAdmin):
 
     def title_of(self, row: Rollup) -> str:
         return row.name
-
-
-class OfEndpoint(TrafficAdmin):
-    """Of a table that has a row for each endpoint: what it is called, the row is called."""
-
-    def title_of(self, row: Any) -> str:
-        return str(row.endpoint)
 
 
 @admin.register(Forgotten)

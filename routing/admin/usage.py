@@ -12,7 +12,8 @@ from routing.models import DailyEvents
 
 @admin.register(Spending)
 class SpendingAdmin(TrafficAdmin):
-    list_display = fields = ("subject", "slots", "changed_at")
+    list_display = ("subject", "changed_at")
+    fields = ("subject", "slots", "changed_at")
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         """Find who is looked for: "key ID", "workspace ID" or "address IP"."""
