@@ -300,6 +300,11 @@ def test_all_that_is_found_is_cancelled_and_delivered_again(admin_client, worksp
     assert walk_on(admin_client, "/admin/deliveries/retry/?state=CANCELLED") == (0, 7, 3)
 
 
+def test_what_is_to_be_acted_on_is_said_as_the_lists_of_choices_have_it(admin_client):
+    shown = admin_client.get("/admin/deliveries/retry/?state=EXHAUSTED&type=order.paid").content.decode()
+    assert ("<dd>Exhausted</dd>" in shown, "<dd>order.paid</dd>" in shown) == (True, True)
+
+
 def test_all_that_is_found_is_tried_now(member, workspace, webhook):
     record(workspace, 3)
     later = timezone.now() + timedelta(hours=1)
