@@ -1,7 +1,9 @@
 """The command line: of manage.py, and of `event-service` where the service is installed as a package."""
 
 import os
+import signal
 import sys
+from typing import Any
 
 INTERRUPTED = 130  # the exit code of shells
 
@@ -15,20 +17,33 @@ def main() -> None:
 
 
 def _run() -> None:
-    # Imported here, as that takes long enough for a person to press ^C meanwhile.
+    # To import everything takes long enough for a person to press ^C meanwhile, which then just ends the process: an
+    # exception could be lost in the middle of it.
+    _on_interrupt(signal.SIG_DFL)
     from django.conf import settings
-    from django.core.management import execute_from_command_line
+    from django.core.management import ManagementUtility
     from django.db import OperationalError
     from psycopg_pool import PoolTimeout
 
+    class Utility(ManagementUtility):
+        def fetch_command(self, subcommand: str) -> Any:
+            command = super().fetch_command(subcommand)
+            _on_interrupt(signal.default_int_handler)  # from here on it is the command's to say
+            return command
+
     try:
-        execute_from_command_line(sys.argv)
+        Utility(sys.argv).execute()
     except OperationalError as error:
         if not isinstance(error.__cause__, PoolTimeout):
             raise
         database = settings.DATABASES["default"]
         place = f"{database['HOST']}:{database['PORT'] or 5432}"
         sys.exit(f"The database at {place} does not answer: {error}. What it said is above; see DATABASE_URL.")
+
+
+def _on_interrupt(handler: Any) -> None:
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # as shells have it for what runs in the background
+        signal.signal(signal.SIGINT, handler)
 
 
 def installed() -> None:

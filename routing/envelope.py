@@ -172,7 +172,8 @@ def binary_headers(
 
 
 def _rfc3339(date: datetime) -> str:
-    return date.astimezone(UTC).isoformat(timespec="microseconds")
+    in_utc = date if date.tzinfo is UTC else date.astimezone(UTC)  # as the database's are, which are most
+    return in_utc.isoformat(timespec="microseconds")
 
 
 def texts(extensions: str) -> dict[str, str]:

@@ -38,7 +38,7 @@ def retry(deliveries: Sequence[Delivery]) -> list[Delivery]:
     endpoints = Endpoint.objects.in_bulk({delivery.endpoint_id for delivery in deliveries})
     for delivery in deliveries:
         if delivery.state in Delivery.OPEN:
-            said = _("Delivery %(id)s is %(state)s; only what has ended can be retried.")
+            said = _("Delivery %(id)s is %(state)s; only what has ended can be retried. What waits can be expedited.")
             raise Conflict(said % {"id": delivery.pk, "state": delivery.state}, "ids")
         if problem := problem_of(endpoints[delivery.endpoint_id]):
             said = _("Delivery %(id)s can't be retried: %(problem)s")

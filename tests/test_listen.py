@@ -18,7 +18,7 @@ import requests
 from standardwebhooks import Webhook
 
 from routing.listening import delay_s, pause_s
-from routing.management.commands.listen import HINT
+from routing.management.commands.listen import HINT_GIVEN
 from tests.receiver import Receiver, answer
 from tests.service import ROOT, Service, wait_until
 
@@ -156,7 +156,7 @@ def test_an_event_is_forwarded_as_the_webhook_is_sent_until_it_is_taken(
     line = rf"\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00  {event['id']}  invoice.paid  "
     assert re.fullmatch(line + r"401  \d+ ms", listening.said[0])
     assert re.fullmatch(line + r"200  \d+ ms", listening.said[-1])
-    assert (code, listening.told) == (0, f"Listening to {endpoint}\n{HINT}\nStopped.\n")
+    assert (code, listening.told) == (0, f"Listening to {endpoint}\n{HINT_GIVEN}\nStopped.\n")
 
 
 def test_what_is_refused_holds_up_what_comes_behind_it(

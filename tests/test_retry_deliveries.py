@@ -144,7 +144,7 @@ def test_what_is_still_open_is_not_retried_and_the_others_are_not_either(graphql
 
     answer = graphql(RETRY, ids=[str(first.pk), str(second.pk)])
 
-    message = f"Delivery {second.pk} is PENDING; only what has ended can be retried."
+    message = f"Delivery {second.pk} is PENDING; only what has ended can be retried. What waits can be expedited."
     assert refusal(answer) == ("CONFLICT", message)
     assert of(webhook).count() == 2
 

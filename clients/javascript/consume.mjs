@@ -2,6 +2,7 @@
 // once `take` is done with it, and goes on behind it when the connection breaks. Node 22 has WebSocket; Node 20 has it
 // with --experimental-websocket.
 const { URL: service, ENDPOINT, KEY } = process.env;
+if (!globalThis.WebSocket) throw new Error(`Node ${process.version} has no WebSocket; Node 22 has it.`);
 const FINAL = [1008, 4404, 4410]; // not allowed, no such endpoint, endpoint gone: it would only happen again
 
 let cursor = null; // of the event that was taken last

@@ -38,22 +38,15 @@ ALTER TABLE routing_attempt ADD PRIMARY KEY (id);
 ALTER TABLE routing_attempt ADD CONSTRAINT attempt_in_workspace UNIQUE (workspace_id, id);
 CREATE INDEX attempt_of_delivery ON routing_attempt (delivery_id, number)
 """
-# PostgreSQL has uuidv7() from version 18 on, at a tenth of what ours costs.
+# As RFC 9562 has them, with bits that nobody need be unable to guess. PostgreSQL's own functions ask for others, for which
+# a PostgreSQL that was built without OpenSSL, as the embedded one is, opens /dev/urandom each time: four times the cost.
 UUID7 = """
 CREATE FUNCTION routing_uuid7() RETURNS uuid LANGUAGE sql VOLATILE AS $$
-    SELECT encode(
-        set_bit(set_bit(
-            overlay(uuid_send(gen_random_uuid())
-                    PLACING substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3)
-                    FROM 1 FOR 6),
-            52, 1), 53, 1),
-        'hex')::uuid
-$$;
-DO $do$ BEGIN
-    IF current_setting('server_version_num')::int >= 180000 THEN
-        CREATE OR REPLACE FUNCTION routing_uuid7() RETURNS uuid LANGUAGE sql VOLATILE AS 'SELECT uuidv7()';
-    END IF;
-END $do$
+    SELECT (lpad(to_hex(floor(date_part('epoch', clock_timestamp()) * 1000)::bigint), 12, '0')
+            || to_hex(28672 + floor(random() * 4096)::int)   -- 7xxx
+            || to_hex(32768 + floor(random() * 16384)::int)  -- 8xxx to bxxx
+            || lpad(to_hex(floor(random() * 281474976710656)::bigint), 12, '0'))::uuid
+$$
 """
 # Each endpoint has its cursor and its lane from the start, so that they can be locked before the first delivery.
 LANES = """

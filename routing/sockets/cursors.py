@@ -14,18 +14,22 @@ START = "0"  # before the first event that there is
 _CURSOR = re.compile(r"([0-9a-f]{8})-(0|[1-9][0-9]{0,17})", re.ASCII)
 
 
+def spelt(epoch: str, seq: int) -> str:
+    return f"{epoch}-{seq}"
+
+
 class Cursor(msgspec.Struct, frozen=True):
     epoch: str
     seq: int
 
     def __str__(self) -> str:
-        return f"{self.epoch}-{self.seq}"
+        return spelt(self.epoch, self.seq)
 
 
 def parse(text: str, field: str) -> Cursor | None:
     """Return the cursor that `text` spells, None for START. Raises Refusal."""
     if text == START:
         return None
-    if spelt := _CURSOR.fullmatch(text):
-        return Cursor(spelt[1], int(spelt[2]))
+    if found := _CURSOR.fullmatch(text):
+        return Cursor(found[1], int(found[2]))
     raise Refusal(NOT_ALLOWED, f"{field} is {text!r:.40}; give the cursor of an event, or 0.")

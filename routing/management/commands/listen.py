@@ -17,14 +17,15 @@ from routing.forwarding import forward
 from routing.listening import Ended, Event, Listener
 
 REFUSED = (401, 403)
-HINT = (
+HINT_MADE = (
     "Does the receiver have the secret that signs here? Give it the one that is printed above, or start with "
     "--secret and the receiver's own."
 )
+HINT_GIVEN = "The receiver does not check by the secret that was given here, or refuses for a reason of its own."
 
 
 class Command(TellingCommand):
-    hinted = False
+    hint = HINT_MADE  # given once, or ""
     help = (
         "Print the events of a websocket endpoint, or forward them, signed as webhooks, to a URL that only this "
         "machine reaches. What is answered with a 2xx, or printed, is delivered; all else comes again."
@@ -91,6 +92,7 @@ class Command(TellingCommand):
             self._remark(f"Signing with {made}")
             return made
         _check(checked_secret, given, "--secret")
+        self.hint = HINT_GIVEN
         return given
 
     def _print(self, event: Event) -> str:
@@ -108,9 +110,9 @@ class Command(TellingCommand):
             **{"at": at, "id": event.id, "type": event.type, "statusCode": answer.status_code},
             **{"problem": answer.problem, "durationMs": round(answer.duration_ms)},
         )
-        if answer.status_code in REFUSED and not self.hinted:
-            self.hinted = True
-            self._remark(HINT)
+        if answer.status_code in REFUSED and self.hint:
+            self._remark(self.hint)
+            self.hint = ""
         return answer.problem
 
     def _remark(self, text: str) -> None:
