@@ -140,6 +140,12 @@ def backlog(whose: Whose) -> int:
     return max(0, counts.pop("OWED", 0) - sum(counts.values()))
 
 
+def waiting_again(endpoint: Endpoint, most: int) -> int:
+    """Return how many of an endpoint's deliveries failed and wait for another try, as far as `most`."""
+    rows = Delivery.objects.filter(endpoint=endpoint, state="PENDING", due_at__isnull=False, attempts_made__gt=0)
+    return rows.order_by()[:most].count()
+
+
 def unwell(whose: Whose, most: int) -> list[Endpoint]:
     """Return the endpoints that want somebody's eye, those that are disabled first, then as long as they fail."""
     failing = Q(lane__failing_since__isnull=False) | Q(lane__opened_at__isnull=False)

@@ -267,6 +267,23 @@ def test_one_delivery_is_sent_again_and_several_are(admin_client, workspace, web
     assert ([each in acted for each in said], said[0] in planned) == ([True, True], True)
 
 
+@pytest.mark.parametrize(
+    ("most", "said"),
+    [(10, "2 deliveries still wait for another try."), (2, "At least 2 deliveries still wait for another try.")],
+)
+def test_where_nothing_failed_for_good_it_is_said_that_some_waits_and_how_to_try_it_now(
+    admin_client, workspace, webhook, monkeypatch, most, said
+):
+    monkeypatch.setattr("routing.admin.acting.MOST_WAITING", most)
+    address, now = f"/admin/endpoint/{webhook.pk}/replay/", f"expedite/?endpoint={webhook.pk}&amp;state=PENDING"
+    record(workspace, 3)
+    shown = admin_client.post(address).content.decode()
+    assert ("for another try" in shown, now in shown) == (False, False)  # none was tried yet
+    of(webhook, seq__gt=1).update(attempts_made=1, due_at=Now() + timedelta(hours=1))
+    shown = admin_client.post(address).content.decode()
+    assert [each in shown for each in ("Nothing failed for good in this time.", said, now)] == [True] * 3
+
+
 def test_an_endpoints_health_is_for_who_may_see_deliveries(client, django_user_model, failing):
     member = django_user_model.objects.create_user("m", password="p", is_staff=True)
     member.user_permissions.set(Permission.objects.filter(codename__in=["see_all_workspaces", "view_endpoint"]))

@@ -17,11 +17,11 @@ from django.views.decorators.http import require_POST
 from endpoints.audit import note
 from endpoints.errors import ServiceError
 from endpoints.models import Endpoint, SigningKey
-from routing import replays
+from routing import replays, stats
 from routing.models import Delivery
 from routing.replays import Selection
 from routing.samples import TYPE, send_sample
-from routing.walks import GLANCED
+from routing.walks import GLANCED, Count
 
 TEST, REPLAY, ROTATE = "endpoints.test_endpoint", "routing.add_replay", "endpoints.rotate_endpoint_secret"
 STATES = {
@@ -29,6 +29,7 @@ STATES = {
     Endpoint.State.ACTIVE: "endpoints.resume_endpoint",
 }
 HOURS = (1, 24, 24 * 7, 24 * 30)
+MOST_WAITING = 10_000  # that are counted
 
 
 @require_POST
@@ -92,11 +93,13 @@ def replay(request: HttpRequest, endpoint_id: UUID) -> HttpResponseBase:
             )
             messages.success(request, said % {"count": _("Many") if started.total is None else started.total})
             return _back_to(endpoint)
-        found = {"count": replays.preview(selection, looks=GLANCED)}
+        found: dict[str, Any] = {"count": replays.preview(selection, looks=GLANCED)}
     except ServiceError as refusal:
         messages.error(request, refusal.message)
         return _back_to(endpoint)
-    found |= {"endpoint": endpoint, "hours": hours, "title": _("Deliver again what failed")}  # type: ignore[dict-item]
+    waiting = stats.waiting_again(endpoint, MOST_WAITING)
+    found |= {"endpoint": endpoint, "hours": hours, "title": _("Deliver again what failed")}
+    found["waiting"] = Count(waiting, exact=waiting < MOST_WAITING)
     return render(request, "routing/replaying.html", {**admin.site.each_context(request), **found})
 
 
