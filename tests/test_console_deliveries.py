@@ -70,6 +70,27 @@ def test_why_nobody_could_be_reached_is_told_to_who_sees_all_workspaces_alone(me
         assert [b"ADDRESS_REFUSED" in client.get(page).content for page in pages] == [told] * 3
 
 
+@pytest.mark.parametrize(
+    ("status", "error", "shown"),
+    [(500, "HTTP_STATUS", "500"), (None, "UNREACHABLE", "UNREACHABLE"), (204, "", "204"), (None, "", None)],
+)
+def test_the_lists_say_what_the_last_try_was_answered_or_why_it_was_not(
+    member, workspace, webhook, status, error, shown
+):
+    record(workspace)
+    tries = {"workspace": workspace, "delivery": of(webhook).get(), "started_at": timezone.now()}
+    Attempt.objects.create(number=1, status_code=503, error="HTTP_STATUS", **tries)
+    Attempt.objects.create(number=2, status_code=status, error=error, cause="ADDRESS_REFUSED", **tries)
+    of(webhook).update(attempts_made=2)
+    for may_see in (True, False):
+        client = member("view_delivery", "view_endpoint", *["view_attempt"] * may_see)
+        for address in (LIST, f"/admin/endpoints/endpoint/{webhook.pk}/change/"):
+            page = client.get(address).content.decode()
+            answers = re.findall(r'<span class="badge">(\w+)</span>', page)
+            assert answers == ([shown] if may_see and shown else []), address
+            assert "ADDRESS_REFUSED" not in page
+
+
 # --- found
 
 

@@ -10,7 +10,8 @@ from typing import Any
 from uuid import UUID
 
 from django import forms
-from django.db.models import F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import CharField, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Cast, Coalesce
 from django.db.models.lookups import Exact, GreaterThan, IContains, StartsWith
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -259,5 +260,6 @@ def of_endpoint(endpoint: Endpoint) -> QuerySet[Delivery]:
 
 
 def _shown(rows: QuerySet[Delivery]) -> QuerySet[Delivery]:
-    last = Attempt.objects.filter(delivery=OuterRef("pk")).order_by("-number").values("status_code")[:1]
-    return rows.select_related("endpoint").annotate(event_type=of_event("type"), last_status=Subquery(last))
+    answer = Coalesce(Cast("status_code", CharField()), "error")  # what it was, or why there was none
+    last = Attempt.objects.filter(delivery=OuterRef("pk")).order_by("-number").values_list(answer)[:1]
+    return rows.select_related("endpoint").annotate(event_type=of_event("type"), last_answer=Subquery(last))
