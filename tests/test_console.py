@@ -74,8 +74,9 @@ def test_why_attempts_failed_leads_to_the_deliveries_that_did(failing, admin_cli
 
 
 def test_the_success_of_what_ended_is_not_taken_for_that_of_all_tries(failing, admin_client):
-    shown = admin_client.get("/admin/").content.decode()
-    assert "66.66 % <small>of what ended; 50.00 % of attempts</small>" in shown
+    for address in ("", f"endpoints/endpoint/{failing.pk}/change/"):
+        shown = admin_client.get(f"/admin/{address}").content.decode()
+        assert "66.66 % <small>of what ended; 50.00 % of attempts</small>" in shown
 
 
 def test_of_other_workspaces_nothing_is_counted(failing, foreign_workspace):
