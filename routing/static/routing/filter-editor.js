@@ -153,7 +153,10 @@ async function check() {
   asked?.abort();
   asked = new AbortController();
   const { signal } = asked;
-  if (!area.value.trim()) return tell("", "");
+  if (!area.value.trim()) {
+    tell("", "");
+    return showWhyNone(texts.textWrite);
+  }
   const body = new URLSearchParams({ definition: area.value, workspace: workspace() });
   const token = document.querySelector("[name=csrfmiddlewaretoken]").value;
   try {
@@ -169,7 +172,8 @@ async function check() {
 function show({ problem: wrong, at, tried }) {
   tell(wrong || texts.textRight, wrong ? "bad" : "ok", at);
   area.setAttribute("aria-invalid", wrong ? "true" : "false");
-  if (tried) showTried(tried);
+  if (tried?.length) showTried(tried);
+  else showWhyNone(wrong ? texts.textCorrect : texts.textNoEvents);
 }
 
 function tell(text, kind, at = null) {
@@ -186,13 +190,20 @@ function tell(text, kind, at = null) {
   problem.append(button);
 }
 
+// Nothing was tried: what there is to do first.
+function showWhyNone(text) {
+  const count = document.getElementById("live-count");
+  if (!count) return;
+  document.getElementById("live-tried").hidden = true;
+  count.textContent = workspace() ? text : texts.textChoose;
+}
+
 function showTried(tried) {
   const table = document.getElementById("live-tried");
   if (!table) return;
-  table.hidden = !tried.length;
+  table.hidden = false;
   table.tBodies[0].replaceChildren(...tried.map(row));
   document.dispatchEvent(new Event("console:shown")); // the reader's own time is put beside
-  if (!tried.length) return;
   const count = tried.filter((each) => each.matched).length;
   document.getElementById("live-count").textContent = `${count} / ${tried.length} ${texts.textMatches}`;
 }
@@ -232,6 +243,6 @@ if (page && area) {
     offer();
   });
   area.addEventListener("blur", close);
-  document.getElementById("id_workspace")?.addEventListener("change", check);
+  django.jQuery("#id_workspace").on("change", check); // what is chosen behind the magnifier is told to jQuery alone
   check();
 }
