@@ -91,6 +91,13 @@ def test_the_lists_say_what_the_last_try_was_answered_or_why_it_was_not(
             assert "ADDRESS_REFUSED" not in page
 
 
+def test_a_delivery_s_id_leads_to_its_page_and_its_number_says_what_it_counts(admin_client, workspace, webhook):
+    record(workspace)
+    id_, shown = of(webhook).get().pk, admin_client.get(LIST).content.decode()
+    assert f'<code class="id"><a href="{LIST}{id_}/change/">{id_}</a></code>' in shown
+    assert 'title="delivery no. 1 of its endpoint">№ 1<' in shown
+
+
 # --- found
 
 
@@ -343,6 +350,24 @@ def test_all_that_is_found_is_tried_now(member, workspace, webhook):
     assert "breaker" not in client.get(page).content.decode()
 
 
+@pytest.mark.parametrize(
+    ("act", "state", "said"),
+    [
+        ("cancel", "PENDING", ("1 delivery is cancelled.", "2 доставки отменены.")),
+        ("retry", "EXHAUSTED", ("1 delivery is sent again.", "2 доставки отправляются снова.")),
+        ("expedite", "PENDING", ("1 delivery is tried now.", "2 доставки пробуются сейчас.")),
+    ],
+)
+@pytest.mark.parametrize(("number", "language"), [(1, "en"), (2, "ru")])
+def test_what_was_done_is_said_of_deliveries(admin_client, workspace, webhook, act, state, said, number, language):
+    record(workspace, number)
+    of(webhook).update(attempts_made=1, due_at=timezone.now() + timedelta(hours=1))
+    if state != "PENDING":
+        end(of(webhook), state)
+    address = f"/admin/deliveries/{act}/?endpoint={webhook.pk}"
+    assert said[number - 1] in admin_client.post(address, headers={"Accept-Language": language}).content.decode()
+
+
 def test_what_waits_for_a_websocket_is_not_said_to_be_never_tried(member, workspace, web_socket):
     (event_id,) = record(workspace)
     client = member(*EVENT_PAGE)
@@ -547,7 +572,7 @@ def test_an_operator_finds_what_failed_and_has_it_again(page, service):
         page.get_by_role("link", name="Deliver all of these again").click()
         look(page, "bulk-asked")
         page.get_by_role("button", name="Begin").click()
-        expect(page.get_by_role("status")).to_contain_text("12 are delivered again.")
+        expect(page.get_by_role("status")).to_contain_text("12 deliveries are sent again.")
         expect(page.get_by_role("status")).to_contain_text("That is all.")
         look(page, "bulk-done")
 

@@ -21,6 +21,9 @@ def test_a_person_runs_a_query_in_the_editor(live_server, key, webhook, page):
     page.on("request", lambda request: asked.append(request.url))
 
     page.goto(f"{live_server.url}/event-service/graphql")
+    page.set_viewport_size({"width": 1300, "height": 800})
+    query = page.locator(".CodeMirror-scroll", has_text="Put your key")
+    assert query.evaluate("it => it.clientWidth - it.querySelector('.CodeMirror-sizer').scrollWidth") >= 0
     headers = page.locator(".graphiql-editor:not(.hidden) > .CodeMirror").last
     expect(headers).to_contain_text("Bearer YOUR KEY")
     headers.click()

@@ -9,7 +9,8 @@ ReactDOM.render(
     shouldPersistHeaders: false, // a key does not belong in the browser's storage
     defaultEditorToolsVisibility: "headers",
     defaultHeaders: '{"Authorization": "Bearer YOUR KEY"}',
-    defaultQuery: `# Put your key in the editor "Headers" below, in place of YOUR KEY. Then press the button above.
+    defaultQuery: `# Put your key in the editor "Headers" below,
+# in place of YOUR KEY. Then press the button above.
 
 query {
   endpoints {
