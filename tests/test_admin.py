@@ -577,7 +577,12 @@ def test_a_filter_of_another_workspace_is_not_linked(admin_client, workspace, we
 
 def test_links_are_made_and_undone_by_themselves(admin_client, workspace, webhook, ours):
     link = {"endpoint": str(webhook.pk), "event_filter": str(ours.pk)}
-    assert admin_client.post(page(FilterLink, "add"), link).status_code == 302
+    asked = {"en": "Choose it by its name behind the magnifier", "ru": "Выберите по имени, нажав на лупу"}
+    for language, hint in asked.items():
+        shown = admin_client.get(page(FilterLink, "add"), headers={"Accept-Language": language}).content.decode()
+        assert shown.count(hint) == 2, language
+    said = admin_client.post(page(FilterLink, "add"), link, follow=True)
+    assert f"ours → {webhook.name}" in str(*said.context["messages"])
     assert FilterLink.objects.get().workspace == workspace
     assert errors(admin_client.post(page(FilterLink, "add"), link)) == [
         "Filter link with this Endpoint and Event filter already exists."

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop
 
-from endpoints.admin.configuration import DATES, ConfigurationAdmin, JsonField, NamedForm, Titled, checked
+from endpoints.admin.configuration import DATES, ConfigurationAdmin, JsonField, NamedForm, checked
 from endpoints.models import Endpoint, EventFilter, FilterLink
 from endpoints.models.quotas import Quota
 from endpoints.patterns import parse_definition
@@ -40,7 +40,7 @@ class FilterLinkInline(admin.TabularInline):
     extra = 0
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[FilterLink]:
-        return super().get_queryset(request).select_related("event_filter")
+        return super().get_queryset(request).select_related("event_filter", "endpoint")
 
 
 class Indented(JSONEncoder):
@@ -70,7 +70,7 @@ class EventFilterAdmin(ConfigurationAdmin):
 
 
 @admin.register(FilterLink)
-class FilterLinkAdmin(Titled):
+class FilterLinkAdmin(admin.ModelAdmin):
     form = FilterLinkForm
     list_display = ("endpoint", "event_filter")
     list_select_related = ("endpoint", "event_filter")
@@ -79,10 +79,8 @@ class FilterLinkAdmin(Titled):
     search_fields = ("endpoint__name", "event_filter__name")
     ordering = ("-pk",)
 
-    def title_of(self, row: FilterLink) -> str:
-        return f"{row.event_filter} → {row.endpoint}"
-
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        kwargs["help_text"] = _("Choose it by its name behind the magnifier, or paste its id.")
         if db_field.name == "endpoint":
             kwargs["queryset"] = Endpoint.objects.live()
         return super().formfield_for_foreignkey(db_field, request, **kwargs)

@@ -94,7 +94,7 @@ class FilterLink(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.endpoint_id} - {self.event_filter_id}"
+        return f"{self.event_filter} → {self.endpoint}"
 
     @classmethod
     def link(cls, endpoints: Iterable[Endpoint], event_filter: EventFilter) -> None:
