@@ -283,6 +283,8 @@ def test_where_nothing_failed_for_good_it_is_said_that_some_waits_and_how_to_try
     of(webhook, seq__gt=1).update(attempts_made=1, due_at=Now() + timedelta(hours=1))
     shown = admin_client.post(address).content.decode()
     assert [each in shown for each in ("Nothing failed for good in this time.", said, now)] == [True] * 3
+    russian = admin_client.post(address, headers={"Accept-Language": "ru"}).content.decode()
+    assert ("2 доставки ещё ждут новой попытки." in russian) == (most > 2)
 
 
 def test_an_endpoints_health_is_for_who_may_see_deliveries(client, django_user_model, failing):

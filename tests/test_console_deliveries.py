@@ -96,6 +96,8 @@ def test_a_delivery_s_id_leads_to_its_page_and_its_number_says_what_it_counts(ad
     id_, shown = of(webhook).get().pk, admin_client.get(LIST).content.decode()
     assert f'<code class="id"><a href="{LIST}{id_}/change/">{id_}</a></code>' in shown
     assert 'title="delivery no. 1 of its endpoint">№ 1<' in shown
+    russian = admin_client.get(LIST, headers={"Accept-Language": "ru"}).content.decode()
+    assert 'title="доставка № 1 своего эндпоинта">№ 1<' in russian
 
 
 # --- found
