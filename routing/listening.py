@@ -112,7 +112,8 @@ class Listener:
             refused = isinstance(error, InvalidStatus) and error.response.status_code < 500
             if refused or not self._has_listened:
                 raise Ended(
-                    f"{self._service} can't be reached: {error}. Where it is elsewhere, say so with --service, or export PORT."
+                    f"{self._service} can't be reached: {error}. "
+                    "Where it is elsewhere, say so with --service, or export PORT."
                 ) from error
         return None
 

