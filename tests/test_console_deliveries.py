@@ -323,6 +323,8 @@ def test_all_that_is_found_is_cancelled_and_delivered_again(admin_client, worksp
     monkeypatch.setattr("routing.admin.bulk.BATCH", 3)
     record(workspace, 7)
     assert walk_on(admin_client, f"/admin/deliveries/cancel/?endpoint={webhook.pk}&state=OPEN") == (7, 0, 3)
+    page = admin_client.get(f"/admin/deliveries/cancel/?endpoint={webhook.pk}").content.decode()
+    assert f'/admin/endpoints/endpoint/{webhook.pk}/change/">To the endpoint' in page
     assert (of(webhook, state="CANCELLED").count(), of(web_socket, state="PENDING").count()) == (7, 7)
     assert walk_on(admin_client, f"/admin/deliveries/retry/?endpoint={webhook.pk}") == (7, 0, 3)
     assert of(webhook, retry_of__isnull=False).count() == 7

@@ -13,7 +13,7 @@ from django.db import connection
 from django.db.models.functions import Now
 from playwright.sync_api import expect
 
-from endpoints.models import AuditEntry, EventFilter, EventType, StaffBinding
+from endpoints.models import AuditEntry, Endpoint, EventFilter, EventType, StaffBinding
 from routing import stats
 from routing.models import WorkerNode
 from routing.queue import LEASE_S, Presence, leave, report
@@ -192,6 +192,21 @@ def test_a_filters_page_takes_few_queries_and_says_what_is_linked(
     with django_assert_max_num_queries(10):
         page = admin_client.get(f"/admin/endpoints/eventfilter/{kept.pk}/change/").content.decode()
     assert f"/admin/endpoints/endpoint/{webhook.pk}/change/" in page
+
+
+def test_a_filter_that_is_deleted_names_its_links_with_few_queries(
+    admin_client, workspace, django_assert_max_num_queries
+):
+    hooks = [
+        Endpoint.create_webhook(workspace_id=workspace.pk, name=f"hook {n}", url="https://example.com/")
+        for n in range(20)
+    ]
+    kept = EventFilter.create(
+        workspace_id=workspace.pk, name="f", definition={"pattern": {"type": ["a"]}}, endpoints=hooks
+    )
+    with django_assert_max_num_queries(10):
+        page = admin_client.get(f"/admin/endpoints/eventfilter/{kept.pk}/delete/").content.decode()
+    assert "f → hook 19" in page
 
 
 # --- in a browser

@@ -4,6 +4,7 @@ import django.contrib.postgres.fields
 import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.datetime
+import django.db.models.manager
 import endpoints.constraints
 import uuid
 from django.conf import settings
@@ -63,6 +64,13 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('endpoint', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='links', to='endpoints.endpoint')),
                 ('event_filter', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.CASCADE, related_name='links', to='endpoints.eventfilter')),
+            ],
+            options={
+                'base_manager_name': 'named',
+            },
+            managers=[
+                ('objects', django.db.models.manager.Manager()),
+                ('named', django.db.models.manager.Manager()),
             ],
         ),
         migrations.AddField(

@@ -76,13 +76,24 @@ def _count(workspace_id: UUID) -> int:
 USED[Quota.EVENT_FILTERS] = _count
 
 
+class _Named(models.Manager["FilterLink"]):
+    """Links with what they are called by: Django asks it for those that it lists as going with what is deleted."""
+
+    def get_queryset(self) -> models.QuerySet["FilterLink"]:
+        return super().get_queryset().select_related("event_filter", "endpoint")
+
+
 class FilterLink(models.Model):
     # Composite keys, below, stand in for the constraints of single columns.
     workspace = models.ForeignKey(Workspace, models.CASCADE, db_constraint=False, db_index=False, related_name="+")
     endpoint = models.ForeignKey(Endpoint, models.CASCADE, db_constraint=False, db_index=False, related_name="links")
     event_filter = models.ForeignKey(EventFilter, models.CASCADE, db_constraint=False, related_name="links")
 
+    objects = models.Manager["FilterLink"]()
+    named = _Named()
+
     class Meta:
+        base_manager_name = "named"
         constraints = [
             models.UniqueConstraint(fields=["endpoint", "event_filter"], name="filter_link_once"),
             SameWorkspace(column="endpoint_id", target="endpoints_endpoint", name="filter_link_endpoint_in_workspace"),

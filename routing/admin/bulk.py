@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods
 from routing.admin.finding import asked_of
 from routing.cancelling import cancel
 from routing.console.queue import RELEASE
-from routing.console.searches import DeliverySearch
+from routing.console.searches import DeliverySearch, read_id
 from routing.expediting import expedite
 from routing.models import Delivery
 from routing.repeats import problem_of, retry
@@ -63,6 +63,7 @@ def act_on_all(request: HttpRequest, act: str) -> HttpResponse:
         found |= {"left_open": still, "still": still and left_open(still)}
     said = [(field.label, _named(field)) for field in search if field.data]
     found |= {"title": ACTS[act].title, "act": act, "button": ACTS[act].button, "asked": asked_of(request).urlencode()}
+    found["of"] = read_id(request.GET.get("endpoint", ""))  # whose page may have led here
     return render(request, "routing/bulk.html", {**admin.site.each_context(request), **found, "said": said})
 
 

@@ -93,7 +93,7 @@ def complaint(endpoint: Endpoint) -> str:
 
 
 def label(at: datetime, window: str) -> str:
-    return date_format(at, "d M" if window == "30d" else "d M H:i" if window == "7d" else "H:i") + " UTC"
+    return date_format(at, "d M" if window == "30d" else "H:i" if window == "1h" else "d M H:i") + " UTC"
 
 
 def _chart(found: Traffic, window: str) -> charts.Chart:

@@ -40,7 +40,7 @@ class Command(TellingCommand):
             try:
                 server.serve_forever()
             except KeyboardInterrupt:
-                self.stderr.write("")
+                self.stderr.write("Stopped.")
 
 
 def _check_secret(secret: str) -> None:
@@ -74,12 +74,13 @@ class _Handler(BaseHTTPRequestHandler):
         signature = (problem or "right") if self._secret else None
         webhook_id, text = self.headers.get("webhook-id"), body.decode(errors="replace")
         verdict = f"  signature: {signature}" if signature else ""
+        status = 401 if problem else self._status
         self._tell(
-            f"{self.command} {self.path}  webhook-id: {webhook_id}{verdict}\n{text}",
+            f"{self.command} {self.path}  webhook-id: {webhook_id}{verdict}  answered: {status}\n{text}",
             **{"method": self.command, "path": self.path, "webhookId": webhook_id},
-            **{"signature": signature, "body": text},
+            **{"signature": signature, "answered": status, "body": text},
         )
-        self.send_response(401 if problem else self._status)
+        self.send_response(status)
         self.send_header("content-length", "0")
         self.end_headers()
 
