@@ -17,10 +17,9 @@ from tests.service import Service
 from tests.test_console import CREATE
 from tests.test_console import PLANT as SHOP
 
-pytestmark = [
-    pytest.mark.skipif(not PICTURES, reason="script/screenshots looks at them: they are made as the others are"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
-]
+pytestmark = pytest.mark.skipif(
+    not PICTURES, reason="script/screenshots looks at them: they are made as the others are"
+)
 
 TABLES = [f"{model._meta.app_label}/{model._meta.model_name}" for model in admin.site._registry]
 LISTS = {f"list-{table.replace('/', '-')}": f"/admin/{table}/" for table in TABLES}
@@ -173,7 +172,7 @@ def test_several_are_asked_about_before_they_are_deleted(page, full):
     look(page, "delete-several")
 
 
-def test_an_endpoint_of_which_nothing_is_known_yet(page, full):
+def test_the_history_of_what_nobody_has_changed(page, full):
     page.goto(f"{full.url}/admin/endpoints/endpoint/?q=invoices")
     page.locator("#result_list tbody th a").first.click()
     page.get_by_role("link", name="History").click()
