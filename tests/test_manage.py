@@ -64,6 +64,21 @@ def test_nor_does_one_that_is_interrupted_while_it_is_still_imported(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("before", "then"),
+    [(signal.default_int_handler, signal.default_int_handler), (signal.SIG_IGN, signal.SIG_IGN)],
+    ids=["as ever", "in the background of a shell"],
+)
+def test_a_command_that_has_begun_is_interrupted_as_it_says_itself(monkeypatch, before, then):
+    seen = []
+    begin = "django.core.management.base.BaseCommand.run_from_argv"
+    monkeypatch.setattr(begin, lambda _command, _argv: seen.append(signal.getsignal(signal.SIGINT)))
+    monkeypatch.setattr("sys.argv", ["manage.py", "check"])
+    signal.signal(signal.SIGINT, before)
+    manage.main()
+    assert seen == [then]
+
+
+@pytest.mark.parametrize(
     ("given", "run"),
     [([], ["start"]), (["--port", "0"], ["start", "--port", "0"]), (["check"], ["check"]), (["--help"], ["--help"])],
 )

@@ -43,7 +43,6 @@ PLANT = """
 from django.contrib.auth.models import Group, User
 from endpoints.models import *
 from routing.models import *
-from routing.replays import Selection, create
 shop = Workspace.objects.get(name="Shop of the North")
 hook = Endpoint.objects.get(name="orders to the warehouse", workspace=shop)
 Group.objects.create(name="On call")
@@ -252,7 +251,6 @@ def test_the_sign_in_with_a_second_factor(browser, tmp_path):
 
 LINK = """
 from endpoints.models import PortalLink, PortalRight, Workspace
-from django.conf import settings
 shop = Workspace.objects.get(name="Shop of the North")
 print(PortalLink.issue(workspace=shop, name="Ann", rights=list(PortalRight))[1])
 """

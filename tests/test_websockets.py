@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import msgspec
 import pytest
-from django.db import IntegrityError, InterfaceError, InternalError, OperationalError, connection
+from django.db import IntegrityError, InterfaceError, InternalError, OperationalError, connection, transaction
 from django.utils import timezone
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -590,6 +590,21 @@ def test_what_is_reported_twice_is_settled_once(web_socket, publish):
     assert (attempt.number, attempt.duration_ms, attempt.started_at) == (1, 1.5, report.started_at)
     assert attempt.peer == peer
     assert states(web_socket) == [(1, "DELIVERED")]
+
+
+def test_what_was_delivered_does_not_wait_for_the_disk_and_what_was_refused_does(web_socket, publish):
+    publish(b"1", b"2")
+    taken, refused = Delivery.objects.order_by("seq").values_list("pk", flat=True)
+    reports = {
+        "off": settling.Report(taken, timezone.now(), 1.5, "peer"),
+        "on": settling.Report(refused, timezone.now(), 1.5, "peer", state="PENDING", error="REFUSED"),
+    }
+    for waits, report in reports.items():
+        with transaction.atomic(), connection.cursor() as cursor:
+            settling.settle([report])
+            cursor.execute("SHOW synchronous_commit")
+            assert cursor.fetchone() == (waits,)
+    assert states(web_socket) == [(1, "DELIVERED"), (2, "PENDING")]
 
 
 def test_what_waits_to_be_settled_shares_statements_of_bounded_size_and_is_settled_in_its_order(monkeypatch):

@@ -284,9 +284,6 @@ class CountAdmin(TrafficAdmin):
     fields = ("workspace", "endpoint", "name", "count", "at")
     ids = ("endpoint_id",)
 
-    def title_of(self, row: Count) -> str:
-        return row.name
-
 
 @admin.register(Rollup)
 class RollupAdmin(TrafficAdmin):
@@ -295,9 +292,6 @@ class RollupAdmin(TrafficAdmin):
     list_select_related = ("workspace", "endpoint")
     fields = ("workspace", "endpoint", "period", "at", "name", "count")
     ids = ("endpoint_id",)
-
-    def title_of(self, row: Rollup) -> str:
-        return row.name
 
 
 @admin.register(Forgotten)
