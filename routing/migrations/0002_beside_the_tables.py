@@ -141,6 +141,9 @@ OVERLOOK = "DROP TRIGGER audit ON routing_replay; DROP TRIGGER audit_end ON rout
 # is never left, so that it is counted once. What is no end costs one look at the changed rows. Names are made of
 # groups: of each row they would be the dearest part.
 #
+# A session plans a function's statement once, for as many changed rows as there are the first time. So these rows are
+# joined by a hash, or not at all: pairs of them, which are cheap for one row, are most of the work for hundreds.
+#
 # Attempts have no foreign key, which would lock deliveries whenever a partition comes or goes: whoever counts them looks.
 COUNT = """
 CREATE FUNCTION routing_bucket(ms float8) RETURNS int LANGUAGE sql IMMUTABLE AS $$
@@ -184,15 +187,17 @@ BEGIN
         INSERT INTO routing_count (workspace_id, endpoint_id, name, count)
         SELECT workspace_id, endpoint_id, name, sum(count)
         FROM (
-            SELECT changed.workspace_id, changed.endpoint_id, changed.state, CASE changed.state WHEN 'DELIVERED' THEN
-                       routing_bucket(date_part('epoch', changed.settled_at - changed.creation_date) * 1000) END AS bucket,
-                   count(*) AS count
-            FROM changed
-            WHERE changed.settled_at IS NOT NULL
-              AND NOT EXISTS (SELECT FROM before WHERE before.id = changed.id AND before.settled_at IS NOT NULL)
-            GROUP BY 1, 2, 3, 4) AS ended
+            SELECT workspace_id, endpoint_id, state, CASE state WHEN 'DELIVERED' THEN
+                       routing_bucket(date_part('epoch', settled_at - creation_date) * 1000) END AS bucket,
+                   sum(count) AS count
+            FROM (
+                SELECT workspace_id, endpoint_id, state, creation_date, settled_at, 1 AS count FROM changed
+                UNION ALL
+                SELECT workspace_id, endpoint_id, state, creation_date, settled_at, -1 FROM before
+            ) AS ends
+            WHERE settled_at IS NOT NULL GROUP BY 1, 2, 3, 4) AS ended
         CROSS JOIN LATERAL (VALUES (state), ('LATENCY ' || bucket)) AS counted(name)
-        WHERE name IS NOT NULL GROUP BY workspace_id, endpoint_id, name;
+        WHERE name IS NOT NULL AND count <> 0 GROUP BY workspace_id, endpoint_id, name;
     END IF;
     RETURN NULL;
 END $$;
@@ -202,7 +207,7 @@ BEGIN
         MESSAGE = 'an attempt is of no delivery of its workspace: attempt_delivery_in_workspace';
 END $$;
 CREATE FUNCTION routing_count_attempts() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET enable_nestloop = off AS $$
 BEGIN
     INSERT INTO routing_count (workspace_id, endpoint_id, name, count)
     SELECT workspace_id, endpoint_id, name, sum(count)
