@@ -15,7 +15,7 @@ from msgspec import UNSET, UnsetType
 _OWN = "workspaceid"  # an extension that the service gives each CloudEvent itself, whatever came in
 
 
-class _Envelope(msgspec.Struct, kw_only=True):
+class _Envelope(msgspec.Struct):
     """The members in their order; what is UNSET is left out."""
 
     id: UUID
@@ -72,17 +72,17 @@ def render(
     `cursor` is that by which a websocket's reader resumes; a webhook has none, and its traceparent is a header.
     """
     return _encode(
-        _Envelope(
-            id=id,
-            type=type,
-            date=_rfc3339(date),
-            source=source or UNSET,
-            subject=subject or UNSET,
-            workspace_id=workspace_id,
-            extensions=msgspec.Raw(extensions.encode()) if extensions else UNSET,
-            data=msgspec.Raw(data.encode()) if data else UNSET,
-            cursor=cursor or UNSET,
-            traceparent=traceparent or UNSET,
+        _Envelope(  # by place: by name it would take half as long again
+            id,
+            type,
+            _rfc3339(date),
+            source or UNSET,
+            subject or UNSET,
+            workspace_id,
+            msgspec.Raw(extensions) if extensions else UNSET,
+            msgspec.Raw(data) if data else UNSET,
+            cursor or UNSET,
+            traceparent or UNSET,
         )
     )
 
@@ -172,8 +172,10 @@ def binary_headers(
 
 
 def _rfc3339(date: datetime) -> str:
+    """Return isoformat(timespec="microseconds") in UTC, which asks the zone for its name each time, at its fourth."""
     in_utc = date if date.tzinfo is UTC else date.astimezone(UTC)  # as the database's are, which are most
-    return in_utc.isoformat(timespec="microseconds")
+    text = _encode(in_utc).decode()  # "2026-11-22T10:00:00.123456Z", in quotes; without a fraction where that is 0
+    return f"{text[1:-2]}{'' if '.' in text else '.000000'}+00:00"
 
 
 def texts(extensions: str) -> dict[str, str]:

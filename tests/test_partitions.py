@@ -84,7 +84,7 @@ def lost(workspace, endpoint):
 def unread(workspace, endpoint):
     endpoint = Endpoint.create_web_socket(workspace_id=workspace.pk, name="Socket")
     record(workspace)
-    return [Report(of(endpoint).get().pk, timezone.now(), 1, "")]
+    return [Report([of(endpoint).get().pk], timezone.now(), 1, "")]
 
 
 def ordered(workspace, endpoint):

@@ -58,7 +58,7 @@ def traffic(workspace, webhook, web_socket):
     cancel(list(of(webhook, state="PENDING", attempts_made=0)))
     retry(list(of(webhook, state="EXHAUSTED")))
     read = of(web_socket).first()
-    settle_sockets([Report(read.pk, timezone.now(), 3.0, "peer")])
+    settle_sockets([Report([read.pk], timezone.now(), 3.0, "peer")])
     return workspace
 
 
@@ -131,7 +131,7 @@ def test_hundreds_at_once_cost_no_pairs_where_a_session_began_with_one(workspace
 
     def seconds(chosen):
         begun = perf_counter()
-        settle_sockets([Report(id_, timezone.now(), 3.0, "peer") for id_ in chosen])
+        settle_sockets([Report(chosen, timezone.now(), 3.0, "peer")])
         return perf_counter() - begun
 
     with connection.cursor() as cursor:

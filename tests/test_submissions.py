@@ -1,7 +1,7 @@
 """What a producer sends: taken byte for byte, or refused with the name of the field."""
 
 import dataclasses
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
 import msgspec
@@ -120,6 +120,19 @@ def test_filters_see_what_readers_of_the_event_get():
             data=full.data,
         )
     )
+
+
+@pytest.mark.parametrize(
+    ("date", "written"),
+    [
+        (datetime(2026, 11, 22, 10, tzinfo=UTC), "2026-11-22T10:00:00.000000+00:00"),
+        (datetime(2026, 11, 22, 10, 0, 0, 500, tzinfo=UTC), "2026-11-22T10:00:00.000500+00:00"),
+        (datetime(5, 11, 22, 1, tzinfo=timezone(timedelta(hours=2))), "0005-11-21T23:00:00.000000+00:00"),
+    ],
+)
+def test_dates_have_all_their_digits_and_are_in_utc(date, written):
+    of_event = {"id": "", "type": "", "source": "", "subject": "", "workspace_id": "", "data": ""}
+    assert msgspec.json.decode(envelope.render(**of_event, date=date))["date"] == written
 
 
 def test_filters_see_null_where_data_is_null():

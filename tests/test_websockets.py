@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
 from functools import partial
+from itertools import count, islice
 from unittest.mock import Mock
 from uuid import uuid4
 
@@ -582,7 +583,7 @@ def test_what_was_sent_and_is_not_settled_is_bounded(web_socket, key, publish, m
 def test_what_is_reported_twice_is_settled_once(web_socket, publish):
     publish(b"1")
     peer = 'socket "1", \\ {é}'
-    report = settling.Report(Delivery.objects.get().pk, timezone.now(), 1.5, peer)
+    report = settling.Report([Delivery.objects.get().pk], timezone.now(), 1.5, peer)
     settling.settle([report, report])
     settling.settle([report])
 
@@ -596,8 +597,8 @@ def test_what_was_delivered_does_not_wait_for_the_disk_and_what_was_refused_does
     publish(b"1", b"2")
     taken, refused = Delivery.objects.order_by("seq").values_list("pk", flat=True)
     reports = {
-        "off": settling.Report(taken, timezone.now(), 1.5, "peer"),
-        "on": settling.Report(refused, timezone.now(), 1.5, "peer", state="PENDING", error="REFUSED"),
+        "off": settling.Report([taken], timezone.now(), 1.5, "peer"),
+        "on": settling.Report([refused], timezone.now(), 1.5, "peer", state="PENDING", error="REFUSED"),
     }
     for waits, report in reports.items():
         with transaction.atomic(), connection.cursor() as cursor:
@@ -608,14 +609,17 @@ def test_what_was_delivered_does_not_wait_for_the_disk_and_what_was_refused_does
 
 
 def test_what_waits_to_be_settled_shares_statements_of_bounded_size_and_is_settled_in_its_order(monkeypatch):
-    written = []
+    written, numbers = [], count()
+
+    def report(size):
+        return settling.Report(list(islice(numbers, size)), timezone.now(), 1.5, "peer")
 
     async def written_down(_work, reports):
-        written.append(list(reports))
+        written.append([report.delivery_ids for report in reports])
 
     async def settle_all():
         settler = settling.Settler()
-        events = [settler.add(range(start, end)) for start, end in ((0, 2), (2, 3), (3, 9), (9, 10))]
+        events = [settler.add(list(map(report, sizes))) for sizes in ((1, 1), (1,), (4, 2, 1), (5,), (1,))]
         running = asyncio.create_task(settler.run())
         for event in events:
             await asyncio.wait_for(event.wait(), DEADLINE_S)
@@ -625,19 +629,20 @@ def test_what_waits_to_be_settled_shares_statements_of_bounded_size_and_is_settl
     monkeypatch.setattr(settling, "insist", written_down)
     monkeypatch.setattr(settling, "_MAX_SETTLED", 4)
     assert asyncio.run(settle_all()) is False
-    assert written == [[0, 1, 2], [3, 4, 5, 6], [7, 8, 9]]
+    assert written == [[[0], [1], [2]], [[3, 4, 5, 6]], [[7, 8], [9]], [[10, 11, 12, 13, 14]], [[15]]]
 
 
 def test_nobody_waits_for_what_can_not_be_settled(web_socket, monkeypatch):
     hub, events = Hub(), []
+    first, second = (settling.Report([uuid4()], timezone.now(), 1.5, "peer") for _ in range(2))
 
     async def fail_with_the_first(work, reports):
-        if reports == ["first"]:
-            events.append(hub._settler.add(["second"]))
+        if reports == [first]:
+            events.append(hub._settler.add([second]))
             raise IntegrityError
 
     async def settle_two():
-        events.append(hub._settler.add(["first"]))
+        events.append(hub._settler.add([first]))
         hub._begin()
         while waiting := [event for event in events if not event.is_set()]:
             await asyncio.wait_for(waiting[0].wait(), DEADLINE_S)

@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from heapq import heappop, heappush
+from itertools import groupby
+from operator import attrgetter
 from time import perf_counter
 from uuid import UUID
 
@@ -15,12 +17,12 @@ from routing import tracing
 from routing.models import Delivery
 from routing.sockets.admission import Admission, Reset
 from routing.sockets.cursors import Cursor
-from routing.sockets.reading import Row
+from routing.sockets.reading import Owed, Row
 from routing.sockets.refusals import Refusal
 from routing.sockets.registry import Place
 from routing.sockets.settling import Report
 from routing.sockets.sources import Source
-from routing.sockets.window import Flight, Window
+from routing.sockets.window import Begun, Flight, Window
 
 SENT_AT_ONCE = 64 * 1024  # bytes; one frame more may begin below it
 MOST_UNSETTLED = 3  # batches that were sent to who acknowledges nothing, before the next one is read
@@ -98,12 +100,13 @@ class Reader:
             self._stand_behind(rows)
         return rows
 
-    def _fly(self, row: Row, begun: tuple[datetime, float]) -> None:
+    def _fly(self, row: Row, begun: Begun) -> None:
         if self._window is not None:
-            self._window.add(Flight(row.seq, row.owed, row.size, *begun))
+            self._window.add(Flight(row.owed, row.size, begun))
 
     def _stand_behind(self, rows: Sequence[Row]) -> None:
-        self.cursor = Cursor(self.cursor.epoch, max(self.cursor.seq, *(row.seq for row in rows)))
+        """Take note of what was sent: behind the first, which may be sent again, they are in order."""
+        self.cursor = Cursor(self.cursor.epoch, max(self.cursor.seq, rows[0].seq, rows[-1].seq))
 
     def _has_room(self, row: Row) -> bool:
         return self._window is None or self._window.has_room(row.size)
@@ -141,24 +144,26 @@ class Reader:
             self._reset = Reset("HISTORY_GONE", after, until)
         return bool(helping.rows or helping.gap)
 
-    def sent(self, rows: Sequence[Row], begun: tuple[datetime, float]) -> None:
+    def sent(self, rows: Sequence[Row], begun: Begun) -> None:
         """Take note that `rows` went out, where nothing is acknowledged: to send is to deliver."""
         self._stand_behind(rows)
         if not self._watches:
-            self._deliver(Flight(row.seq, row.owed, row.size, *begun) for row in rows)
+            self._deliver((row.owed for row in rows), begun)
 
-    def _deliver(self, flights: Iterable[Flight]) -> None:
+    def _deliver(self, owed: Iterable[Owed], begun: Begun) -> None:
         """Report what no other socket of this process had before; a member of a group reports all that it took."""
-        for flight in flights:
-            if flight.owed.state == _PENDING or self.source.share(flight.seq):
-                flight.owed.state = _DELIVERED
-                self._reports.append(self._report(flight))
+        delivered = [each for each in owed if each.state == _PENDING or self.source.share(each.seq)]
+        if delivered:
+            for each in delivered:
+                each.state = _DELIVERED
+            self._report(delivered, begun)
 
     def acknowledge(self, seq: int) -> None:
         """Settle all that was sent up to that number, but for what was refused."""
         assert self._window is not None
         if taken := self._window.take_up_to(seq):
-            self._deliver(taken)
+            for begun, together in groupby(taken, key=attrgetter("begun")):
+                self._deliver((flight.owed for flight in together), begun)
             self._hand_over()
             self.wake()
 
@@ -169,7 +174,7 @@ class Reader:
         if flight is None:
             return False
         detail = reason or "The client gave no reason."
-        self._reports.append(self._report(flight, error="REFUSED", detail=detail, delay_s=delay_s))
+        self._report([flight.owed], flight.begun, error="REFUSED", detail=detail, delay_s=delay_s)
         self._hand_over()
         if self.source.share(seq) is None:  # it comes again here, and here only
             self._window.reserve(seq)
@@ -182,35 +187,41 @@ class Reader:
         """Return once all that was sent is settled, and what was not acknowledged is somebody else's to send."""
         if self._window is not None:
             lost = "The websocket ended before it acknowledged."
-            flights = self._window.take_all()
-            self._reports += [self._report(flight, error="CONNECTION_LOST", detail=lost) for flight in flights]
+            for begun, together in groupby(self._window.take_all(), key=attrgetter("begun")):
+                self._report([flight.owed for flight in together], begun, error="CONNECTION_LOST", detail=lost)
         self._hand_over()
         await self._settled.wait()
 
-    def _report(self, flight: Flight, *, error: str = "", detail: str = "", delay_s: float = 0) -> Report:
+    def _report(
+        self, owed: Sequence[Owed], begun: Begun, *, error: str = "", detail: str = "", delay_s: float = 0
+    ) -> None:
+        started_at, start = begun
         if tracing.is_on():
-            self._trace(flight, error)
-        return Report(
-            flight.owed.delivery_id,
-            flight.started_at,
-            flight.duration_ms,
-            self._place.peer,
-            state=_PENDING if error else _DELIVERED,
-            error=error,
-            error_detail=detail,
-            share=self.source.share(flight.seq),
-            delay_s=delay_s,
+            for each in owed:
+                self._trace(each, started_at, error)
+        self._reports.append(
+            Report(
+                [each.delivery_id for each in owed],
+                started_at,
+                (perf_counter() - start) * 1000,
+                self._place.peer,
+                state=_PENDING if error else _DELIVERED,
+                error=error,
+                error_detail=detail,
+                shares=[share for each in owed if (share := self.source.share(each.seq))],
+                delay_s=delay_s,
+            )
         )
 
-    def _trace(self, flight: Flight, error: str) -> None:
+    def _trace(self, owed: Owed, started_at: datetime, error: str) -> None:
         """Tell of an attempt, from its sending to its acknowledgement or loss, beneath the event's publication."""
         tracing.past(
             "attempt",
-            int(flight.started_at.timestamp() * 1e9),
-            parent=flight.owed.traceparent,
+            int(started_at.timestamp() * 1e9),
+            parent=owed.traceparent,
             workspace_id=self._endpoint.workspace_id,
             endpoint_id=self._endpoint.pk,
-            delivery_id=flight.owed.delivery_id,
+            delivery_id=owed.delivery_id,
             socket_id=self._place.socket_id,
             error__type=error or None,
         )
@@ -221,6 +232,5 @@ class Reader:
             self._reports = []
 
 
-def now() -> tuple[datetime, float]:
-    """Return when something begins: by the calendar, and by a clock that measures."""
+def now() -> Begun:
     return timezone.now(), perf_counter()

@@ -21,6 +21,7 @@ class Owed(msgspec.Struct):
     """What several sockets may be sent, each as a row of its own: the first that had it says so in `state`."""
 
     delivery_id: UUID
+    seq: int
     state: str
     traceparent: str = ""  # of the event's publication
 
@@ -33,7 +34,11 @@ class Row(msgspec.Struct, frozen=True):
     seq: int
     settled_at: datetime | None
     frame: bytes  # of a plain socket; empty where the payload was forgotten: then nobody can have it
-    size: int  # bytes of the frame
+
+    @property
+    def size(self) -> int:
+        """Bytes of the frame."""
+        return len(self.frame)
 
     @property
     def dropped(self) -> bool:
@@ -81,7 +86,7 @@ def as_row(
     extensions: str,
 ) -> Row:
     if payload_forgotten_at:
-        return Row(Owed(delivery_id, state), event_id, seq, settled_at, b"", 0)
+        return Row(Owed(delivery_id, seq, state), event_id, seq, settled_at, b"")
     frame = render(
         id=event_id,
         type=type,
@@ -94,7 +99,7 @@ def as_row(
         traceparent=traceparent,
         extensions=extensions,
     )
-    return Row(Owed(delivery_id, state, traceparent), event_id, seq, settled_at, frame, len(frame))
+    return Row(Owed(delivery_id, seq, state, traceparent), event_id, seq, settled_at, frame)
 
 
 def unread_position(endpoint_id: UUID, last_seq: int) -> int:

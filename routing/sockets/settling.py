@@ -4,7 +4,6 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -18,21 +17,24 @@ from routing.sockets.threads import insist
 
 MOST_REFUSALS = 10  # of one delivery, after which it is given up
 MOST_LOSSES = 1_000  # attempts of one delivery that are written, where its sockets break off again and again
-_MAX_SETTLED = 800  # deliveries in one statement
+_MAX_SETTLED = 800  # deliveries in one statement, where they come from several reports
 
 
 class Report(msgspec.Struct, frozen=True):
-    """One attempt, and what it makes of its delivery: DELIVERED, or PENDING once more."""
+    """An attempt of each of these deliveries, which were sent together and have the same end.
 
-    delivery_id: UUID
+    That makes them DELIVERED, or PENDING once more.
+    """
+
+    delivery_ids: Sequence[UUID]
     started_at: datetime
     duration_ms: float
     peer: str
     state: str = Delivery.State.DELIVERED
     error: str = ""
     error_detail: str = ""
-    share: Share | None = None  # of a member of a group
-    delay_s: float = 0  # until other members may have it
+    shares: Sequence[Share] = ()  # of a member of a group
+    delay_s: float = 0  # until other members may have them
 
 
 @partitions.for_attempts
@@ -40,22 +42,17 @@ class Report(msgspec.Struct, frozen=True):
 def settle(reports: Sequence[Report]) -> None:
     """Write what is reported of deliveries that are still PENDING; what another socket settled stays."""
     delivered = Delivery.State.DELIVERED
+    document = msgspec.json.encode(reports).decode()
     with connection.cursor() as cursor:
         if all(report.state == delivered for report in reports):
-            names = ("delivery_id", "started_at", "duration_ms", "peer")
-            cursor.execute(_DELIVER, {name: _array([getattr(report, name) for report in reports]) for name in names})
+            cursor.execute(_DELIVER, {"reports": document})
         else:
-            document = msgspec.json.encode(reports).decode()
             cursor.execute(_SETTLE, {"reports": document, "refusals": MOST_REFUSALS, "losses": MOST_LOSSES})
-    if finished := [report.share for report in reports if report.share and report.state == delivered]:
+    held = [(share, report) for report in reports for share in report.shares]
+    if finished := [share for share, report in held if report.state == delivered]:
         sharing.finish(finished)
-    if failed := [(report.share, report.delay_s) for report in reports if report.share and report.state != delivered]:
+    if failed := [(share, report.delay_s) for share, report in held if report.state != delivered]:
         sharing.give_back(failed)
-
-
-def _array(values: Sequence[Any]) -> str:
-    """Return PostgreSQL's literal of an array. Of control characters in a text their escapes' letters stay."""
-    return f"{{{msgspec.json.encode(values).decode()[1:-1]}}}"
 
 
 @transaction.atomic
@@ -72,14 +69,14 @@ class Settler:
     """
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[Sequence[Report], asyncio.Event]] = deque()
+        self._waiting: deque[tuple[Report, asyncio.Event]] = deque()
         self._wanted = asyncio.Event()
 
     def add(self, reports: Sequence[Report]) -> asyncio.Event:
         """Return the event that happens once these are settled, and all that were added before."""
-        for start in range(0, len(reports), _MAX_SETTLED):
+        for report in reports:
             settled = asyncio.Event()
-            self._waiting.append((reports[start : start + _MAX_SETTLED], settled))
+            self._waiting.append((report, settled))
         self._wanted.set()
         return settled
 
@@ -102,13 +99,13 @@ class Settler:
                     settled.set()
 
     def _next(self) -> tuple[list[Report], list[asyncio.Event]]:
-        reports, settled = self._waiting.popleft()
-        taken, events = list(reports), [settled]
-        while self._waiting and len(taken) + len(self._waiting[0][0]) <= _MAX_SETTLED:
-            reports, settled = self._waiting.popleft()
-            taken += reports
+        reports, events, size = [], [], 0
+        while self._waiting and (not size or size + len(self._waiting[0][0].delivery_ids) <= _MAX_SETTLED):
+            report, settled = self._waiting.popleft()
+            reports.append(report)
             events.append(settled)
-        return taken, events
+            size += len(report.delivery_ids)
+        return reports, events
 
 
 # Of several reports of one delivery the one that delivers it counts. Locked in one order everywhere: two processes that
@@ -120,9 +117,10 @@ class Settler:
 # database takes back is owed again, as what was acknowledged and not yet written.
 _DELIVER = """
 WITH report AS MATERIALIZED (
-    SELECT DISTINCT ON (delivery_id) *
-    FROM unnest(%(delivery_id)s::uuid[], %(started_at)s::timestamptz[], %(duration_ms)s::float8[], %(peer)s::text[])
-        AS report(delivery_id, started_at, duration_ms, peer)
+    SELECT DISTINCT ON (delivery_id) delivery_id, started_at, duration_ms, peer
+    FROM json_to_recordset(%(reports)s::json)
+        AS report(delivery_ids uuid[], started_at timestamptz, duration_ms float8, peer text)
+    CROSS JOIN LATERAL unnest(delivery_ids) AS delivery_id
     ORDER BY delivery_id, started_at
 ), taken AS MATERIALIZED (
     SELECT id FROM routing_delivery
@@ -142,10 +140,11 @@ FROM settled JOIN report ON report.delivery_id = settled.id CROSS JOIN unhurried
 """
 _SETTLE = """
 WITH report AS MATERIALIZED (
-    SELECT DISTINCT ON (delivery_id) *
+    SELECT DISTINCT ON (delivery_id) delivery_id, started_at, duration_ms, peer, state, error, error_detail
     FROM json_to_recordset(%(reports)s::json)
-        AS report(delivery_id uuid, started_at timestamptz, duration_ms float8, peer text, state text, error text,
+        AS report(delivery_ids uuid[], started_at timestamptz, duration_ms float8, peer text, state text, error text,
                   error_detail text)
+    CROSS JOIN LATERAL unnest(delivery_ids) AS delivery_id
     ORDER BY delivery_id, (state = 'DELIVERED') DESC, started_at
 ), taken AS MATERIALIZED (
     SELECT delivery.id FROM routing_delivery AS delivery

@@ -2,7 +2,6 @@
 
 from bisect import bisect_right, insort
 from datetime import datetime
-from time import perf_counter
 
 import msgspec
 
@@ -12,18 +11,15 @@ DEFAULT_EVENTS, DEFAULT_BYTES = 256, 4 << 20
 MAX_EVENTS, MAX_BYTES = 10_000, 16 << 20
 
 
+Begun = tuple[datetime, float]  # when something was sent: by the calendar, and by perf_counter
+
+
 class Flight(msgspec.Struct, frozen=True):
     """An event on its way: sent, and not heard of yet."""
 
-    seq: int
     owed: Owed
     size: int
-    started_at: datetime
-    start: float  # of perf_counter
-
-    @property
-    def duration_ms(self) -> float:
-        return (perf_counter() - self.start) * 1000
+    begun: Begun
 
 
 class Window:
@@ -56,10 +52,11 @@ class Window:
         self._reserved.discard(seq)
 
     def add(self, flight: Flight) -> None:
-        self.release(flight.seq)
-        if flight.seq not in self._flights:
-            insort(self._order, flight.seq)
-        self._flights[flight.seq] = flight
+        seq = flight.owed.seq
+        self.release(seq)
+        if seq not in self._flights:
+            insort(self._order, seq)
+        self._flights[seq] = flight
         self._size += flight.size
 
     def take_up_to(self, seq: int) -> list[Flight]:
