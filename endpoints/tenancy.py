@@ -22,7 +22,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 TENANT = "event_service_tenant"  # one workspace; its policies compare with a value, which the planner knows well
-TENANTS = "event_service_tenants"  # several at once: those of a group commit
+TENANTS = "event_service_tenants"  # several at once: those of a group commit; or one, for many rows
 WORKSPACE, WORKSPACES = "event_service.workspace", "event_service.workspaces"
 OPERATOR = "event_service.operator"  # a member of staff who is bound to these workspaces
 
@@ -45,6 +45,15 @@ def within(workspace_id: UUID, settings: Mapping[str, str] | None = None) -> Abs
     return transaction_with({**(settings or {}), WORKSPACE: str(workspace_id), "role": TENANT})
 
 
+def within_for_many(workspace_id: UUID, settings: Mapping[str, str] | None = None) -> AbstractContextManager[None]:
+    """Do as `within`, for statements that go through hundreds of rows and are planned the same for every workspace.
+
+    Each statement looks up once, and not for each row, which workspace it is about: a fifth of what reading costs. The
+    planner does not know it then.
+    """
+    return transaction_with({**(settings or {}), WORKSPACES: str(workspace_id), "role": TENANTS})
+
+
 def staff(user_id: int, workspace_ids: Iterable[UUID]) -> dict[str, str]:
     """Return the settings of a transaction in which a member of staff sees these workspaces, and of people oneself."""
     return {OPERATOR: str(user_id), WORKSPACES: ",".join(map(str, workspace_ids)), "role": TENANTS}
@@ -55,12 +64,18 @@ def beyond() -> AbstractContextManager[None]:
     return transaction_with({"role": "none"})
 
 
-def inside(workspace_id: UUID, work: Callable[P, T], settings: Mapping[str, str] | None = None) -> Callable[P, T]:
+def inside(
+    workspace_id: UUID,
+    work: Callable[P, T],
+    settings: Mapping[str, str] | None = None,
+    *,
+    by: Callable[[UUID, Mapping[str, str] | None], AbstractContextManager[None]] = within,
+) -> Callable[P, T]:
     """Return `work` as something that is done within the workspace, and with other settings of PostgreSQL."""
 
     @wraps(work)
     def done(*args: P.args, **kwargs: P.kwargs) -> T:
-        with within(workspace_id, settings):
+        with by(workspace_id, settings):
             return work(*args, **kwargs)
 
     return done

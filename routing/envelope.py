@@ -15,7 +15,7 @@ from msgspec import UNSET, UnsetType
 _OWN = "workspaceid"  # an extension that the service gives each CloudEvent itself, whatever came in
 
 
-class _Envelope(msgspec.Struct):
+class _Envelope(msgspec.Struct, gc=False):
     """The members in their order; what is UNSET is left out."""
 
     id: UUID

@@ -9,9 +9,20 @@ from django.db import DatabaseError, ProgrammingError, connection, transaction
 
 from endpoints.models import Endpoint, EventFilter, Workspace
 from endpoints.schema.mutations.endpoints import PauseEndpoints
-from endpoints.tenancy import TENANT, TENANTS, WORKSPACE, WORKSPACES, check_roles, transaction_with, within
+from endpoints.tenancy import (
+    TENANT,
+    TENANTS,
+    WORKSPACE,
+    WORKSPACES,
+    check_roles,
+    transaction_with,
+    within,
+    within_for_many,
+)
 from event_service import operations
 from event_service.schema import schema
+from routing.sockets.admission import standings
+from routing.sockets.feed import Feed
 from tests.traffic import record
 from tests.workspaces import fill
 
@@ -68,16 +79,24 @@ FILLED = [table for table in TABLES if table not in (
 
 
 @pytest.mark.parametrize("table", FILLED)
-def test_a_table_shows_each_workspace_its_own_rows_alone(both, table):
+@pytest.mark.parametrize("inside", [within, within_for_many])
+def test_a_table_shows_each_workspace_its_own_rows_alone(both, table, inside):
     found = []
     for workspace in both:
-        with within(workspace.pk):
+        with inside(workspace.pk):
             found.append(count(table))
     with transaction_with({"role": TENANTS, WORKSPACES: ",".join(str(each.pk) for each in both)}):
         together = count(table)
 
     assert min(found) > 0
     assert sum(found) == together == count(table)
+
+
+def test_what_is_done_for_a_socket_sees_its_workspace_alone(both, web_socket):
+    feed = Feed(standings({web_socket.pk})[web_socket.pk])
+    seen = feed.inside(lambda: list(Workspace.objects.values_list("pk", flat=True)))()
+
+    assert seen == [web_socket.workspace_id]
 
 
 def test_a_row_of_another_workspace_can_not_be_written(workspace, foreign_workspace):

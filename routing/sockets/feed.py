@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence, Set
 from typing import ParamSpec, Protocol, TypeVar
 from uuid import UUID
 
-from endpoints.tenancy import inside
+from endpoints.tenancy import inside, within_for_many
 from routing.sockets.admission import Standing, key_lost
 from routing.sockets.operators import Look, operator_lost
 from routing.sockets.reading import Row, is_full, read_on
@@ -46,7 +46,7 @@ class Feed:
 
     def inside(self, work: Callable[P, T]) -> Callable[P, T]:
         """Return `work` as something that sees the endpoint's workspace alone, and finds its deliveries in order."""
-        return inside(self._workspace_id, work, _IN_ORDER)
+        return inside(self._workspace_id, work, _IN_ORDER, by=within_for_many)
 
     def announce(self) -> None:
         """Wake the readers: there may be something for them."""

@@ -17,7 +17,7 @@ MAX_ROWS = 800  # of one read
 MAX_BYTES = 512 * 1024  # of the data of one read; one event more may begin below it
 
 
-class Owed(msgspec.Struct):
+class Owed(msgspec.Struct, gc=False):
     """What several sockets may be sent, each as a row of its own: the first that had it says so in `state`."""
 
     delivery_id: UUID
@@ -26,7 +26,7 @@ class Owed(msgspec.Struct):
     traceparent: str = ""  # of the event's publication
 
 
-class Row(msgspec.Struct, frozen=True):
+class Row(msgspec.Struct, frozen=True, gc=False):
     """A delivery as its readers need it."""
 
     owed: Owed

@@ -14,7 +14,7 @@ MAX_EVENTS, MAX_BYTES = 10_000, 16 << 20
 Begun = tuple[datetime, float]  # when something was sent: by the calendar, and by perf_counter
 
 
-class Flight(msgspec.Struct, frozen=True):
+class Flight(msgspec.Struct, frozen=True, gc=False):
     """An event on its way: sent, and not heard of yet."""
 
     owed: Owed
