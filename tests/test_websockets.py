@@ -580,6 +580,24 @@ def test_what_was_sent_and_is_not_settled_is_bounded(web_socket, key, publish, m
     assert asyncio.run(sent_while_nothing_is_settled()) == 2 * (MOST_UNSETTLED + 1)
 
 
+def test_a_long_backlog_is_read_in_its_order_and_not_sorted_however_little_is_known_of_it(workspace, web_socket):
+    """Nothing but their size is known of tables, until PostgreSQL has looked through them."""
+    record(workspace, b"1")
+    feed = Feed(standings({web_socket.pk})[web_socket.pk])
+
+    def plan():
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN {reading._READ_ON}", [web_socket.pk, 1_000, reading.MAX_ROWS, reading.MAX_BYTES])
+            return "\n".join(line for (line,) in cursor.fetchall())
+
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("UPDATE pg_class SET reltuples = 100000, relpages = 1 WHERE relname = 'routing_delivery'")
+        found = feed.inside(plan)()
+        transaction.set_rollback(True)
+    assert "delivery_seq_once" in found
+    assert "Sort" not in found
+
+
 def test_what_is_reported_twice_is_settled_once(web_socket, publish):
     publish(b"1")
     peer = 'socket "1", \\ {é}'

@@ -17,7 +17,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 # Where PostgreSQL knows little of the tables yet, it would collect and sort the whole backlog for each read.
-_IN_ORDER = {"enable_bitmapscan": "off"}
+_IN_ORDER = {"enable_bitmapscan": "off", "enable_sort": "off"}
 KEPT = 8  # reads of a feed that others may share; each has up to reading.MAX_BYTES
 
 
