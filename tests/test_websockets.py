@@ -551,13 +551,14 @@ def test_no_socket_hangs_on_a_hub_that_failed(web_socket, key, monkeypatch):
     assert asyncio.run(how_it_ends()).code == 1011
 
 
-def test_what_was_sent_and_is_not_settled_is_bounded(web_socket, key, publish, monkeypatch):
-    """Where the database takes long, a socket that acknowledges nothing is not sent ever more that may come again."""
+@pytest.mark.parametrize("protocols", [[], ["event-service.v1"]])
+def test_what_was_sent_and_is_not_settled_is_bounded(web_socket, key, publish, monkeypatch, protocols):
+    """Where the database takes long, a socket is not sent ever more that it may be sent again."""
     monkeypatch.setattr(reading, "MAX_ROWS", 2)
-    publish(*[b"1"] * 20)
+    publish(*[b"1"] * 40)
 
     async def sent_while_nothing_is_settled():
-        admission = await in_thread(admit, asked(web_socket, key))
+        admission = await in_thread(admit, asked(web_socket, key, *protocols))
         hub, sent = Hub(), []
         hub._settler.add = lambda reports: asyncio.Event()
         async with hub.reader(admission, end=Mock()) as reader:
@@ -566,15 +567,21 @@ def test_what_was_sent_and_is_not_settled_is_bounded(web_socket, key, publish, m
                 while True:
                     rows = await reader.next_some()
                     sent.extend(rows)
-                    reader.sent(rows, now())
+                    if protocols:
+                        reader.acknowledge(rows[-1].seq)
+                    else:
+                        reader.sent(rows, now())
 
             sending = asyncio.create_task(send_all())
-            while len(reader._unsettled) <= MOST_UNSETTLED:
-                await asyncio.sleep(0)
-            for _ in range(20):
-                await in_thread(read_on, web_socket.pk, "", 0)  # if it read on, that would be done before
-            sending.cancel()
-            reader._settled.set()
+            try:
+                async with asyncio.timeout(DEADLINE_S):
+                    while len(reader._unsettled) <= MOST_UNSETTLED:
+                        await asyncio.sleep(0)
+                for _ in range(20):
+                    await in_thread(read_on, web_socket.pk, "", 0)  # if it read on, that would be done before
+            finally:
+                sending.cancel()
+                reader._settled.set()
         return len(sent)
 
     assert asyncio.run(sent_while_nothing_is_settled()) == 2 * (MOST_UNSETTLED + 1)

@@ -25,7 +25,7 @@ from routing.sockets.sources import Source
 from routing.sockets.window import Begun, Flight, Window
 
 SENT_AT_ONCE = 64 * 1024  # bytes; one frame more may begin below it
-MOST_UNSETTLED = 3  # batches that were sent to who acknowledges nothing, before the next one is read
+MOST_UNSETTLED = 8  # reads of what was sent, and acknowledged where that is done, before the next one
 _PENDING, _DELIVERED = Delivery.State.PENDING.value, Delivery.State.DELIVERED.value  # looked up for each event
 _AFTER_S = 0.01  # so that what is due is due for every clock
 
@@ -56,7 +56,7 @@ class Reader:
         self._reports: list[Report] = []
         self._settled = asyncio.Event()  # what was handed to `settle` last
         self._settled.set()
-        self._unsettled: deque[asyncio.Event] = deque()  # of batches that were sent, where nothing is acknowledged
+        self._unsettled: deque[asyncio.Event] = deque()  # of what was read: what was to be settled before it
         self._wakes = asyncio.Event()
 
     def wake(self) -> None:
@@ -131,12 +131,11 @@ class Reader:
 
     async def _fetch(self) -> bool:
         """Read on, and return whether there was something."""
-        if self._window is None:
-            self._hand_over()
-            self._unsettled.append(self._settled)
-            while len(self._unsettled) > MOST_UNSETTLED:
-                await self._unsettled[0].wait()
-                self._unsettled.popleft()
+        self._hand_over()
+        self._unsettled.append(self._settled)
+        while len(self._unsettled) > MOST_UNSETTLED:
+            await self._unsettled[0].wait()
+            self._unsettled.popleft()
         helping = await self.source.read(self._window)
         self._batch.extend(helping.rows)
         if helping.gap:
