@@ -172,7 +172,7 @@ def binary_headers(
 
 
 def _rfc3339(date: datetime) -> str:
-    """Return isoformat(timespec="microseconds") in UTC, which asks the zone for its name each time, at its fourth."""
+    """Return what isoformat(timespec="microseconds") does of a date in UTC, at a fourth of the cost."""
     in_utc = date if date.tzinfo is UTC else date.astimezone(UTC)  # as the database's are, which are most
     text = _encode(in_utc).decode()  # "2026-11-22T10:00:00.123456Z", in quotes; without a fraction where that is 0
     return f"{text[1:-2]}{'' if '.' in text else '.000000'}+00:00"

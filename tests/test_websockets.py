@@ -19,11 +19,12 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from endpoints.models import ApiKey, Endpoint, EventFilter
 from routing import consumers, partitions, router
 from routing.models import Attempt, Delivery, Event
+from routing.sockets import reader as reader_module
 from routing.sockets import reading, settling, threads
 from routing.sockets.admission import admit, keys_that_may_read, standings
 from routing.sockets.feed import Feed
 from routing.sockets.hub import Hub
-from routing.sockets.reader import MOST_UNSETTLED, now
+from routing.sockets.reader import now
 from routing.sockets.reading import read_on
 from routing.sockets.refusals import FAILURE
 from routing.sockets.threads import in_thread
@@ -555,7 +556,8 @@ def test_no_socket_hangs_on_a_hub_that_failed(web_socket, key, monkeypatch):
 def test_what_was_sent_and_is_not_settled_is_bounded(web_socket, key, publish, monkeypatch, protocols):
     """Where the database takes long, a socket is not sent ever more that it may be sent again."""
     monkeypatch.setattr(reading, "MAX_ROWS", 2)
-    publish(*[b"1"] * 40)
+    monkeypatch.setattr(reader_module, "MOST_UNSETTLED", 6)
+    publish(*[b"1"] * 20)
 
     async def sent_while_nothing_is_settled():
         admission = await in_thread(admit, asked(web_socket, key, *protocols))
@@ -575,7 +577,7 @@ def test_what_was_sent_and_is_not_settled_is_bounded(web_socket, key, publish, m
             sending = asyncio.create_task(send_all())
             try:
                 async with asyncio.timeout(DEADLINE_S):
-                    while len(reader._unsettled) <= MOST_UNSETTLED:
+                    while reader._unsettled_size <= 6:
                         await asyncio.sleep(0)
                 for _ in range(20):
                     await in_thread(read_on, web_socket.pk, "", 0)  # if it read on, that would be done before
@@ -584,7 +586,7 @@ def test_what_was_sent_and_is_not_settled_is_bounded(web_socket, key, publish, m
                 reader._settled.set()
         return len(sent)
 
-    assert asyncio.run(sent_while_nothing_is_settled()) == 2 * (MOST_UNSETTLED + 1)
+    assert asyncio.run(sent_while_nothing_is_settled()) == 8
 
 
 def test_a_long_backlog_is_read_in_its_order_and_not_sorted_however_little_is_known_of_it(workspace, web_socket):

@@ -25,7 +25,7 @@ from routing.sockets.sources import Source
 from routing.sockets.window import Begun, Flight, Window
 
 SENT_AT_ONCE = 64 * 1024  # bytes; one frame more may begin below it
-MOST_UNSETTLED = 8  # reads of what was sent, and acknowledged where that is done, before the next one
+MOST_UNSETTLED = 6_400  # deliveries of one socket; then it is sent nothing more
 _PENDING, _DELIVERED = Delivery.State.PENDING.value, Delivery.State.DELIVERED.value  # looked up for each event
 _AFTER_S = 0.01  # so that what is due is due for every clock
 
@@ -56,7 +56,8 @@ class Reader:
         self._reports: list[Report] = []
         self._settled = asyncio.Event()  # what was handed to `settle` last
         self._settled.set()
-        self._unsettled: deque[asyncio.Event] = deque()  # of what was read: what was to be settled before it
+        self._unsettled: deque[tuple[asyncio.Event, int]] = deque()  # that and what came before, with how many it is of
+        self._unsettled_size = 0
         self._wakes = asyncio.Event()
 
     def wake(self) -> None:
@@ -132,10 +133,9 @@ class Reader:
     async def _fetch(self) -> bool:
         """Read on, and return whether there was something."""
         self._hand_over()
-        self._unsettled.append(self._settled)
-        while len(self._unsettled) > MOST_UNSETTLED:
-            await self._unsettled[0].wait()
-            self._unsettled.popleft()
+        while self._unsettled_size > MOST_UNSETTLED:
+            await self._unsettled[0][0].wait()
+            self._forget_settled()
         helping = await self.source.read(self._window)
         self._batch.extend(helping.rows)
         if helping.gap:
@@ -227,8 +227,17 @@ class Reader:
 
     def _hand_over(self) -> None:
         if self._reports:
+            self._forget_settled()
+            size = sum(len(report.delivery_ids) for report in self._reports)
             self._settled = self._settle(self._reports)
+            self._unsettled.append((self._settled, size))
+            self._unsettled_size += size
             self._reports = []
+
+    def _forget_settled(self) -> None:
+        while self._unsettled and self._unsettled[0][0].is_set():
+            _, size = self._unsettled.popleft()
+            self._unsettled_size -= size
 
 
 def now() -> Begun:
