@@ -50,8 +50,11 @@ class Database:
         return rows
 
     def end_leases(self) -> None:
-        """Let leases run out now rather than in a minute."""
-        self.ask("UPDATE routing_delivery SET due_at = clock_timestamp() WHERE state = 'SENDING'")
+        """Let leases run out now rather than in a minute, but for those of what somebody is just settling."""
+        self.ask(
+            "UPDATE routing_delivery SET due_at = clock_timestamp() WHERE id IN "
+            "(SELECT id FROM routing_delivery WHERE state = 'SENDING' FOR UPDATE SKIP LOCKED)"
+        )
 
     def close_breakers(self) -> None:
         """Do what resuming an endpoint does. How long a receiver asked to be left alone stays."""
