@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
 from functools import partial
@@ -589,22 +590,46 @@ def test_what_was_sent_and_is_not_settled_is_bounded(web_socket, key, publish, m
     assert asyncio.run(sent_while_nothing_is_settled()) == 8
 
 
-def test_a_long_backlog_is_read_in_its_order_and_not_sorted_however_little_is_known_of_it(workspace, web_socket):
+@pytest.mark.parametrize("deliveries", [100_000, 100_000_000])
+@pytest.mark.parametrize("planned", ["force_custom_plan", "force_generic_plan"])
+def test_a_long_backlog_is_read_in_its_order_and_not_sorted_however_little_is_known_of_it(
+    workspace, web_socket, planned, deliveries
+):
     """Nothing but their size is known of tables, until PostgreSQL has looked through them."""
     record(workspace, b"1")
     feed = Feed(standings({web_socket.pk})[web_socket.pk])
 
     def plan():
         with connection.cursor() as cursor:
-            cursor.execute(f"EXPLAIN {reading._READ_ON}", [web_socket.pk, 1_000, reading.MAX_ROWS, reading.MAX_BYTES])
-            return "\n".join(line for (line,) in cursor.fetchall())
+            cursor.execute("SELECT set_config('plan_cache_mode', %s, true)", [planned])
+            cursor.execute(f"PREPARE reading AS {reading._READ_ON % ('$1', '$2', '$3', '$4')}")
+            values = [web_socket.pk, 1_000, reading.MAX_ROWS, reading.MAX_BYTES]
+            cursor.execute("EXPLAIN EXECUTE reading (%s, %s, %s, %s)", values)
+            lines = [line for (line,) in cursor.fetchall()]
+            cursor.execute("DEALLOCATE reading")
+            return "\n".join(lines)
 
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("UPDATE pg_class SET reltuples = 100000, relpages = 1 WHERE relname = 'routing_delivery'")
+        told = "UPDATE pg_class SET reltuples = %s, relpages = 1 WHERE relname = 'routing_delivery'"
+        cursor.execute(told, [deliveries])
         found = feed.inside(plan)()
         transaction.set_rollback(True)
     assert "delivery_seq_once" in found
     assert "Sort" not in found
+
+
+def test_what_sockets_read_and_settle_again_and_again_is_not_planned_each_time(web_socket, publish):
+    def runs():
+        """Return how often each prepared statement was run, by its beginning."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT statement, generic_plans + custom_plans FROM pg_prepared_statements")
+            return Counter({statement[:20]: times for statement, times in cursor.fetchall()})
+
+    publish(b"1", b"2", b"3")
+    before = runs()
+    for row in read_on(web_socket.pk, "e", 0):
+        settling.settle([settling.Report([row.owed.delivery_id], timezone.now(), 1.5, "peer")])
+    assert runs() - before == {reading._READ_ON[:20]: 1, settling._DELIVER[:20]: 3}
 
 
 def test_what_is_reported_twice_is_settled_once(web_socket, publish):

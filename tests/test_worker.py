@@ -20,10 +20,10 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from endpoints.models import Endpoint, Workspace
 from endpoints.policy import SCHEDULE_S
+from event_service.postgres import prepared
 from routing import partitions, queue, webhooks, worker
 from routing.hints import Hints
 from routing.models import Attempt, Delivery, Event, Recorded, WorkerNode
-from routing.queue import prepared
 from routing.submissions import Submission, check
 from routing.worker import Worker
 from tests.database import environment

@@ -79,10 +79,10 @@ class Soak:
         return data
 
     @contextmanager
-    def publishing(self, rate: float) -> Iterator[None]:
-        """Publish meanwhile, then wait until everything has come."""
+    def publishing(self, rate: float, *, name: str) -> Iterator[None]:
+        """Publish events whose ids begin with `name` meanwhile, then wait until everything has come."""
         keys = {self.workspace_id: self.key}
-        publisher = Publisher(self.folder, urls=[self.service.url], keys=keys, rate=rate)
+        publisher = Publisher(self.folder, urls=[self.service.url], keys=keys, rate=rate, name=name)
         try:
             yield
             publisher.finish()
@@ -94,7 +94,7 @@ class Soak:
     def maximum(self) -> float:
         """Return how many events a second go through, from their publishing until all of them are delivered."""
         started = time.monotonic()
-        with self.publishing(rate=1_000_000):
+        with self.publishing(rate=1_000_000, name="most"):
             time.sleep(MAXIMUM_S)
         ((events,),) = self.service.ask("SELECT count(*) FROM routing_event")
         return float(events) / (time.monotonic() - started)
@@ -119,7 +119,7 @@ def soak(folder: Path, *, minutes: float, rate: float | None, log: Path) -> None
         if rate is None:
             rate = here.maximum() / 2
         say(f"{rate:.0f} events/s for {minutes:g} minutes; samples in {log}")
-        with here.publishing(rate):
+        with here.publishing(rate, name="half"):
             taken = here.watch(minutes, log)
         names = _accepted_names(folder, TYPES[:SOCKETS])
         for type, listener in zip(TYPES, here.listeners, strict=False):

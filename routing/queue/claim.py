@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 
 import msgspec
 
+from event_service.postgres.prepared import prepared
 from routing.queue.jobs import DOUBT, LEASE_S, Job, Target
-from routing.queue.prepared import prepared
 
 ENDPOINT_IN_FLIGHT = 100  # of one endpoint, over all processes, unless the endpoint says otherwise
 WORKSPACE_IN_FLIGHT = 1_000  # of one workspace; workers that claim at the same moment may each go up to it

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 from django.db import transaction
 
+from event_service.postgres.prepared import prepared
 from routing import failpoints, order, partitions
 from routing.queue.jobs import Result
-from routing.queue.prepared import prepared
 
 BREAKER_WINDOW_S = 60
 BREAKER_ATTEMPTS = 10  # of a window, before it may open

@@ -8,7 +8,7 @@ import msgspec
 from django.db import connection
 
 from endpoints.shaping import shaped
-from event_service.postgres import dates
+from event_service.postgres.prepared import prepared
 from routing.envelope import render
 from routing.models import Delivery
 from routing.sockets.cursors import spelt
@@ -48,8 +48,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
 
 def read_on(endpoint_id: UUID, epoch: str, position: int) -> list[Row]:
     """Return the next deliveries after `position` in their order; none while the endpoint is not ACTIVE."""
-    with connection.cursor() as cursor:
-        dates.read_quickly(cursor)
+    with prepared() as cursor:
         cursor.execute(_READ_ON, [endpoint_id, position, MAX_ROWS, MAX_BYTES])
         return [as_row(epoch, *columns) for columns in cursor.fetchall()]
 
@@ -61,7 +60,7 @@ def is_full(rows: Sequence[Row]) -> bool:
 
 def read_again(endpoint_id: UUID, epoch: str, seq: int) -> Row | None:
     """Return one delivery, if it still waits to be acknowledged."""
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(_READ_ON, [endpoint_id, seq - 1, 1, 1])
         rows = [as_row(epoch, *columns) for columns in cursor.fetchall()]
     return next((row for row in rows if row.seq == seq and row.owed.state == Delivery.State.PENDING), None)

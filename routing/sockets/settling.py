@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 from django.db import connection, transaction
 
+from event_service.postgres.prepared import prepared
 from routing import partitions
 from routing.models import Delivery
 from routing.sockets import sharing
@@ -43,7 +44,7 @@ def settle(reports: Sequence[Report]) -> None:
     """Write what is reported of deliveries that are still PENDING; what another socket settled stays."""
     delivered = Delivery.State.DELIVERED
     document = msgspec.json.encode(reports).decode()
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         if all(report.state == delivered for report in reports):
             cursor.execute(_DELIVER, {"reports": document})
         else:

@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 from django.db import connection, transaction
 
-from event_service.postgres import dates
+from event_service.postgres.prepared import prepared
 from routing.models import ShareGroup
 from routing.router import WEB_SOCKET_HINT
 from routing.sockets.reading import MAX_BYTES, MAX_ROWS, Row, as_row
@@ -52,8 +52,7 @@ def take(group_id: int, socket_id: UUID, epoch: str, *, most: int, most_bytes: i
         "most": min(most, MAX_ROWS),
         "bytes": min(most_bytes, MAX_BYTES),
     }
-    with connection.cursor() as cursor:
-        dates.read_quickly(cursor)
+    with prepared() as cursor:
         cursor.execute(_LOCK, given)
         group = cursor.fetchone()
         if group is None:  # its endpoint is not ACTIVE, or the socket has ended meanwhile
@@ -108,7 +107,7 @@ def takeable(group_ids: Collection[int]) -> set[UUID]:
 
 
 def _change(sql: str, shares: Sequence[dict[str, Any]]) -> None:
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(sql, {"shares": msgspec.json.encode(shares).decode(), "hint": WEB_SOCKET_HINT})
 
 

@@ -1,4 +1,4 @@
-"""Statements that PostgreSQL plans once in a while, and not each time: to plan a claim takes longer than to run one."""
+"""Statements that PostgreSQL plans once in a while, and not each time: planning one may take longer than running it."""
 
 import time
 from collections.abc import Iterator
