@@ -48,7 +48,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
 
 def read_on(endpoint_id: UUID, epoch: str, position: int) -> list[Row]:
     """Return the next deliveries after `position` in their order; none while the endpoint is not ACTIVE."""
-    with prepared() as cursor:
+    with prepared(binary=True) as cursor:
         cursor.execute(_READ_ON, [endpoint_id, position, MAX_ROWS, MAX_BYTES])
         return [as_row(epoch, *columns) for columns in cursor.fetchall()]
 
