@@ -20,6 +20,7 @@ from endpoints.tenancy import (
     within_for_many,
 )
 from event_service import operations
+from event_service.postgres.prepared import prepared
 from event_service.schema import schema
 from routing.sockets.admission import standings
 from routing.sockets.feed import Feed
@@ -97,6 +98,20 @@ def test_what_is_done_for_a_socket_sees_its_workspace_alone(both, web_socket):
     seen = feed.inside(lambda: list(Workspace.objects.values_list("pk", flat=True)))()
 
     assert seen == [web_socket.workspace_id]
+
+
+def test_a_statement_that_is_planned_once_sees_the_workspace_of_each_run(both):
+    def seen():
+        with prepared() as cursor:
+            cursor.execute("SELECT id FROM endpoints_workspace ORDER BY id")
+            return [each for (each,) in cursor.fetchall()]
+
+    for _ in range(6):  # the first five are planned for their own values
+        for workspace in both:
+            for inside in (within, within_for_many):
+                with inside(workspace.pk):
+                    assert seen() == [workspace.pk]
+        assert seen() == sorted(each.pk for each in both)
 
 
 def test_a_row_of_another_workspace_can_not_be_written(workspace, foreign_workspace):
