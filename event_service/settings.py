@@ -155,6 +155,8 @@ DATABASES = {
                     *filter(None, [_database.get("OPTIONS", {}).get("options")]),
                     # Plans are kept, of foreign keys too: one made while a table was small must not scan it when big.
                     "-c enable_seqscan=off",
+                    # Statements are many and short: none is worth being compiled.
+                    "-c jit=off",
                     # Accepted means committed, whatever the database's own setting.
                     "-c synchronous_commit=on",
                     # A process that stands still within a transaction gives up what it has locked.

@@ -364,7 +364,13 @@ def test_delays_and_reasons_have_bounds(web, web_socket, key, publish):
     publish(b"1")
     with web.v1(web_socket, key) as websocket:
         events(begun(websocket), 1)
-        for more in ({"delaySeconds": -1}, {"delaySeconds": 901}, {"reason": "x" * 201}, {"reason": 1}):
+        for more in (
+            {"delaySeconds": -1},
+            {"delaySeconds": 901},
+            {"reason": "x" * 201},
+            {"reason": 1},
+            {"reason": "\0"},
+        ):
             nack(websocket, web_socket, 1, **more)
             assert frame(websocket)["kind"] == "error", more
 

@@ -402,6 +402,12 @@ def test_few_results_that_nobody_waits_for_wait_for_others(
     some._senders.join()
 
 
+def test_only_what_is_to_be_prepared_is_remembered(db: None) -> None:
+    """All else is written with its values, whole payloads among them."""
+    queue.seconds_until_ready(at_most=1.0, per_endpoint=1, rooms={})
+    assert connection.connection.prepare_threshold is None
+
+
 def test_plans_of_statements_are_renewed_in_time(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def generic_plans() -> int:
         for _ in range(6):  # the first five are planned for their own values

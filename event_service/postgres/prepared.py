@@ -27,17 +27,21 @@ def prepared(*, binary: bool = False) -> Iterator[Any]:
     with connection.wrap_database_errors:
         _renew(connection.connection)
     wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
-    driver = psycopg.Cursor(connection.connection)
-    driver.format = psycopg.pq.Format(binary)
-    with wrap(driver) as cursor:  # type: ignore[arg-type]  # any DB-API cursor will do
-        dates.read_quickly(cursor)
-        yield cursor
+    driver = connection.connection
+    bound = psycopg.Cursor(driver)
+    bound.format = psycopg.pq.Format(binary)
+    driver.prepare_threshold = 0
+    try:
+        with wrap(bound) as cursor:  # type: ignore[arg-type]  # any DB-API cursor will do
+            dates.read_quickly(cursor)
+            yield cursor
+    finally:
+        driver.prepare_threshold = None  # it would keep what else is said there, whole, to count how often that is
 
 
 def _renew(driver: psycopg.Connection[Any]) -> None:
     now = time.monotonic()
     if driver not in _planned_at:
-        driver.prepare_threshold = 0
         _planned_at[driver] = now
     elif now - _planned_at[driver] >= PLANS_S:
         driver.execute("DISCARD PLANS")

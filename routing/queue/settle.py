@@ -33,9 +33,10 @@ def settle(results: Sequence[Result]) -> int:
     }
     keys = {(result.job.target.endpoint_id, result.job.ordering_key) for result in results if result.job.ordering_key}
     # Without keys it is one statement, which is a transaction by itself.
-    with transaction.atomic() if keys else nullcontext(), prepared() as cursor:
-        cursor.execute(_SETTLE, parameters)
-        (written,) = cursor.fetchone()
+    with transaction.atomic() if keys else nullcontext():
+        with prepared() as cursor:
+            cursor.execute(_SETTLE, parameters)
+            (written,) = cursor.fetchone()
         if keys:
             order.lock(keys)
             order.let_next_go(keys)

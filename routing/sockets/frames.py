@@ -14,6 +14,7 @@ from routing.sockets.cursors import Cursor
 
 LONGEST_DELAY_S = 900
 REASON_LENGTH = 200
+_STORABLE = r"^[^\x00]*$"  # PostgreSQL has no NUL in its texts
 _WRONG = (
     'write {"kind": "ack", "cursor": "..."} or {"kind": "nack", "cursor": "...", "reason": "...", "delaySeconds": 5}'
 )
@@ -29,7 +30,7 @@ class Nack(msgspec.Struct, tag_field="kind", tag="nack", frozen=True, forbid_unk
     """The event at `cursor` was not taken, and is to be sent again."""
 
     cursor: str
-    reason: Annotated[str, msgspec.Meta(max_length=REASON_LENGTH)] = ""
+    reason: Annotated[str, msgspec.Meta(max_length=REASON_LENGTH, pattern=_STORABLE)] = ""
     delay_seconds: Annotated[float, msgspec.Meta(ge=0, le=LONGEST_DELAY_S)] = 0
 
 

@@ -25,7 +25,7 @@ from routing.sockets.sources import Source
 from routing.sockets.window import Begun, Flight, Window
 
 SENT_AT_ONCE = 64 * 1024  # bytes; one frame more may begin below it
-MOST_UNSETTLED = 6_400  # deliveries of one socket; then it is sent nothing more
+MOST_UNSETTLED = 6_400  # deliveries of one socket; then nothing more is read for it
 _PENDING, _DELIVERED = Delivery.State.PENDING.value, Delivery.State.DELIVERED.value  # looked up for each event
 _AFTER_S = 0.01  # so that what is due is due for every clock
 
