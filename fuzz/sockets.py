@@ -1,8 +1,10 @@
 """Websockets: handshakes that ask for anything, frames of event-service.v1 that mean nothing, frames that are none."""
 
 import json
+import re
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 from urllib.parse import quote
 
 from fuzz import values, wire
@@ -14,7 +16,8 @@ PATH = "/event-service/ws"
 V1 = "event-service.v1"
 _PARAMETERS = ("after", "from", "share", "window_events", "window_bytes", "watch", "access", "endpoint_id", "nope")
 _PROTOCOLS = (V1, "event-service", f"{V1}, event-service", "nope", "event-service.key.x", ",", "event-service.v2")
-_READY = b'{"kind":"ready"'
+_READY, _EVENT = b'{"kind":"ready"', b'{"kind":"event"'
+_EPOCH = re.compile(rb'"cursor":"([0-9a-f]{8})-')
 _QUESTION = frame(b'{"kind": "the-last"}')  # answered by an error that repeats it
 
 
@@ -24,6 +27,7 @@ class Case:
     said: bytes
     begins: bytes = b""  # what comes before anything is said
     ends: bytes = b"\x8a\x00"  # what the answer to the last thing said holds
+    refusal: bytes = b""  # of an event, said first; EPOCH stands for that of its cursor
 
 
 def door(port: int, world: World) -> Door:
@@ -43,6 +47,8 @@ def _send(port: int, case: Case) -> Answer:
         begun = socket.answer(case.begins) if case.begins else Answer("open")
         if begun.status != "open":
             return begun
+        if case.refusal:
+            socket.send(frame(case.refusal.replace(b"EPOCH", _EPOCH.findall(begun.text)[-1])))
         socket.send(case.said)
         return socket.answer(case.ends)
 
@@ -59,10 +65,19 @@ class Drawer:
     def draw(self, random: Random) -> Case:
         if random.random() < 0.4:
             return Case(self._odd(random), frame(b"", PING))
+        if random.random() < 0.2:
+            return self._refusing(random)
         said = b"".join(self._frame(random) for _ in range(random.randrange(1, 12)))
         if random.random() < 0.5:
             return Case(self.handshake("", V1), said + _QUESTION, _READY, b"the-last")
         return Case(self.handshake(random.choice(("", "&watch=1", "&after=")), ""), said + frame(b"", PING))
+
+    def _refusing(self, random: Random) -> Case:
+        """Return a refusal of the first event that there is, for any reason."""
+        refusal: dict[str, Any] = {"kind": "nack", "cursor": "EPOCH-1", "reason": values.text(random)}
+        if random.random() < 0.3:
+            refusal["delaySeconds"] = values.written(values.number(random))
+        return Case(self.handshake("&after=0", V1), _QUESTION, _EVENT, b"the-last", json.dumps(refusal).encode())
 
     def _odd(self, random: Random) -> bytes:
         """Return a handshake that asks for anything."""
