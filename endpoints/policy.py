@@ -132,7 +132,7 @@ def checked_retry_policy(document: Any) -> Any:
 
 def checked_payload_shape(document: Any) -> Any:
     if document is not None:
-        shaping.parse(document)
+        shaping.check(document)
     return document
 
 

@@ -21,6 +21,7 @@ from django.utils.translation import gettext_noop
 
 from endpoints.checks import checked_document
 from endpoints.errors import BadInput
+from endpoints.jsonb import as_stored
 
 FIELD = "payloadShape"
 MAX_PATHS = 200
@@ -74,6 +75,12 @@ def shaped(document: str | None, data: str) -> str:
 @lru_cache(maxsize=1_000)
 def _read(document: str) -> Shape:
     return parse(json.loads(document))
+
+
+def check(document: Any) -> None:
+    """Raise BadInput for a document that is no shape, or is none once it comes back from the database."""
+    parse(document)
+    parse(as_stored(document))
 
 
 def parse(document: Any) -> Shape:

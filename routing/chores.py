@@ -1,10 +1,14 @@
 """What workers see to once a second besides sending. Where there is nothing to do, it costs one statement in all."""
 
+import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from endpoints.outage import OUTAGE
 from routing import folding, health, order, partitions, replays, retention, rollups
 from routing.queue import Presence, Told, cancel_deleted, reap, report
+
+logger = logging.getLogger(__name__)
 
 DELETED_WITHIN_S = 3600.0  # how far back to look, once the first look has seen everything
 EVER_S = 1e9
@@ -56,4 +60,14 @@ def _see_to(told: Told) -> None:
         (told.counts, rollups.roll_up),
     ):
         if there_is:
-            work()
+            _try(work)
+
+
+def _try(work: Callable[[], object]) -> None:
+    """Do it, or leave it for the next time: what one workspace's rows make fail ends nobody's deliveries."""
+    try:
+        work()
+    except OUTAGE:
+        raise
+    except Exception:
+        logger.exception("A chore failed (%s.%s) and is tried again", work.__module__, work.__name__)

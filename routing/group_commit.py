@@ -31,7 +31,8 @@ from routing.wire import Wire
 logger = logging.getLogger(__name__)
 
 MAX_EVENTS = 2_000  # of one transaction
-MAX_WAITING = 2_000  # requests; beyond it the door says 503 instead of growing a backlog in memory
+MAX_BYTES = 8 << 20  # of the data of one transaction's events; one request more may begin below it
+MAX_WAITING, MAX_WAITING_BYTES = 2_000, 64 << 20  # requests; beyond it the door says 503 and grows no backlog in memory
 
 Answers = Sequence[Answer]
 Result = TypeVar("Result")
@@ -45,6 +46,11 @@ class _Request:
     trace: str
     answer: "asyncio.Future[Answers]"
 
+    @property
+    def size(self) -> int:
+        """Of the events' data."""
+        return sum(len(event.data) for event in self.events)
+
 
 class _StaleError(Exception):
     """Two requests of one workspace were judged by different rules: one of them by rules that are no more."""
@@ -55,6 +61,7 @@ class GroupCommit:
 
     def __init__(self) -> None:
         self._waiting: list[_Request] = []
+        self._waiting_size = 0
         self._arrived = asyncio.Event()
         self._task = asyncio.create_task(self._run())
         metrics.ingest_waiting.set_function(lambda: len(self._waiting))
@@ -65,10 +72,11 @@ class GroupCommit:
         Raises Unauthenticated or Forbidden if the grant's key lost its power meanwhile, and Unavailable if the
         database did not take the events, or did not say so.
         """
-        if len(self._waiting) >= MAX_WAITING:
-            raise Unavailable(f"{MAX_WAITING} requests are waiting for the database; try again in a second.")
+        if len(self._waiting) >= MAX_WAITING or self._waiting_size >= MAX_WAITING_BYTES:
+            raise Unavailable(f"{len(self._waiting)} requests are waiting for the database; try again in a second.")
         request = _Request(grant, events, judgement, tracing.current(), asyncio.get_running_loop().create_future())
         self._waiting.append(request)
+        self._waiting_size += request.size
         self._arrived.set()
         return await request.answer
 
@@ -89,11 +97,13 @@ class GroupCommit:
             await link.close()
 
     def _next(self) -> list[_Request]:
-        events = taken = 0
-        while taken < len(self._waiting) and events < MAX_EVENTS:
+        events = size = taken = 0
+        while taken < len(self._waiting) and events < MAX_EVENTS and size < MAX_BYTES:
             events += len(self._waiting[taken].events)
+            size += self._waiting[taken].size
             taken += 1
         requests, self._waiting = self._waiting[:taken], self._waiting[taken:]
+        self._waiting_size -= size
         return requests
 
     async def _record(self, link: "Link", requests: Sequence[_Request]) -> None:

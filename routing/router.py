@@ -1,6 +1,7 @@
 """From events to deliveries, inside the transaction that records the events."""
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,12 +12,15 @@ from uuid import UUID
 import msgspec
 from uuid_utils.compat import uuid7
 
+from endpoints.errors import BadInput
 from endpoints.models import Endpoint
 from endpoints.patterns import Index, Pattern, parse_definition
 from endpoints.tenancy import NARROW, WIDEN
 from routing import metrics, order, tracing
 from routing.plans import Ask, Guess, Plan, Tell
 from routing.submissions import NewEvent
+
+logger = logging.getLogger(__name__)
 
 MAX_WORKSPACES = 1_000  # whose routes one process keeps compiled
 
@@ -123,14 +127,24 @@ def _compiling(workspace_id: UUID, version: int, known: Mapping[str, Pattern]) -
         if endpoint_id in targets:
             wanting.setdefault(definition, {})[targets[endpoint_id]] = None
     choosy = {target for wanted_by in wanting.values() for target in wanted_by}
-    patterns = {text: known.get(text) or parse_definition(json.loads(text)) for text in wanting}
+    read = {text: known.get(text) or _read(text, workspace_id) for text in wanting}
+    patterns = {text: pattern for text, pattern in read.items() if pattern}
     return Routes(
         version,
         unfiltered=[target for target in targets.values() if target not in choosy],
         patterns=patterns,
-        filtered=Index([(patterns[text], wanted_by) for text, wanted_by in wanting.items()]),
+        filtered=Index([(pattern, wanting[text]) for text, pattern in patterns.items()]),
         dated=any(pattern.reads("date") for pattern in patterns.values()),
     )
+
+
+def _read(definition: str, workspace_id: UUID) -> Pattern | None:
+    """Return the pattern. One that other hands wrote and nobody can read wants nothing, and holds up no event."""
+    try:
+        return parse_definition(json.loads(definition))
+    except BadInput as refusal:
+        logger.error("A filter of workspace %s can't be read and matches nothing: %s", workspace_id, refusal)
+        return None
 
 
 def _writing(owed: Sequence[tuple[NewEvent, Target]]) -> Plan[None]:

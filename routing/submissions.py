@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +17,9 @@ from routing import envelope, extensions, tracing
 
 TEXT_LENGTH = 255  # characters of type, source, subject, orderingKey and of the producer's own id
 MAX_DATA_BYTES = 256 * 1024
+_LARGEST = int(sys.float_info.max)
 MAX_DEPTH = 100  # levels of nesting: what every receiver's parser takes
+_MANY_DIGITS = re.compile(rb"[0-9]{309}")  # of an integer that may be beyond a double, which ends at 1.8e308
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
@@ -123,6 +126,8 @@ def _value(data: bytes) -> Any:
         raise BadInput(f"data can't be kept byte for byte: {json_problem(error)}.", "data") from None
     if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
         raise BadInput(f"data can't be kept: it is nested over {MAX_DEPTH} deep.", "data")
+    if _MANY_DIGITS.search(data) and any(map(_is_beyond_a_double, _nodes(value))):
+        raise BadInput("data holds an integer beyond a double (1.8e308), which few can read; send a string.", "data")
     if b"\\u0000" in data and _holds_nul(value):
         raise BadInput("data holds the character \\u0000, which many databases can't store; leave it out.", "data")
     return value
@@ -138,15 +143,21 @@ def _depth(value: Any) -> int:
 
 
 def _holds_nul(value: Any) -> bool:
+    return any(isinstance(node, str) and "\0" in node for node in _nodes(value))
+
+
+def _is_beyond_a_double(value: Any) -> bool:
+    return isinstance(value, int) and abs(value) > _LARGEST
+
+
+def _nodes(value: Any) -> Iterable[Any]:
+    """Return all that is in a JSON value, names of members too."""
     left = [value]
     while left:
-        node = left.pop()
-        if isinstance(node, str) and "\0" in node:
-            return True
+        yield (node := left.pop())
         left.extend(_children(node))
         if isinstance(node, dict):
             left.extend(node)
-    return False
 
 
 def _children(node: Any) -> Iterable[Any]:

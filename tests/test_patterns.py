@@ -15,6 +15,7 @@ from endpoints.patterns import (
     MAX_SIZE,
     MAX_VALUES,
     MAX_WILDCARDS,
+    check_definition,
     parse_definition,
     parse_pattern,
 )
@@ -344,6 +345,19 @@ def test_alternatives_that_multiply_are_counted_before_they_are_made(alternative
 
     with pytest.raises(BadInput, match=f"has {alternatives} alternatives by its .or; at most {MAX_ALTERNATIVES}"):
         parse_pattern(pattern(alternatives))
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        {"data": {"a": [{"numeric": [">", 1e23, "<", 10**23]}]}},  # it comes back as 10**23 twice
+        {"data": {"a": [1e308 + number * 1e292 for number in range(1_000)]}},  # and as 309 digits each
+    ],
+)
+def test_what_the_database_would_give_back_as_something_wrong_is_refused(pattern):
+    parse_pattern(pattern)
+    with pytest.raises(BadInput):
+        check_definition({"pattern": pattern})
 
 
 def test_a_refused_definition_is_not_stored(workspace):

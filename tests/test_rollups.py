@@ -16,7 +16,7 @@ from routing.queue import claim, settle
 from routing.queue.jobs import Result
 from routing.repeats import retry
 from routing.rollups import forget, roll_up
-from routing.sockets.settling import Report
+from routing.sockets.settling import Report, adopt
 from routing.sockets.settling import settle as settle_sockets
 from tests.traffic import of, record
 
@@ -112,6 +112,14 @@ def test_a_bucket_is_half_a_power_of_two(db, ms, bucket):
     with connection.cursor() as cursor:
         cursor.execute("SELECT routing_bucket(%s)", [ms])
         assert cursor.fetchone()[0] == bucket
+
+
+def test_an_attempt_that_has_no_duration_counts_as_none(web_socket, workspace):
+    record(workspace, 1)
+    adopt(web_socket.pk, 1, "peer")
+    roll_up()
+    assert sums("DAY")["ATTEMPTS"] == 1
+    assert not [name for name in sums("DAY") if name.startswith("DURATION")]
 
 
 def test_what_is_old_is_forgotten_each_period_in_its_time(workspace):

@@ -109,6 +109,15 @@ def test_an_endpoint_without_a_filter_is_owed_everything(workspace, web_socket):
     assert owed(webhook) == owed(web_socket) == [(1, "a"), (2, "b"), (3, "a")]
 
 
+def test_a_filter_that_nobody_can_read_wants_nothing_and_holds_up_nobody(workspace, caplog):
+    other, unreadable = make_endpoint(workspace, wants=[{}]), make_endpoint(workspace)
+    EventFilter.create(workspace_id=workspace.pk, name="x", definition={"pattern": {}}, endpoints=[unreadable])
+    EventFilter.objects.filter(name="x").update(definition={"pattern": {"type": "not a list"}})
+    record(workspace, "a")
+    assert (owed(other), owed(unreadable)) == ([(1, "a")], [])
+    assert "can't be read and matches nothing: pattern.type is" in caplog.text
+
+
 def test_several_filters_that_match_make_one_delivery(workspace):
     endpoint = make_endpoint(workspace, wants=[{"type": ["a"]}, {"type": ["a", "b"]}, {}])
 

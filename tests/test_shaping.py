@@ -9,7 +9,7 @@ from django.db import connection
 
 from endpoints.errors import BadInput
 from endpoints.models import Endpoint
-from endpoints.shaping import MAX_BYTES, parse, shaped
+from endpoints.shaping import MAX_BYTES, check, parse, shaped
 from routing.queue import claim
 from routing.submissions import MAX_DATA_BYTES
 from routing.webhooks import content
@@ -91,6 +91,13 @@ def test_a_template_is_filled_with_parts_of_the_data(template, sent):
 
 def test_of_an_event_without_data_what_stands_in_the_template_itself_is_sent():
     assert shape({"template": {"kind": "order", "id": {"$path": "id"}}}, "") == '{"kind":"order"}'
+
+
+def test_a_shape_that_would_be_too_long_as_the_database_gives_it_back_is_refused():
+    document = {"template": [1e308] * 500}
+    parse(document)
+    with pytest.raises(BadInput, match=f"at most {MAX_BYTES} are kept"):
+        check(document)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import threading
 from datetime import timedelta
 from functools import partial
 from types import SimpleNamespace
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from django.core.management import call_command
@@ -17,8 +17,9 @@ from endpoints.models import ApiKey, Endpoint
 from routing.consumers import EventsConsumer
 from routing.models import Attempt, Delivery
 from routing.sockets.cursors import Cursor
-from routing.sockets.reading import position_at
+from routing.sockets.reading import Owed, position_at
 from routing.sockets.settling import MOST_REFUSALS
+from routing.sockets.window import Flight, Window
 from tests.service import wait_until
 from tests.traffic import end, forget_payloads, of
 from tests.web import DEADLINE_S, assert_quiet, closed, cursor, number, record, running, states
@@ -236,9 +237,39 @@ def test_what_is_refused_comes_again_and_the_attempt_says_why(web, web_socket, k
         nack(websocket, web_socket, 1, reason="not today")
         assert events(websocket, 1) == [1]
         ack(websocket, web_socket, 2)
+        wait_for_states(web_socket, "PENDING", "DELIVERED")
+        ack(websocket, web_socket, 1)
         wait_for_states(web_socket, "DELIVERED", "DELIVERED")
     attempts = Attempt.objects.filter(delivery__seq=1).order_by("number").values_list("number", "error", "error_detail")
     assert list(attempts) == [(1, "REFUSED", "not today"), (2, "", "")]
+
+
+def test_an_acknowledgement_stands_for_nothing_that_was_sent_behind_its_event():
+    """That was still on its way to who sent it."""
+    window, owed = Window(), {seq: Owed(uuid4(), seq, "PENDING") for seq in range(1, 9)}
+
+    def send(*numbers, at):
+        for seq in numbers:
+            window.add(Flight(owed[seq], 10, (timezone.now(), at)))
+
+    def acknowledge(seq):
+        return [flight.owed.seq for flight in window.take_up_to(seq)]
+
+    send(1, 2, 3, 4, 5, at=1)
+    window.take(2), window.take(3)  # refused
+    send(3, at=2)
+    send(2, 6, 7, at=3)
+    assert acknowledge(4) == [1, 4]
+    assert acknowledge(5) == [5]
+    assert acknowledge(5) == []
+    assert acknowledge(3) == [3]  # and not 2, which came behind it
+    assert acknowledge(6) == [2, 6]
+    window.take(7)
+    send(8, at=4)
+    send(7, at=5)
+    assert acknowledge(7) == [7]
+    assert [flight.owed.seq for flight in window.take_all()] == [8]
+    assert window.room == (256, 4 << 20)
 
 
 def test_an_acknowledgement_leaves_out_what_was_refused(web, web_socket, key, publish):

@@ -10,7 +10,7 @@ from django.utils import timezone
 from endpoints.models import ApiKey, Endpoint
 from routing.models import Socket, SocketTicket
 from routing.sockets.admission import admit
-from routing.sockets.budget import PER_KEY, Budget, Budgets
+from routing.sockets.budget import PER_KEY, PER_PROCESS, PER_WORKSPACE, Budget, Budgets
 from routing.sockets.refusals import Refusal
 from tests.service import wait_until
 from tests.web import asked, closed, cursors, record, running
@@ -44,6 +44,13 @@ def test_a_ticket_opens_one_websocket_once(web, web_socket, ticket, publish):
         assert cursors(websocket, 1) == [1]
     with web.listen(web_socket, asking={"access": access}) as again:
         assert closed(again) == UNUSABLE
+
+
+@pytest.mark.parametrize("address", ["example.com", "192.0.2.0/24", "1" * 65, "\0"])
+def test_a_ticket_is_for_an_address_and_nothing_else(graphql, web_socket, address):
+    (error,) = graphql(TICKET, id=str(web_socket.pk), address=address)["errors"]
+    assert error["message"].startswith("address is ")
+    assert not SocketTicket.objects.exists()
 
 
 def test_two_who_come_at_once_with_one_ticket_are_not_both_admitted(web, other_web, web_socket, ticket, publish):
@@ -213,6 +220,18 @@ def test_who_says_too_much_is_late_by_what_was_too_much():
     assert budget.spend(1, now) == pytest.approx(0.1)
     assert budget.spend(1, now + 1) == 0
     assert Budget(frames=10, size=1_000).spend(15_000, now) == pytest.approx(5, abs=0.1)
+
+
+def test_what_one_says_too_much_of_is_no_debt_of_others():
+    async def says_too_much(budgets, size):
+        gone = asyncio.Event()
+        gone.set()
+        await budgets.spend(UUID(int=1), UUID(int=2), size, {"client_gone": gone})
+
+    budgets = Budgets()
+    asyncio.run(says_too_much(budgets, 1 << 30))
+    assert budgets._of("process", PER_PROCESS).has(PER_PROCESS[1] * 10)
+    assert budgets._of(UUID(int=1), PER_WORKSPACE).has(PER_WORKSPACE[1] * 10)
 
 
 def test_nobody_spends_at_once_what_is_not_left():

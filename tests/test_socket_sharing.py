@@ -1,11 +1,13 @@
 """Groups: members on any process divide an endpoint's events, in order within an ordering key."""
 
+import asyncio
 import json
 import signal
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
+from unittest.mock import Mock
 
 import pytest
 from django.db import connection, transaction
@@ -13,13 +15,18 @@ from django.utils import timezone
 
 from routing import partitions, retention, router
 from routing.models import Attempt, Delivery, SharedDelivery, ShareGroup, Socket
+from routing.sockets.admission import admit
+from routing.sockets.hub import Hub
 from routing.sockets.registry import leave, open_node
+from routing.sockets.settling import MOST_REFUSALS
 from routing.sockets.sharing import join, take
+from routing.sockets.threads import in_thread
+from routing.sockets.window import Window
 from tests.service import wait_until
 from tests.test_socket_acks import ack, begun, events, frame, nack, wait_for_states
 from tests.together import together
 from tests.traffic import end, forget_payloads, of
-from tests.web import DEADLINE_S, assert_quiet, closed, cursor, number, record, running, states
+from tests.web import DEADLINE_S, asked, assert_quiet, closed, cursor, number, record, running, states
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sockets_left")]
 
@@ -187,6 +194,34 @@ def test_what_is_refused_may_go_to_another_member(web, web_socket, key, publish)
         asked_at = timezone.now()
         assert events(first, 1) == [1]
         assert timezone.now() - asked_at > timedelta(seconds=1)
+
+
+def test_what_is_refused_again_and_again_is_given_up_for_the_group_too(web, web_socket, key, publish):
+    publish(b"1", b"2")
+    with web.v1(web_socket, key, share="a") as websocket:
+        events(begun(websocket), 2)
+        for count in range(MOST_REFUSALS):
+            nack(websocket, web_socket, 1)
+            if count < MOST_REFUSALS - 1:
+                assert events(websocket, 1) == [1]
+        wait_for_states(web_socket, "EXHAUSTED", "PENDING")
+        assert_quiet(websocket)
+    assert not SharedDelivery.objects.filter(seq=1).exists()
+
+
+def test_what_was_given_up_costs_a_group_no_time(web_socket, key, publish):
+    publish(*[b"1"] * 6)
+    cancelled = {"state": "CANCELLED", "reason": "CANCELLED_BY_REQUEST", "settled_at": timezone.now()}
+
+    async def first():
+        asks = asked(web_socket, key, "event-service.v1", share="a", window_events=1)
+        admission = await in_thread(admit, asks)
+        async with Hub().reader(admission, end=Mock()) as reader:
+            await in_thread(Delivery.objects.filter(seq__lt=6).update, **cancelled)
+            helping = await reader.source.read(Window(events=1))
+            return [row.seq for row in helping.rows]
+
+    assert asyncio.run(first()) == [6]
 
 
 def test_what_is_refused_for_a_while_holds_up_its_key_and_no_other(web, web_socket, key, workspace):

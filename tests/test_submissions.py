@@ -1,6 +1,7 @@
 """What a producer sends: taken byte for byte, or refused with the name of the field."""
 
 import dataclasses
+import sys
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
@@ -22,6 +23,8 @@ RAW = {
     "escapes": b'"\\u00e9 \\ud83d\\ude00 \\/ \\u2028"',
     "unicode": '"é 😀 \u2028 \ufeff"'.encode(),
     "an escaped backslash before u0000": b'"\\\\u0000"',
+    "the largest integer of a double": str(int(sys.float_info.max)).encode(),
+    "many digits in a string": b'"%s"' % (b"9" * 400),
     "null": b"null",
     "empty string": b'""',
     "as much as fits": b'"' + b"x" * (MAX_DATA_BYTES - 2) + b'"',
@@ -39,6 +42,7 @@ POISON = {
     "NaN": b"NaN",
     "infinity": b"[-Infinity]",
     "a number beyond all range": b"1e400000",
+    "an integer beyond a double": b'{"a": [-1%s]}' % (b"0" * 309),
     "a line break in a string": b'"a\nb"',
     "bytes that are no UTF-8": b'"\xff\xfe"',
     "a surrogate in UTF-8": b'"\xed\xa0\x80"',

@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from endpoints.models import ApiKey, Endpoint, EventFilter
 from routing import consumers, partitions, router
 from routing.models import Attempt, Delivery, Event
+from routing.sockets import feed as feed_module
 from routing.sockets import reader as reader_module
 from routing.sockets import reading, settling, threads
 from routing.sockets.admission import admit, keys_that_may_read, standings
@@ -630,6 +631,61 @@ def test_what_sockets_read_and_settle_again_and_again_is_not_planned_each_time(w
     for row in read_on(web_socket.pk, "e", 0):
         settling.settle([settling.Report([row.owed.delivery_id], timezone.now(), 1.5, "peer")])
     assert runs() - before == {reading._READ_ON[:20]: 1, settling._DELIVER[:20]: 3}
+
+
+def test_what_its_reader_says_that_it_had_is_taken_in_parts(web_socket, key, publish, monkeypatch):
+    """Others have their turn between these, however much it is."""
+    monkeypatch.setattr(settling, "_MAX_SETTLED", 2)
+    publish(*[b"1"] * 6)
+    assert settling.adopt(web_socket.pk, 3, "peer")
+    assert not settling.adopt(web_socket.pk, 3, "peer")
+    assert not settling.adopt(web_socket.pk, 3, "peer")
+
+    asks = asked(web_socket, key, "event-service.v1", after=cursor(web_socket, 6))
+
+    async def come_back():
+        async with Hub().reader(await in_thread(admit, asks), end=Mock()):
+            pass
+
+    asyncio.run(come_back())
+    assert states(web_socket) == [(seq, "DELIVERED") for seq in range(1, 7)]
+
+
+def test_what_was_refused_comes_again_after_a_pause(web_socket, key, publish):
+    publish(b"1")
+
+    async def comes_again():
+        admission = await in_thread(admit, asked(web_socket, key, "event-service.v1"))
+        async with Hub().reader(admission, end=Mock()) as reader:
+            await reader.next_some()
+            await in_thread(Endpoint.change_state, [web_socket], Endpoint.State.PAUSED)
+            reader.source._feed.active = False
+            reader.refuse(1, "", 0)
+            coming = asyncio.create_task(reader.next_some())
+            await reader._settled.wait()
+            for _ in range(20):
+                await in_thread(read_on, web_socket.pk, "", 0)  # if it looked for it, that would be done before
+            assert not coming.done()
+            await in_thread(Endpoint.change_state, [web_socket], Endpoint.State.ACTIVE)
+            reader.source._feed.active = True
+            reader.wake()
+            return [row.seq for row in await asyncio.wait_for(coming, DEADLINE_S)]
+
+    assert asyncio.run(comes_again()) == [1]
+
+
+def test_what_was_read_is_not_kept_for_long(web_socket, key, publish, monkeypatch):
+    monkeypatch.setattr(feed_module, "KEPT_S", 0)
+    publish(b"1")
+
+    async def kept():
+        admission = await in_thread(admit, asked(web_socket, key))
+        async with Hub().reader(admission, end=Mock()) as reader, asyncio.timeout(DEADLINE_S):
+            await reader.next_some()
+            while reader.source._feed._chunks:
+                await asyncio.sleep(0)
+
+    asyncio.run(kept())
 
 
 def test_what_is_reported_twice_is_settled_once(web_socket, publish):

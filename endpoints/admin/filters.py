@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy, gettext_noop
 from endpoints.admin.configuration import DATES, ConfigurationAdmin, JsonField, NamedForm, checked
 from endpoints.models import Endpoint, EventFilter, FilterLink
 from endpoints.models.quotas import Quota
-from endpoints.patterns import parse_definition
+from endpoints.patterns import check_definition
 
 
 class FilterLinkForm(forms.ModelForm):
@@ -59,7 +59,7 @@ class EventFilterForm(NamedForm):
     )
 
     def clean_definition(self) -> Any:
-        return checked(parse_definition, self.cleaned_data["definition"])
+        return checked(check_definition, self.cleaned_data["definition"])
 
 
 @admin.register(EventFilter)

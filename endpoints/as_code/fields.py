@@ -11,7 +11,7 @@ from endpoints.errors import BadInput
 from endpoints.json_schema import Schema
 from endpoints.models import Endpoint, EventType
 from endpoints.models.event_types import DESCRIPTION_LENGTH, TYPE_LENGTH
-from endpoints.patterns import parse_definition
+from endpoints.patterns import check_definition
 from endpoints.policy import as_columns, checked_payload_shape
 
 Check = Callable[[Any], Any]
@@ -75,7 +75,7 @@ def _names(names: list[Any]) -> list[str]:
 
 
 def _definition(definition: dict[str, Any]) -> dict[str, Any]:
-    parse_definition(definition)
+    check_definition(definition)
     return definition
 
 

@@ -12,7 +12,7 @@ from endpoints.constraints import SameWorkspace
 from endpoints.models.endpoints import Endpoint
 from endpoints.models.quotas import USED, Quota, require_room
 from endpoints.models.workspaces import Configuration, Workspace
-from endpoints.patterns import parse_definition
+from endpoints.patterns import check_definition
 
 
 class EventFilter(Configuration):
@@ -46,7 +46,7 @@ class EventFilter(Configuration):
         id: UUID | None = None,
     ) -> "EventFilter":
         """Make a filter and link it to `endpoints`, or nothing. Raises BadInput for a bad name or definition."""
-        parse_definition(definition)
+        check_definition(definition)
         with transaction.atomic():
             event_filter = cls.objects.create(
                 id=id or uuid4(), workspace_id=workspace_id, name=checked_name(name), definition=definition
@@ -57,7 +57,7 @@ class EventFilter(Configuration):
     def change(self, *, name: str | None = None, definition: dict[str, Any] | None = None) -> None:
         """Change what is given. Raises BadInput, and changes nothing, where a value is bad."""
         if definition is not None:
-            parse_definition(definition)
+            check_definition(definition)
             self.definition = definition
         if name is not None:
             self.name = checked_name(name)

@@ -15,6 +15,7 @@ its elements does. The published form {"in": {"eventTypes": [...], "cameraIds": 
 
 from typing import Any
 
+from endpoints.jsonb import as_stored
 from endpoints.patterns.explaining import Check, Explanation, explain
 from endpoints.patterns.index import Index
 from endpoints.patterns.matching import Pattern
@@ -43,6 +44,7 @@ __all__ = [
     "Explanation",
     "Index",
     "Pattern",
+    "check_definition",
     "explain",
     "parse_definition",
     "parse_pattern",
@@ -55,6 +57,12 @@ def parse_definition(definition: Any) -> Pattern:
     Raises BadInput with the path of what is wrong.
     """
     return Pattern(alternatives_of(definition))
+
+
+def check_definition(definition: Any) -> Pattern:
+    """Return what a filter wants that is to be kept. Raises BadInput, of what comes back from the database, too."""
+    parse_definition(definition)
+    return parse_definition(as_stored(definition))
 
 
 def parse_pattern(pattern: Any) -> Pattern:

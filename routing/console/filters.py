@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET, require_POST
 from endpoints.errors import BadInput
 from endpoints.inferring import infer
 from endpoints.models import EventType, StaffBinding, Workspace
-from endpoints.patterns import FIELDS, explain, parse_definition
+from endpoints.patterns import FIELDS, check_definition, explain
 from endpoints.patterns.conditions import OPERATORS
 from routing.models import Event
 
@@ -65,7 +65,7 @@ def check(request: HttpRequest) -> JsonResponse:
     text = request.POST.get("definition", "")
     try:
         definition = _read(text)
-        parse_definition(definition)
+        check_definition(definition)
     except BadInput as refusal:
         return JsonResponse({"problem": refusal.message, "at": _place(text, refusal)})
     events = _recent(workspace) if workspace and request.user.has_perm(SEES_EVENTS) else []

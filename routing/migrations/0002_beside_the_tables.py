@@ -212,13 +212,14 @@ BEGIN
     INSERT INTO routing_count (workspace_id, endpoint_id, name, count)
     SELECT workspace_id, endpoint_id, name, sum(count)
     FROM (
-        SELECT changed.workspace_id, changed.error, routing_bucket(changed.duration_ms) AS bucket, count(*) AS count,
+        SELECT changed.workspace_id, changed.error, count(*) AS count,
+               CASE WHEN changed.duration_ms IS NOT NULL THEN routing_bucket(changed.duration_ms) END AS bucket,
                coalesce(delivery.endpoint_id, routing_no_delivery()) AS endpoint_id
         FROM changed LEFT JOIN (
             SELECT id, workspace_id, endpoint_id FROM routing_delivery
             WHERE id = ANY (ARRAY(SELECT delivery_id FROM changed))
         ) AS delivery ON delivery.id = changed.delivery_id AND delivery.workspace_id = changed.workspace_id
-        GROUP BY 1, 2, 3, 5) AS made
+        GROUP BY 1, 2, 4, 5) AS made
     CROSS JOIN LATERAL (VALUES
         ('ATTEMPTS'), ('FAILED ' || nullif(error, '')), ('DURATION ' || bucket)) AS counted(name)
     WHERE name IS NOT NULL GROUP BY workspace_id, endpoint_id, name;

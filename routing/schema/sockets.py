@@ -1,6 +1,7 @@
 """Websockets over GraphQL: tickets for browsers, and which are open."""
 
 from datetime import datetime
+from ipaddress import ip_address
 from typing import Any
 
 import graphene
@@ -31,8 +32,16 @@ class CreateSocketTicket(graphene.Mutation):
         endpoint = one(info.context.own(Endpoint.objects.live(), Scope.SUBSCRIBE), endpoint_id, "endpointId")
         if endpoint.type != Endpoint.Type.WEB_SOCKET:
             raise BadInput(f"Endpoint {endpoint.pk} is a webhook; tickets are for websockets.", "endpointId")
-        text, expires_at = tickets.issue(endpoint=endpoint, key_id=info.context.grant.key_id, address=address or "")
+        only = _address(address) if address else ""
+        text, expires_at = tickets.issue(endpoint=endpoint, key_id=info.context.grant.key_id, address=only)
         return {"ticket": text, "expires_at": expires_at}
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise BadInput(f"address is {text!r:.60}; give an IP address such as 203.0.113.7.", "address") from None
 
 
 class SocketOutput(graphene.ObjectType):

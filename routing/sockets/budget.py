@@ -44,12 +44,16 @@ class Budgets:
         self._known: dict[Hashable, Budget] = {}
 
     async def spend(self, workspace_id: UUID, key_id: UUID | None, size: int, scope: Mapping[str, Any]) -> None:
-        """Return when the client, its workspace and the process have that much left, or the client has gone."""
-        now = time.monotonic()
-        late_s = max(budget.spend(size, now) for budget in self._budgets(workspace_id, key_id))
-        if late_s > 0:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(scope["client_gone"].wait(), late_s)
+        """Return when the client, its workspace and the process have that much left, or the client has gone.
+
+        One after another: what a client says too much of is no debt of its workspace, nor that one's of the process.
+        """
+        for budget in self._budgets(workspace_id, key_id):
+            late_s = budget.spend(size, time.monotonic())
+            if late_s > 0:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(scope["client_gone"].wait(), late_s)
+                    return
 
     def spend_at_once(self, workspace_id: UUID, key_id: UUID | None, size: int) -> bool:
         """Spend, and return True, where that much is left for sure; else spend nothing."""

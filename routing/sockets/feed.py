@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 # Where PostgreSQL knows little of the tables yet, it would collect and sort the whole backlog for each read.
 _IN_ORDER = {"enable_bitmapscan": "off", "enable_sort": "off"}
-KEPT = 8  # reads of a feed that others may share; each has up to reading.MAX_BYTES
+KEPT, KEPT_S = 8, 5  # reads of a feed that others may share; each has up to reading.MAX_BYTES
 
 
 class Listener(Protocol):
@@ -103,7 +103,13 @@ class Feed:
         if len(self._chunks) >= KEPT:
             del self._chunks[next(iter(self._chunks))]
         chunk = self._chunks[position] = _Chunk(self, position, self._news)
+        asyncio.get_running_loop().call_later(KEPT_S, self._drop, position, chunk.begun_at)
         return chunk
+
+    def _drop(self, position: int, begun_at: float) -> None:
+        """Forget a read: those that stand there by now read for themselves."""
+        if (chunk := self._chunks.get(position)) and chunk.begun_at == begun_at:
+            del self._chunks[position]
 
 
 class _Chunk:

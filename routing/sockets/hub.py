@@ -96,7 +96,9 @@ class Hub:
         endpoint_id, share = admission.standing.endpoint.pk, admission.asked.share
         workspace_id = admission.standing.endpoint.workspace_id
         if admission.adopts:
-            await insist(for_attempts(inside(workspace_id, adopt)), endpoint_id, admission.position, place.peer)
+            adopt_some = for_attempts(inside(workspace_id, adopt))
+            while await insist(adopt_some, endpoint_id, admission.position, place.peer):
+                pass
         group_id = None
         if share:
             group_id = await in_thread(inside(workspace_id, join), endpoint_id, share, admission.position)

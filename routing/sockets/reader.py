@@ -120,7 +120,7 @@ class Reader:
 
     async def _read_again(self) -> Row | None:
         """Return what was refused and is due. Its place in the window was kept."""
-        while self._refused and self._refused[0][0] <= time.monotonic():
+        while self.source.active and self._refused and self._refused[0][0] <= time.monotonic():
             _, seq = heappop(self._refused)
             await self._settled.wait()  # that it was refused, perhaps once too often
             row = await self.source.read_again(seq)

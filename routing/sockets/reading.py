@@ -59,9 +59,9 @@ def is_full(rows: Sequence[Row]) -> bool:
 
 
 def read_again(endpoint_id: UUID, epoch: str, seq: int) -> Row | None:
-    """Return one delivery, if it still waits to be acknowledged."""
+    """Return one delivery, if it still waits to be acknowledged. Its reader knows whether the endpoint is ACTIVE."""
     with prepared() as cursor:
-        cursor.execute(_READ_ON, [endpoint_id, seq - 1, 1, 1])
+        cursor.execute(_READ_AGAIN, [endpoint_id, seq - 1, 1, 1])
         rows = [as_row(epoch, *columns) for columns in cursor.fetchall()]
     return next((row for row in rows if row.seq == seq and row.owed.state == Delivery.State.PENDING), None)
 
@@ -133,14 +133,14 @@ _NEAR = 1_000  # deliveries whose order by number and by time may differ
 
 # The bytes are added up over rows that are taken already: over the backlog they would cost as much as it is long.
 # Events are looked up one by one: a join of that few rows may be planned as a scan of the whole table.
-_READ_ON = """
+_READ = """
 WITH next AS MATERIALIZED (
     SELECT delivery.id, delivery.seq, delivery.state, delivery.settled_at, delivery.workspace_id, delivery.event_id,
            endpoint.payload_shape::text AS payload_shape
     FROM endpoints_endpoint AS endpoint
     JOIN routing_delivery AS delivery
       ON delivery.endpoint_id = endpoint.id AND delivery.workspace_id = endpoint.workspace_id
-    WHERE endpoint.id = %s AND endpoint.state = 'ACTIVE' AND endpoint.deleted_at IS NULL AND delivery.seq > %s
+    WHERE endpoint.id = %s AND CONDITION delivery.seq > %s
     ORDER BY delivery.seq LIMIT %s
 ), sized AS (
     SELECT next.id AS delivery_id, next.seq, next.state, next.settled_at, next.payload_shape, event.*,
@@ -153,6 +153,8 @@ SELECT delivery_id, seq, state, settled_at, payload_shape, data, payload_forgott
        source, subject, traceparent, extensions
 FROM sized WHERE bytes_before < %s ORDER BY seq
 """
+_READ_ON = _READ.replace("CONDITION", "endpoint.state = 'ACTIVE' AND endpoint.deleted_at IS NULL AND")
+_READ_AGAIN = _READ.replace("CONDITION ", "")
 _FIRST_FROM = """
 SELECT seq, creation_date FROM routing_delivery WHERE endpoint_id = %s AND seq >= %s ORDER BY seq LIMIT 1
 """

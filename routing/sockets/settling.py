@@ -57,10 +57,14 @@ def settle(reports: Sequence[Report]) -> None:
 
 
 @transaction.atomic
-def adopt(endpoint_id: UUID, up_to: int, peer: str) -> None:
-    """Take as delivered what its reader says that it had: all that is still PENDING up to that number."""
+def adopt(endpoint_id: UUID, up_to: int, peer: str) -> bool:
+    """Take as delivered what its reader says that it had: what is still PENDING up to that number.
+
+    Return whether there may be more of it: it is done in parts, between which others have their turn.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(_ADOPT, {"endpoint_id": endpoint_id, "up_to": up_to, "peer": peer})
+        cursor.execute(_ADOPT, {"endpoint_id": endpoint_id, "up_to": up_to, "peer": peer, "most": _MAX_SETTLED})
+        return bool(cursor.fetchone()[0] >= _MAX_SETTLED)
 
 
 class Settler:
@@ -174,17 +178,22 @@ SELECT routing_uuid7(), workspace_id, delivery_id, attempts_made, started_at, du
 FROM settled
 """
 _ADOPT = """
-WITH taken AS MATERIALIZED (
+WITH had AS MATERIALIZED (
     SELECT id FROM routing_delivery
     WHERE endpoint_id = %(endpoint_id)s AND state = 'PENDING' AND due_at IS NULL AND seq <= %(up_to)s
-    ORDER BY id FOR UPDATE
+    ORDER BY seq LIMIT %(most)s
+), taken AS MATERIALIZED (
+    SELECT id FROM routing_delivery
+    WHERE id = ANY (ARRAY(SELECT id FROM had)) AND state = 'PENDING' ORDER BY id FOR UPDATE
 ), settled AS (
     UPDATE routing_delivery AS delivery
     SET state = 'DELIVERED', attempts_made = delivery.attempts_made + 1, settled_at = clock_timestamp()
-    FROM taken WHERE delivery.id = taken.id
+    WHERE delivery.id = ANY (ARRAY(SELECT id FROM taken))
     RETURNING delivery.id, delivery.workspace_id, delivery.attempts_made
+), written AS (
+    INSERT INTO routing_attempt
+        (id, workspace_id, delivery_id, number, started_at, error, error_detail, response_body, peer)
+    SELECT routing_uuid7(), workspace_id, id, attempts_made, clock_timestamp(), '', '', '', %(peer)s FROM settled
 )
-INSERT INTO routing_attempt
-    (id, workspace_id, delivery_id, number, started_at, error, error_detail, response_body, peer)
-SELECT routing_uuid7(), workspace_id, id, attempts_made, clock_timestamp(), '', '', '', %(peer)s FROM settled
+SELECT count(*) FROM had
 """

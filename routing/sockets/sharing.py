@@ -35,6 +35,7 @@ class Helping:
 
     rows: Sequence[Row] = ()
     gap: tuple[int, int] | None = None
+    more: bool = False  # it passed over what nobody is to get: there may be something behind
 
 
 def join(endpoint_id: UUID, name: str, position: int) -> int:
@@ -59,7 +60,7 @@ def take(group_id: int, socket_id: UUID, epoch: str, *, most: int, most_bytes: i
             return Helping()
         scanned_to, waiting = group
         cursor.execute(_TAKE_WAITING, given)
-        rows, gap = cursor.fetchall(), None
+        rows, gap, scanned = cursor.fetchall(), None, []
         if not rows and waiting < MOST_WAITING:
             cursor.execute(_SCAN, given)
             scanned = cursor.fetchall()
@@ -70,13 +71,17 @@ def take(group_id: int, socket_id: UUID, epoch: str, *, most: int, most_bytes: i
                 until = last if missing else first - 1
                 gap = (scanned_to, until) if until > scanned_to else None
     taken = sorted((as_row(epoch, *row) for row in rows), key=lambda row: row.seq)
+    given_up = [Share(group_id, row.seq, socket_id) for row in taken if row.dropped]
+    if given_up:  # while it waited
+        finish(given_up)
+        taken = [row for row in taken if not row.dropped]
     gone, here, rest = _up_to_a_hole(taken)
     if gone:
         finish([Share(group_id, row.seq, socket_id) for row in gone])
         gap = (gone[0].seq - 1, gone[-1].seq)
     if rest:
         give_back([(Share(group_id, row.seq, socket_id), 0) for row in rest])
-    return Helping(here, gap)
+    return Helping(here, gap, more=bool(scanned or given_up))
 
 
 def _up_to_a_hole(rows: Sequence[Row]) -> tuple[Sequence[Row], Sequence[Row], Sequence[Row]]:
@@ -95,8 +100,10 @@ def finish(shares: Collection[Share]) -> None:
 
 
 def give_back(shares: Sequence[tuple[Share, float]]) -> None:
-    """Let other members have it, after so many seconds."""
-    _change(_GIVE_BACK, [_listed(share, delay_s=delay_s) for share, delay_s in shares])
+    """Let other members have it, after so many seconds; but not what was given up."""
+    listed = [_listed(share, delay_s=delay_s) for share, delay_s in shares]
+    _change(_FINISH_ENDED, listed)
+    _change(_GIVE_BACK, listed)
 
 
 def takeable(group_ids: Collection[int]) -> set[UUID]:
@@ -204,9 +211,9 @@ _HINT = """
 SELECT pg_notify(%(hint)s, endpoint_id::text)
 FROM (SELECT DISTINCT endpoint_id FROM changed JOIN routing_sharegroup ON id = changed.group_id) AS told
 """
-_FINISH = f"""{_SHARES}, changed AS (
+_FINISH_WHERE = f"""{_SHARES}, changed AS (
     DELETE FROM routing_shareddelivery AS held USING share
-    WHERE held.group_id = share.group_id AND held.seq = share.seq AND held.socket_id = share.socket_id
+    WHERE held.group_id = share.group_id AND held.seq = share.seq AND held.socket_id = share.socket_id CONDITION
     RETURNING held.group_id, held.ordering_key
 )
 {_HINT} WHERE endpoint_id IN (
@@ -214,6 +221,12 @@ _FINISH = f"""{_SHARES}, changed AS (
     WHERE EXISTS (SELECT 1 FROM routing_shareddelivery AS waiting
                   WHERE waiting.group_id = changed.group_id AND waiting.socket_id IS NULL))
 """
+_FINISH = _FINISH_WHERE.replace("CONDITION", "")
+_FINISH_ENDED = _FINISH_WHERE.replace(
+    "CONDITION",
+    "AND EXISTS (SELECT 1 FROM routing_delivery AS delivery WHERE delivery.id = held.delivery_id "
+    "AND delivery.state IN ('EXHAUSTED', 'SKIPPED', 'CANCELLED'))",
+)
 _GIVE_BACK = f"""{_SHARES}, changed AS (
     UPDATE routing_shareddelivery AS held
     SET socket_id = NULL,

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from itertools import takewhile
 from typing import Protocol
 
@@ -115,15 +116,14 @@ class Member:
         if most <= 0 or most_bytes <= 0:
             return Helping()
         hold = self._hold
+        take_some = partial(
+            self._feed.inside(take), hold.group_id, hold.socket_id, self._feed.epoch, most=most, most_bytes=most_bytes
+        )
         try:
-            return await in_thread(
-                self._feed.inside(take),
-                hold.group_id,
-                hold.socket_id,
-                self._feed.epoch,
-                most=most,
-                most_bytes=most_bytes,
-            )
+            while True:
+                helping = await in_thread(take_some)
+                if helping.rows or helping.gap or not helping.more:
+                    return helping
         except OUTAGE:  # what it took, if it took it, is given back when the socket ends
             raise NO_DATABASE from None
 

@@ -1,6 +1,7 @@
 """What a socket was sent and has not acknowledged, within bounds: events, and bytes of their frames."""
 
 from bisect import bisect_right, insort
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -30,6 +31,8 @@ class Window:
         self._flights: dict[int, Flight] = {}
         self._order: list[int] = []  # their numbers, ascending
         self._reserved: set[int] = set()  # for what will be sent again
+        self._last = 0  # the highest number that was sent
+        self._late: dict[int, int] = {}  # what came behind higher ones: the first number that was sent after it
         self._size = 0
 
     def __len__(self) -> int:
@@ -53,6 +56,10 @@ class Window:
 
     def add(self, flight: Flight) -> None:
         seq = flight.owed.seq
+        if seq < self._last:
+            self._late[seq] = self._last + 1
+        else:
+            self._last = seq
         self.release(seq)
         if seq not in self._flights:
             insort(self._order, seq)
@@ -60,10 +67,29 @@ class Window:
         self._size += flight.size
 
     def take_up_to(self, seq: int) -> list[Flight]:
-        """Take out all that are numbered up to `seq`."""
-        count = bisect_right(self._order, seq)
-        taken = [self._flights.pop(number) for number in self._order[:count]]
-        del self._order[:count]
+        """Take out all that are numbered up to `seq`, and were not sent after it."""
+        numbers = self._order[: bisect_right(self._order, seq)]
+        if self._late and (later := {number for number in numbers if self._is_later(number, seq)}):
+            numbers = [number for number in numbers if number not in later]
+        return self._take(numbers)
+
+    def _is_later(self, number: int, seq: int) -> bool:
+        """Tell whether `number`, a lower one, was sent after `seq`: that was on its way to who had not read it yet."""
+        if number not in self._late:
+            return False
+        if seq in self._flights:
+            return self._flights[number].begun[1] > self._flights[seq].begun[1]
+        return self._late[number] > seq
+
+    def _take(self, numbers: Sequence[int]) -> list[Flight]:
+        """Take out those, which are in ascending order."""
+        taken = [self._flights.pop(number) for number in numbers]
+        if numbers and self._order[len(numbers) - 1] == numbers[-1]:
+            del self._order[: len(numbers)]
+        else:
+            self._order = sorted(self._flights)
+        if self._late:
+            self._late = {number: after for number, after in self._late.items() if number in self._flights}
         self._size -= sum(flight.size for flight in taken)
         return taken
 
@@ -72,8 +98,9 @@ class Window:
         flight = self._flights.pop(seq, None)
         if flight:
             self._order.remove(seq)
+            self._late.pop(seq, None)
             self._size -= flight.size
         return flight
 
     def take_all(self) -> list[Flight]:
-        return self.take_up_to(self._order[-1]) if self._order else []
+        return self._take(list(self._order))
