@@ -166,7 +166,7 @@ class Rates:
                 raise Unavailable("The database does not answer; try again in a second.") from None
         self._charged += bool(allowances)
         if allowances and self._charged % _FORGET_EVERY == 0:
-            Spending.forget(2 * max(allowance.policy.seconds for allowance in [*self._known.values(), *allowances]))
+            Spending.forget(2 * _longest_s())
 
     def charge_afterwards(self, allowances: Sequence[Allowance], units: int) -> None:
         """Spend, of each, as many as there are: who has run out is refused the next time."""
@@ -181,6 +181,12 @@ class Rates:
         """Make whoever tries keys pay for it; once there is nothing left, the next request is refused."""
         with suppress(TooMany):
             self.charge(self.of_address(address), WRONG_KEY)
+
+
+def _longest_s() -> int:
+    """Return the longest period of all limits, those that this process has not met among them."""
+    limits = (PER_LINK, settings.RATE_PER_KEY, settings.RATE_PER_WORKSPACE, settings.RATE_PER_ADDRESS)
+    return max(limit[1] for limit in limits if limit)
 
 
 def headers(allowances: Sequence[Allowance]) -> Headers:

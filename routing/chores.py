@@ -3,10 +3,11 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from endpoints.outage import OUTAGE
 from routing import folding, health, order, partitions, replays, retention, rollups
-from routing.queue import Presence, Told, cancel_deleted, reap, report
+from routing.queue import MOST_CANCELLED, Presence, Told, cancel_deleted, reap, report
 
 logger = logging.getLogger(__name__)
 
@@ -31,13 +32,11 @@ class Chores:
             partitions.make_ahead()  # before anything writes an attempt: a backup that was put back may lack today's
         within_s = DELETED_WITHIN_S if self._swept else EVER_S
         told = report(presence, deleted_within_s=within_s)
-        if told.deleted:
-            cancel_deleted(within_s=within_s)
-        self._swept = True
+        self._swept = not told.deleted or cancel_deleted(within_s=within_s) < MOST_CANCELLED
         _see_to(told)
-        self._prune(now)
+        _try(partial(self._prune, now))
         if keeping_up:
-            rollups.forget()
+            _try(rollups.forget)
             self._kept_up_at = 0.0 if order.let_forgotten_go() >= order.MOST_FORGOTTEN else now
         return told.drained
 
@@ -70,4 +69,4 @@ def _try(work: Callable[[], object]) -> None:
     except OUTAGE:
         raise
     except Exception:
-        logger.exception("A chore failed (%s.%s) and is tried again", work.__module__, work.__name__)
+        logger.exception("A chore failed and is tried again: %r", work)

@@ -89,9 +89,13 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
             started = loop.time()
-            process, code = await self._run_once(child)
-            if not self._stopping.is_set():
-                logger.error("%s (pid %d) ended with %d; starting it again", child.name, process.pid, code)
+            try:
+                process, code = await self._run_once(child)
+            except OSError as error:  # no memory, or no room for a process, just now
+                logger.error("%s could not be started, trying again: %s", child.name, error)
+            else:
+                if not self._stopping.is_set():
+                    logger.error("%s (pid %d) ended with %d; starting it again", child.name, process.pid, code)
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(started + RESTART_S):
                     await self._stopping.wait()

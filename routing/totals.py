@@ -115,7 +115,7 @@ SELECT
     (SELECT CASE WHEN pending.rows <= %s THEN
         (SELECT coalesce(sum(last_seq), 0) FROM routing_cursor)
         - (SELECT coalesce(sum(count), 0) FROM routing_rollup
-           WHERE endpoint_id IS NULL AND workspace_id IS NULL AND period = 'DAY' AND name = 'OWED')
+           WHERE endpoint_id IS NULL AND workspace_id IS NULL AND period = 'EVER' AND name = 'OWED')
         - pending.owed END
      FROM (SELECT count(*) AS rows, coalesce(sum(count) FILTER (WHERE name = 'OWED'), 0) AS owed
            FROM (SELECT * FROM routing_count LIMIT %s + 1) AS counts) AS pending)

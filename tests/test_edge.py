@@ -150,6 +150,8 @@ def seen(peer, *forwarded, proto=None, edge=OURS):
         ("10.0.0.1", ["192.0.2.1, <script>"], "10.0.0.1"),
         ("192.0.2.7", ["192.0.2.1"], "192.0.2.7"),
         ("192.0.2.7", ["10.0.0.1"], "192.0.2.7"),
+        ("::ffff:192.0.2.7", [], "192.0.2.7"),  # as a socket for both families shows it
+        ("::ffff:10.0.0.1", ["192.0.2.9, 192.0.2.1, ::ffff:10.0.0.2"], "192.0.2.1"),
     ],
 )
 def test_a_client_is_the_last_that_no_proxy_of_ours_is(peer, forwarded, client):

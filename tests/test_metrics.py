@@ -19,7 +19,7 @@ from endpoints.models import Endpoint
 from event_service import metrics
 from event_service import settings as settings_file
 from routing import metrics as measured
-from routing.models import Delivery
+from routing.models import Delivery, Rollup
 from routing.queue import Result, claim, settle
 from routing.rollups import roll_up
 from routing.worker import Worker
@@ -120,6 +120,8 @@ def test_what_happened_is_told_to_the_last_one(client, workspace, foreign, webho
     assert (found["deliveries_open"], found["deliveries_in_flight"], found["endpoints_failing"]) == (7, 0, 1)
     assert found["queue_age_seconds"] > 0
     assert found["conservation_difference"] == 0
+    Rollup.objects.filter(period="DAY").delete()  # as after years
+    assert scraped(client)["conservation_difference"] == 0
 
 
 def test_a_delivery_that_was_never_written_shows(client, workspace, webhook):

@@ -15,7 +15,7 @@ from django.utils import timezone
 from endpoints.models import Endpoint
 from routing import partitions
 from routing.models import Attempt, Delivery, Event, Lane
-from routing.queue import LEASE_S, Job, Result, Target, cancel_deleted, claim, reap, seconds_until_ready, settle
+from routing.queue import LEASE_S, Job, Result, Target, cancel_deleted, claim, reap, seconds_until_ready, settle, upkeep
 from routing.submissions import Submission, check
 from tests.together import together
 
@@ -420,6 +420,15 @@ def test_what_is_owed_to_a_deleted_endpoint_is_cancelled_with_a_reason(workspace
         [(endpoint.pk, "CANCELLED", "ENDPOINT_DELETED") for endpoint in (webhook, web_socket)] * 2
         + [(remaining.pk, "PENDING", "")] * 2
     )
+
+
+def test_much_that_is_owed_to_a_deleted_endpoint_is_cancelled_in_parts(workspace, webhook, monkeypatch):
+    """Others have their turn between these."""
+    monkeypatch.setattr(upkeep, "MOST_CANCELLED", 2)
+    record(workspace, 5)
+    Endpoint.remove([webhook])
+
+    assert [cancel_deleted(within_s=60) for _ in range(4)] == [2, 2, 1, 0]
 
 
 def test_what_a_deleted_endpoint_was_owed_never_goes_to_one_that_takes_its_place(workspace, webhook):

@@ -3,6 +3,7 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from unittest.mock import DEFAULT, Mock
 
 import pytest
 import requests
@@ -203,15 +204,22 @@ def test_what_counts_no_more_is_forgotten(db):
     assert [row.subject for row in Spending.objects.all()] == ["key new"]
 
 
+def test_what_is_forgotten_just_then_is_begun_anew(db, monkeypatch):
+    lost_once = Mock(side_effect=[None, DEFAULT], wraps=Spending.objects.bulk_create)
+    monkeypatch.setattr(Spending.objects, "bulk_create", lost_once)
+    assert Spending.take("key new", POLICY, 1, 1).units == 1
+
+
 def test_it_is_forgotten_every_now_and_then(db, settings, monkeypatch):
-    settings.RATE_PER_ADDRESS = (10_000, 40)
+    """Not before the longest limit has, whoever is asked for."""
+    settings.RATE_PER_ADDRESS, settings.RATE_PER_WORKSPACE, settings.RATE_PER_KEY = (10_000, 40), None, (10_000, 3_600)
     forgotten = []
     monkeypatch.setattr(Spending, "forget", forgotten.append)
     known = Rates()
     for _ in range(2_000):
         known.charge(known.of_address("192.0.2.1"), 1)
         known.charge([], 1)
-    assert set(forgotten) == {80}
+    assert set(forgotten) == {7_200}
 
 
 @pytest.mark.django_db(transaction=True)

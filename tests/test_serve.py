@@ -187,6 +187,16 @@ def test_a_worker_that_is_killed_is_started_again():
         assert service.log() == f"worker 1 (pid {first}) ended with -9; starting it again"
 
 
+def test_a_child_that_could_not_be_started_is_tried_again(tmp_path):
+    program, ready = tmp_path / "worker", tmp_path / "ready"
+    with supervised(web=[], workers=[[str(program)]]) as running:
+        assert running.log().startswith("worker 1 could not be started, trying again: [Errno 2]")
+        ready.write_text(f"#!/bin/sh\nexec '{sys.executable}' -c '{WORKER[2]}' \"$@\"")
+        ready.chmod(0o755)
+        ready.rename(program)
+        assert running.line().startswith("worker ")
+
+
 def test_a_child_that_cannot_live_is_started_once_a_second_at_most():
     with supervised(workers=[FRAIL]) as service:
         born = [float(service.line().removeprefix("born ")) for _ in range(3)]

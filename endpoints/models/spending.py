@@ -55,9 +55,12 @@ class Spending(models.Model):
 
         `unused` are a slot, and the units of it that were taken before and not spent.
         """
-        Spending.objects.bulk_create([Spending(subject=subject)], ignore_conflicts=True)
         rows = cls.objects.filter(pk=subject).select_for_update(no_key=True)
-        kept, now = rows.annotate(now=_Clock()).values_list("slots", "now").get()
+        found = None
+        while found is None:  # it may be forgotten meanwhile
+            Spending.objects.bulk_create([Spending(subject=subject)], ignore_conflicts=True)
+            found = rows.annotate(now=_Clock()).values_list("slots", "now").first()
+        kept, now = found
         slot = int(now // policy.slot_s)
         slots = _counted(kept, slot)
         if unused[0] in slots:

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.web.http import HTTPChannel
 from twisted.web.http_headers import Headers
 
-from event_service.server.edge import Edge
+from event_service.server.edge import Edge, unmapped
 from event_service.server.exchange import Exchange, begun
 from event_service.server.refusals import answer
 
@@ -39,7 +39,7 @@ class Channel(HTTPChannel):
         self.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         super().connectionMade()
         self.crowd: Crowd = self.factory.crowd
-        self.address = str(getattr(self.transport.getPeer(), "host", ""))
+        self.address = unmapped(str(getattr(self.transport.getPeer(), "host", "")))
         self.crowd.enter(self)
 
     def connectionLost(self, reason: Any = None) -> None:

@@ -22,6 +22,9 @@ _POLICY = b"default-src 'none'; connect-src 'self'; base-uri 'none'; form-action
 _POLICY_OF_PAGES = b"object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 
 
+_MAPPED = "::ffff:"
+
+
 @dataclass(frozen=True)
 class Edge:
     hosts: Sequence[str] = ("*",)  # as ALLOWED_HOSTS
@@ -42,9 +45,12 @@ class Edge:
     def seen(self, scope: dict[str, Any]) -> dict[str, Any]:
         """Return the scope with the client and the scheme that a proxy of ours tells of."""
         client = scope.get("client")
-        if not client or not self.trusts(client[0]):
+        if not client:
             return scope
-        told: dict[str, Any] = {"client": [self._client(client[0], _values(scope, b"x-forwarded-for")), client[1]]}
+        peer = unmapped(client[0])
+        if not self.trusts(peer):
+            return scope if peer == client[0] else {**scope, "client": [peer, client[1]]}
+        told: dict[str, Any] = {"client": [self._client(peer, _values(scope, b"x-forwarded-for")), client[1]]}
         if scope["type"] == "http" and _values(scope, b"x-forwarded-proto")[-1:] == ["https"]:
             told["scheme"] = "https"
         return {**scope, **told}
@@ -57,7 +63,7 @@ class Edge:
     def _client(self, peer: str, hops: list[str]) -> str:
         """Return the last address that no proxy of ours has: what stands before it, anybody may have written."""
         while hops and self.trusts(peer) and _is_address(hops[-1]):
-            peer = hops.pop()
+            peer = unmapped(hops.pop())
         return peer
 
     def missing(self, headers: Headers) -> Iterator[tuple[bytes, bytes]]:
@@ -84,6 +90,11 @@ class Edge:
 def _values(scope: dict[str, Any], name: bytes) -> list[str]:
     given = b",".join(value for known, value in scope["headers"] if known == name)
     return [value.strip() for value in given.decode("latin-1").split(",")] if given else []
+
+
+def unmapped(address: str) -> str:
+    """Return the IPv4 address of a client of a socket for both families: ::ffff:192.0.2.1 there (RFC 4291, 2.5.5.2)."""
+    return address[len(_MAPPED) :] if address.startswith(_MAPPED) and "." in address else address
 
 
 def _is_address(text: str) -> bool:

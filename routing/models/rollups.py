@@ -44,7 +44,7 @@ class Rollup(models.Model):
         EVER = "EVER"  # of the names in ROLLED_UP_EVER alone: what a workspace has is known without counting it
 
     LASTING = ("EVENTS", "DELIVERED", "EXHAUSTED", "SKIPPED", "CANCELLED")
-    ROLLED_UP_EVER = (*LASTING, *(f"FORGOTTEN {name}" for name in LASTING))
+    ROLLED_UP_EVER = ("OWED", *LASTING, *(f"FORGOTTEN {name}" for name in LASTING))
     KEPT_DAYS: ClassVar[dict[str, float]] = {"MINUTE": 0.125, "TEN_MINUTES": 2.0, "HOUR": 32.0, "DAY": 800.0}
 
     workspace = models.ForeignKey(

@@ -4,6 +4,7 @@ from django.db import connection, transaction
 
 from routing import order, partitions
 
+MOST_CANCELLED = 5_000  # deliveries at once: others have their turn between
 MAX_LOSSES = 5  # in a row, after which a delivery is taken to be what ends the workers
 
 
@@ -23,12 +24,12 @@ def reap() -> int:
 
 
 def cancel_deleted(*, within_s: float) -> int:
-    """Cancel what is still owed to endpoints that were deleted within that time. Return how many deliveries that are.
+    """Cancel some of what is still owed to endpoints that were deleted within that time. Return how many that are.
 
     It is asked again and again, as events may still be recorded for an endpoint while it is being deleted.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_CANCEL_DELETED, [within_s])
+        cursor.execute(_CANCEL_DELETED, [within_s, MOST_CANCELLED])
         return int(cursor.rowcount)
 
 
@@ -66,23 +67,25 @@ WITH lost AS MATERIALIZED (
 SELECT endpoint_id, ordering_key FROM reaped
 """
 
-# The condition is asked again of the row that is changed: it may have been claimed or settled since.
+# The condition is asked again of the row that is locked: it may have been claimed or settled since.
 _CANCEL_DELETED = """
 WITH gone AS MATERIALIZED (
     SELECT id FROM endpoints_endpoint WHERE deleted_at > statement_timestamp() - %s * interval '1 second'
 ), open AS (
     SELECT delivery.id FROM gone JOIN routing_delivery AS delivery ON delivery.endpoint_id = gone.id
-    WHERE delivery.due_at IS NOT NULL AND delivery.attempts_made = 0
+    WHERE delivery.due_at IS NOT NULL AND delivery.attempts_made = 0 AND delivery.state = 'PENDING'
     UNION ALL
     SELECT delivery.id FROM gone JOIN routing_delivery AS delivery ON delivery.endpoint_id = gone.id
     WHERE delivery.due_at IS NOT NULL AND delivery.attempts_made > 0 AND delivery.state = 'PENDING'
     UNION ALL
     SELECT delivery.id FROM gone JOIN routing_delivery AS delivery ON delivery.endpoint_id = gone.id
     WHERE delivery.due_at IS NULL AND delivery.state = 'PENDING'
+), chosen AS MATERIALIZED (
+    SELECT id FROM routing_delivery
+    WHERE id = ANY (ARRAY(SELECT id FROM open LIMIT %s)) AND state = 'PENDING' ORDER BY id FOR UPDATE SKIP LOCKED
 )
 UPDATE routing_delivery AS delivery
 SET state = 'CANCELLED', reason = 'ENDPOINT_DELETED', due_at = NULL, lease_token = NULL,
     settled_at = clock_timestamp()
-FROM open
-WHERE delivery.id = open.id AND delivery.state = 'PENDING'
+WHERE id = ANY (ARRAY(SELECT id FROM chosen))
 """
