@@ -90,6 +90,7 @@ class Listener:
         self._take = take
         self._tell = tell
         self._refusals: dict[str, int] = {}  # of events that were not taken yet
+        self._furthest = ""  # the cursor behind which nothing was taken
         self._has_listened = False
         self._tries = 0  # since the service was last ready
 
@@ -105,7 +106,12 @@ class Listener:
 
     def _connect(self) -> ClientConnection | None:
         """Return a connection, or None where it may be had later."""
-        url = f"{self._service}/event-service/ws?{urlencode(self._asking)}"
+        asking = dict(self._asking)
+        if self._furthest and "share" not in asking:  # a group keeps its place by itself
+            asking.pop("from", None)
+            # While some are refused, "all up to there was taken" is not true: the service knows better what is left.
+            asking |= {} if self._refusals else {"after": self._furthest}
+        url = f"{self._service}/event-service/ws?{urlencode(asking)}"
         try:
             return connect(url, additional_headers=self._headers, subprotocols=[PROTOCOL])
         except (OSError, InvalidHandshake) as error:
@@ -138,7 +144,9 @@ class Listener:
                 self._answer(Event(frame.id, frame.type, frame.cursor, body(text)), socket)
             case _Reset() as frame:
                 self._tell(_explained(frame))
-                self._go_on_from(frame.cursor)
+                self._furthest = frame.cursor
+                if frame.reason != "HISTORY_GONE":  # the numbers are others now
+                    self._refusals.clear()
             case _Error() as frame:
                 self._tell(f"The service did not understand: {frame.message}")
 
@@ -150,13 +158,9 @@ class Listener:
             socket.send(_encode({"kind": "nack", "cursor": event.cursor, **nack}), text=True)
         else:
             self._refusals.pop(event.id, None)
-            self._go_on_from(event.cursor)  # first: where the acknowledgement is lost, this says the same
+            # First: where the acknowledgement is lost, this says the same.
+            self._furthest = max(self._furthest, event.cursor, key=_number)
             socket.send(_encode({"kind": "ack", "cursor": event.cursor}), text=True)
-
-    def _go_on_from(self, cursor: str) -> None:
-        if "share" not in self._asking:  # a group keeps its place by itself
-            self._asking.pop("from", None)
-            self._asking["after"] = cursor
 
 
 def pause_s(tries: int) -> float:
@@ -167,6 +171,11 @@ def pause_s(tries: int) -> float:
 def delay_s(refusals: int) -> int:
     """Return when an event that was refused so often is to come again."""
     return min(_LONGEST_DELAY_S, int(2 ** min(refusals - 1, 10)))
+
+
+def _number(cursor: str) -> int:
+    """Return the number of an event within its endpoint; before all of them for none."""
+    return int(cursor.rpartition("-")[2] or 0)
 
 
 def _explained(reset: _Reset) -> str:

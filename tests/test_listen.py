@@ -1,5 +1,6 @@
 """`manage.py listen` as people run it: a process that reaches the service by its websocket, and no database."""
 
+import json
 import os
 import re
 import subprocess
@@ -11,13 +12,16 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
+from urllib.parse import parse_qsl, urlsplit
 
 import psutil
 import pytest
 import requests
 from standardwebhooks import Webhook
 
-from routing.listening import delay_s, pause_s
+from routing import listening as listening_module
+from routing.listening import Listener, delay_s, pause_s
 from routing.management.commands.listen import HINT_GIVEN
 from tests.receiver import Receiver, answer
 from tests.service import ROOT, Service, wait_until
@@ -236,6 +240,25 @@ def test_it_comes_back_to_a_service_that_was_stopped(
         wait_for_states(service, endpoint, "DELIVERED", "DELIVERED")
 
     assert ids(receiver) == [before, after]
+
+
+def test_who_comes_back_does_not_say_that_it_took_what_it_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, str]] = []
+    monkeypatch.setattr(
+        listening_module, "connect", lambda url, **_: asked.append(dict(parse_qsl(urlsplit(url).query)))
+    )
+    reasons = iter(["not now", "", ""])
+    asking = {"endpoint_id": "e", "from": "2026-01-01T00:00:00Z"}
+    listener = Listener("ws://service", asking=asking, key="", take=lambda _: next(reasons), tell=Mock())
+
+    for seq in (1, 2, 1):
+        listener._connect()
+        frame = {"kind": "event", "id": f"{seq}", "type": "t", "cursor": f"3f9a01bc-{seq}"}
+        listener._obey(json.dumps(frame), Mock())
+    listener._connect()
+
+    began, coming_back = {"endpoint_id": "e", "from": "2026-01-01T00:00:00Z"}, {"endpoint_id": "e"}
+    assert asked == [began, began, coming_back, {**coming_back, "after": "3f9a01bc-2"}]
 
 
 def test_without_a_url_it_prints_bodies_and_nothing_else_where_they_can_be_piped_on(

@@ -72,6 +72,25 @@ def test_events_are_taken_acknowledged_and_refused(
     assert refused == ("REFUSED", "the printer is out of paper")
 
 
+def test_an_acknowledgement_stands_for_nothing_that_came_again_behind_its_event(
+    web: Web, web_socket: Endpoint, key: str, publish: Callable[..., Any]
+) -> None:
+    publish(b"1", b"2", b"3")
+
+    async def listen() -> None:
+        async with listener(web, web_socket, key) as events:
+            _, second, third = [await take(events) for _ in range(3)]
+            await second.nack()
+            again = await take(events)
+            await third.ack()
+            assert events.cursor is None
+            await again.ack()
+            assert events.cursor == third.cursor
+
+    asyncio.run(listen())
+    wait_for_states(web_socket, "DELIVERED", "DELIVERED", "DELIVERED")
+
+
 def test_nothing_is_missing_and_only_what_was_not_acknowledged_comes_again_over_breaks(
     web: Web, web_socket: Endpoint, key: str, publish: Callable[..., Any], at_once: None
 ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import takewhile
 from typing import Any, Self
 from urllib.parse import urlencode, urlsplit
 
@@ -193,7 +194,9 @@ class Listener:
             self.cursor = self._furthest
 
     def _open_up_to(self, event: SocketEvent) -> list[str]:
-        return [open_.id for open_ in self._open.values() if _number(open_.cursor) <= _number(event.cursor)]
+        """Return what an acknowledgement of it stands for besides: what was handed out before it, up to there."""
+        before = takewhile(lambda open_: open_ is not event, self._open.values())
+        return [open_.id for open_ in before if _number(open_.cursor) <= _number(event.cursor)]
 
     async def _say(self, frame: dict[str, Any]) -> None:
         if self._socket:
