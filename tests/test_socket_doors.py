@@ -81,11 +81,12 @@ def test_a_ticket_is_for_one_endpoint_and_is_used_up_at_another(web, web_socket,
             assert closed(websocket) == UNUSABLE
 
 
-def test_a_ticket_may_be_for_one_address(web, web_socket, ticket, publish):
+@pytest.mark.parametrize("ours", ["127.0.0.1", "::ffff:127.0.0.1"])
+def test_a_ticket_may_be_for_one_address(web, web_socket, ticket, publish, ours):
     publish(b"1")
     with web.listen(web_socket, asking={"access": ticket(address="192.0.2.1")}) as websocket:
         assert closed(websocket) == UNUSABLE
-    with web.listen(web_socket, asking={"access": ticket(address="127.0.0.1")}) as websocket:
+    with web.listen(web_socket, asking={"access": ticket(address=ours)}) as websocket:
         assert cursors(websocket, 1) == [1]
 
 

@@ -38,10 +38,12 @@ class CreateSocketTicket(graphene.Mutation):
 
 
 def _address(text: str) -> str:
+    """Return the address as that of a websocket's client is written."""
     try:
-        return str(ip_address(text))
+        address = ip_address(text)
     except ValueError:
         raise BadInput(f"address is {text!r:.60}; give an IP address such as 203.0.113.7.", "address") from None
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 class SocketOutput(graphene.ObjectType):
