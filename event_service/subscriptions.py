@@ -6,7 +6,7 @@ https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Annotated, Any
 from uuid import UUID
@@ -81,6 +81,22 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
         self._tasks: set[asyncio.Task[None]] = set()  # these, and what is still being cleared up
         self._closed = False
 
+    async def __call__(
+        self,
+        scope: dict[str, Any],
+        receive: Callable[[], Awaitable[Any]],
+        send: Callable[[Any], Awaitable[None]],
+    ) -> None:
+        """Give back what it took, however it ends."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._stop()
+            for whose in self._counted:
+                _open[whose] -= 1
+                if not _open[whose]:
+                    del _open[whose]
+
     async def connect(self) -> None:
         # A refusal is told after accepting: a browser does not show why a handshake failed.
         if SUBPROTOCOL not in self.scope["subprotocols"]:
@@ -108,10 +124,6 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
 
     async def disconnect(self, code: int) -> None:
         self._stop()
-        for whose in self._counted:
-            _open[whose] -= 1
-            if not _open[whose]:
-                del _open[whose]
         if self._tasks:
             await asyncio.wait(self._tasks)  # they settle what was sent
 
@@ -122,7 +134,8 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
 
     async def _close(self, refusal: Refusal) -> None:
         self._stop()
-        await self.close(refusal.code, refusal.reason)
+        with suppress(ConnectionError):
+            await self.close(refusal.code, refusal.reason)
 
     # --- what the client says
 
@@ -132,10 +145,11 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
         if self._grant:
             size = len(text_data or bytes_data or "")
             await budgets.spend(self._grant.workspace_id, self._grant.key_id, size, self.scope)
-        try:
-            await self._obey(_parsed(text_data))
-        except Refusal as refusal:
-            await self._close(refusal)
+        with suppress(ConnectionError):  # it is gone, which the next message says
+            try:
+                await self._obey(_parsed(text_data))
+            except Refusal as refusal:
+                await self._close(refusal)
 
     async def _obey(self, message: Message) -> None:
         match message:

@@ -83,8 +83,9 @@ class EventsConsumer(AsyncWebsocketConsumer):
     async def disconnect(self, code: int) -> None:
         if self._serving:
             self._cancel()
+            await asyncio.wait([self._serving])  # it settles what was sent, whether we are cancelled meanwhile or not
             with suppress(asyncio.CancelledError):
-                await self._serving  # it settles what was sent; what went wrong in it is the server's to log
+                self._serving.result()  # what went wrong in it is the server's to log
 
     async def _serve(self, admission: Admission) -> None:
         try:

@@ -14,6 +14,7 @@ from websockets.typing import Subprotocol
 
 PROTOCOL = Subprotocol("event-service.v1")
 REASON_LENGTH = 200  # of a refusal, by the protocol
+MOST_REFUSALS = 10  # of one event, which then does not come again
 _LONGEST_PAUSE_S = 30  # between two tries to connect
 _LONGEST_DELAY_S = 60  # until an event that was refused comes again
 # The connection broke; the service failed, restarts, or was too busy. All else would only happen again.
@@ -89,8 +90,9 @@ class Listener:
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._take = take
         self._tell = tell
-        self._refusals: dict[str, int] = {}  # of events that were not taken yet
+        self._refusals: dict[str, int] = {}  # by the cursors of events that were not taken yet
         self._furthest = ""  # the cursor behind which nothing was taken
+        self._complete = ""  # the cursor up to which everything was
         self._has_listened = False
         self._tries = 0  # since the service was last ready
 
@@ -107,10 +109,10 @@ class Listener:
     def _connect(self) -> ClientConnection | None:
         """Return a connection, or None where it may be had later."""
         asking = dict(self._asking)
-        if self._furthest and "share" not in asking:  # a group keeps its place by itself
-            asking.pop("from", None)
-            # While some are refused, "all up to there was taken" is not true: the service knows better what is left.
-            asking |= {} if self._refusals else {"after": self._furthest}
+        # While some are refused the service knows better what is left, unless it is to begin at a time: from there all
+        # comes. With `after` beside it, what lies before that time does not count as taken. A group keeps its place.
+        if self._complete and "share" not in asking and ("from" in asking or not self._refusals):
+            asking["after"] = self._complete
         url = f"{self._service}/event-service/ws?{urlencode(asking)}"
         try:
             return connect(url, additional_headers=self._headers, subprotocols=[PROTOCOL])
@@ -144,23 +146,38 @@ class Listener:
                 self._answer(Event(frame.id, frame.type, frame.cursor, body(text)), socket)
             case _Reset() as frame:
                 self._tell(_explained(frame))
-                self._furthest = frame.cursor
+                self._furthest = self._complete = frame.cursor
                 if frame.reason != "HISTORY_GONE":  # the numbers are others now
                     self._refusals.clear()
             case _Error() as frame:
                 self._tell(f"The service did not understand: {frame.message}")
 
     def _answer(self, event: Event, socket: ClientConnection) -> None:
-        reason = self._take(event)
-        if reason:
-            self._refusals[event.id] = self._refusals.get(event.id, 0) + 1
-            nack = {"reason": reason[:REASON_LENGTH], "delaySeconds": delay_s(self._refusals[event.id])}
+        if reason := "" if self._was_taken(event) else self._take(event):
+            refusals = self._refusals.get(event.cursor, 0) + 1
+            if refusals < MOST_REFUSALS:
+                self._refusals[event.cursor] = refusals
+            else:
+                self._settle(event)  # it does not come again
+            nack = {"reason": reason[:REASON_LENGTH], "delaySeconds": delay_s(refusals)}
             socket.send(_encode({"kind": "nack", "cursor": event.cursor, **nack}), text=True)
         else:
-            self._refusals.pop(event.id, None)
-            # First: where the acknowledgement is lost, this says the same.
-            self._furthest = max(self._furthest, event.cursor, key=_number)
+            self._settle(event)  # first: where the acknowledgement is lost, this says the same
             socket.send(_encode({"kind": "ack", "cursor": event.cursor}), text=True)
+
+    def _was_taken(self, event: Event) -> bool:
+        """Tell whether its acknowledgement was lost, or it comes once more with those that were refused before it.
+
+        It comes in order, but to a member of a group, which may be sent what others had before.
+        """
+        is_behind = _number(event.cursor) > _number(self._furthest)
+        return not (is_behind or event.cursor in self._refusals or "share" in self._asking)
+
+    def _settle(self, event: Event) -> None:
+        self._refusals.pop(event.cursor, None)
+        self._furthest = max(self._furthest, event.cursor, key=_number)
+        if not self._refusals:
+            self._complete = self._furthest
 
 
 def pause_s(tries: int) -> float:

@@ -13,10 +13,12 @@ from contextlib import closing, suppress
 from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
-from event_service.server import Edge
+from event_service.server import Edge, channel
 from tests import test_server
 from tests.service import wait_until
 from tests.test_server import DEADLINE_S, status, upgrade
@@ -266,6 +268,24 @@ def test_an_application_that_thinks_has_the_time_it_takes():
 
 
 # --- how many
+
+
+def test_an_address_is_one_however_the_listener_sees_it(monkeypatch):
+    looks = []
+    loop = SimpleNamespace(call_later=lambda _, look: looks.append(look), time=lambda: 0)
+    monkeypatch.setattr(channel.asyncio, "get_running_loop", lambda: loop)
+    crowd = channel.Crowd(Edge(connections_per_address=1))
+    assert crowd.has_room(SimpleNamespace(host="::ffff:192.0.2.1"))
+    for _ in range(3):  # one look is under way, whoever comes and goes
+        visitor = Mock(address="192.0.2.1", due_at=None)
+        crowd.enter(visitor)
+        assert not crowd.has_room(SimpleNamespace(host="::ffff:192.0.2.1"))
+        crowd.leave(visitor)
+    assert len(looks) == 1
+    looks.pop()()
+    assert looks == []
+    crowd.enter(visitor)
+    assert len(looks) == 1
 
 
 @pytest.mark.django_db(transaction=True)

@@ -49,6 +49,18 @@ class Channel:
         )
 
 
+def test_what_follows_a_refusal_is_no_request_before_its_body_is_whole(own):  # noqa: F811
+    refused = b"GET / HTTP/1.1\r\n\r\n"
+    inner = post("/inner")
+    head = f"PUT /size HTTP/1.1\r\nHost: x\r\nContent-Length: {len(inner)}\r\n\r\n".encode()
+    client = own.raw(refused + head)
+    assert b" 400 " in client.makefile("rb").readline()
+    client.sendall(inner + LAST)
+    with client.makefile("rb") as reader:
+        said = reader.read()
+    assert (said.count(b"HTTP/1.1 "), said.count(b"HTTP/1.1 204")) == (2, 1)
+
+
 @pytest.mark.parametrize("data", [post(), post("/a?b=c", b"{}"), post(headers=b"Connection: Keep-Alive\r\n")])
 def test_the_usual_is_read_here(data):
     found, rest = exchange.begun(Channel(), data)

@@ -21,7 +21,7 @@ import requests
 from standardwebhooks import Webhook
 
 from routing import listening as listening_module
-from routing.listening import Listener, delay_s, pause_s
+from routing.listening import MOST_REFUSALS, Event, Listener, delay_s, pause_s
 from routing.management.commands.listen import HINT_GIVEN
 from tests.receiver import Receiver, answer
 from tests.service import ROOT, Service, wait_until
@@ -247,18 +247,60 @@ def test_who_comes_back_does_not_say_that_it_took_what_it_refused(monkeypatch: p
     monkeypatch.setattr(
         listening_module, "connect", lambda url, **_: asked.append(dict(parse_qsl(urlsplit(url).query)))
     )
-    reasons = iter(["not now", "", ""])
-    asking = {"endpoint_id": "e", "from": "2026-01-01T00:00:00Z"}
-    listener = Listener("ws://service", asking=asking, key="", take=lambda _: next(reasons), tell=Mock())
+    reasons = iter(["", "not now", "", ""])
+    listener = Listener("ws://service", asking={"endpoint_id": "e"}, key="", take=lambda _: next(reasons), tell=Mock())
 
-    for seq in (1, 2, 1):
+    for seq in (1, 2, 3, 2):
         listener._connect()
-        frame = {"kind": "event", "id": f"{seq}", "type": "t", "cursor": f"3f9a01bc-{seq}"}
-        listener._obey(json.dumps(frame), Mock())
+        listener._obey(frame_of(seq), Mock())
     listener._connect()
 
-    began, coming_back = {"endpoint_id": "e", "from": "2026-01-01T00:00:00Z"}, {"endpoint_id": "e"}
-    assert asked == [began, began, coming_back, {**coming_back, "after": "3f9a01bc-2"}]
+    began, coming_back = {"endpoint_id": "e"}, {"endpoint_id": "e", "after": "3f9a01bc-1"}
+    assert asked == [began, coming_back, began, began, {**began, "after": "3f9a01bc-3"}]
+
+
+def test_who_began_at_a_time_comes_back_to_what_it_refused_and_takes_nothing_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[dict[str, str]] = []
+    monkeypatch.setattr(
+        listening_module, "connect", lambda url, **_: asked.append(dict(parse_qsl(urlsplit(url).query)))
+    )
+    taken: list[str] = []
+
+    def take(event: Event) -> str:
+        taken.append(event.id)
+        return "not now" if event.id == "2" and taken.count("2") == 1 else ""
+
+    began = {"endpoint_id": "e", "from": "2026-01-01T00:00:00Z"}
+    listener, socket = Listener("ws://service", asking=began, key="", take=take, tell=Mock()), Mock()
+    for seqs in ((1, 2, 3), (2, 3, 4)):
+        listener._connect()
+        for seq in seqs:
+            listener._obey(frame_of(seq), socket)
+
+    assert asked == [began, {**began, "after": "3f9a01bc-1"}]
+    assert taken == ["1", "2", "3", "2", "4"]
+    said = [json.loads(call.args[0]) for call in socket.send.call_args_list]
+    kinds = [(each["kind"], each["cursor"].rpartition("-")[2]) for each in said]
+    assert kinds == [("ack", "1"), ("nack", "2"), ("ack", "3"), ("ack", "2"), ("ack", "3"), ("ack", "4")]
+
+
+def test_what_was_refused_for_the_last_time_is_waited_for_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, str]] = []
+    monkeypatch.setattr(
+        listening_module, "connect", lambda url, **_: asked.append(dict(parse_qsl(urlsplit(url).query)))
+    )
+    listener = Listener("ws://service", asking={"endpoint_id": "e"}, key="", take=lambda _: "never", tell=Mock())
+    for _ in range(MOST_REFUSALS):
+        listener._connect()
+        listener._obey(frame_of(1), Mock())
+    listener._connect()
+    assert asked == [*[{"endpoint_id": "e"}] * MOST_REFUSALS, {"endpoint_id": "e", "after": "3f9a01bc-1"}]
+
+
+def frame_of(seq: int) -> str:
+    return json.dumps({"kind": "event", "id": f"{seq}", "type": "t", "cursor": f"3f9a01bc-{seq}"})
 
 
 def test_without_a_url_it_prints_bodies_and_nothing_else_where_they_can_be_piped_on(

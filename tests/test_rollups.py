@@ -116,7 +116,7 @@ def test_a_bucket_is_half_a_power_of_two(db, ms, bucket):
 
 def test_an_attempt_that_has_no_duration_counts_as_none(web_socket, workspace):
     record(workspace, 1)
-    adopt(web_socket.pk, 1, "peer")
+    adopt(web_socket.pk, 0, 1, "peer")
     roll_up()
     assert sums("DAY")["ATTEMPTS"] == 1
     assert not [name for name in sums("DAY") if name.startswith("DURATION")]

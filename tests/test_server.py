@@ -399,6 +399,29 @@ def test_what_waits_in_the_queue_is_overtaken_by_nothing():
     ]
 
 
+def test_many_messages_that_nobody_hears_are_looked_at_together(monkeypatch):
+    later = []
+    loop = SimpleNamespace(call_later=lambda _, look: later.append(look))
+    monkeypatch.setattr(asyncio, "get_running_loop", lambda: loop)
+    protocol, said = websocket.WebSocket(), []
+    protocol.application_queue, protocol.muted, protocol.client_addr = asyncio.Queue(), False, None
+    protocol.autoPingTimeoutCall = None
+    protocol.transport = SimpleNamespace(
+        resumeProducing=lambda: said.append("resume"), pauseProducing=lambda: said.append("pause")
+    )
+    for _ in range(websocket.MAX_UNREAD + 1_000):
+        protocol.onMessage(b"", False)
+    assert (len(later), set(said[websocket.MAX_UNREAD - 1 :])) == (1, {"pause"})
+    while not protocol.application_queue.empty():
+        protocol.application_queue.get_nowait()
+    protocol.deaf = True
+    later.pop()()
+    assert said[-1] == "pause"
+    protocol.deaf = False
+    protocol._read_when_heard()
+    assert (said[-1], later) == ("resume", [])
+
+
 @pytest.mark.parametrize("size", [0, 1, 4, 7, 125])
 def test_a_mask_is_taken_off(size):
     text, key = os.urandom(size), os.urandom(4)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -19,10 +20,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from endpoints.models import ApiKey, Endpoint, EventFilter
 from routing import consumers, partitions, router
-from routing.models import Attempt, Delivery, Event
+from routing.models import Attempt, Delivery, Event, Socket
 from routing.sockets import feed as feed_module
 from routing.sockets import reader as reader_module
-from routing.sockets import reading, settling, threads
+from routing.sockets import reading, registry, settling, threads
 from routing.sockets.admission import admit, keys_that_may_read, standings
 from routing.sockets.feed import Feed
 from routing.sockets.hub import Hub
@@ -637,9 +638,9 @@ def test_what_its_reader_says_that_it_had_is_taken_in_parts(web_socket, key, pub
     """Others have their turn between these, however much it is."""
     monkeypatch.setattr(settling, "_MAX_SETTLED", 2)
     publish(*[b"1"] * 6)
-    assert settling.adopt(web_socket.pk, 3, "peer")
-    assert not settling.adopt(web_socket.pk, 3, "peer")
-    assert not settling.adopt(web_socket.pk, 3, "peer")
+    assert settling.adopt(web_socket.pk, 0, 3, "peer")
+    assert not settling.adopt(web_socket.pk, 0, 3, "peer")
+    assert not settling.adopt(web_socket.pk, 0, 3, "peer")
 
     asks = asked(web_socket, key, "event-service.v1", after=cursor(web_socket, 6))
 
@@ -780,6 +781,66 @@ def test_who_is_ended_from_several_sides_cleans_up_in_peace():
         await consumer.disconnect(1006)
 
     asyncio.run(end_thrice())
+    assert cleaned == [True]
+
+
+@pytest.mark.parametrize("when", ["entering", "leaving"])
+def test_whoever_is_broken_off_leaves_no_row_behind(web_socket, key, monkeypatch, when):
+    """A thread can't be broken off: what it writes is there, whether somebody waits for it or not."""
+    reached, goes_on = threading.Event(), threading.Event()
+    work = {"entering": registry.enter, "leaving": registry.leave}[when]
+
+    def held(*args):
+        reached.set()
+        goes_on.wait(DEADLINE_S)
+        return work(*args)
+
+    async def come_and_go(hub, admission):
+        async with hub.reader(admission, end=Mock()):
+            if when == "entering":
+                await asyncio.Event().wait()
+
+    async def break_off():
+        hub = Hub()
+        visit = asyncio.create_task(come_and_go(hub, await in_thread(admit, asked(web_socket, key))))
+        await asyncio.to_thread(reached.wait, DEADLINE_S)
+        for _ in range(2):
+            visit.cancel()
+            await asyncio.sleep(0)
+        goes_on.set()
+        await asyncio.wait([visit, *hub._leaving])
+        await asyncio.gather(*hub._leaving)
+        all_threads = threading.Barrier(threads._threads._max_workers)  # that all are free: what was begun is done
+        await asyncio.gather(*(in_thread(all_threads.wait, DEADLINE_S) for _ in range(all_threads.parties)))
+
+    monkeypatch.setattr(registry, {"entering": "enter", "leaving": "leave"}[when], held)
+    asyncio.run(break_off())
+    assert Socket.objects.count() == 0
+
+
+def test_its_client_is_gone_and_so_is_the_server_s_patience():
+    """Daphne cancels, again and again, what is not done some seconds after its client."""
+    cleaned, goes_on = [], asyncio.Event()
+
+    async def serve():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await goes_on.wait()
+            cleaned.append(True)
+
+    async def end():
+        consumer = consumers.EventsConsumer()
+        consumer._serving = asyncio.create_task(serve())
+        await asyncio.sleep(0)
+        ending = asyncio.create_task(consumer.disconnect(1006))
+        await asyncio.sleep(0)
+        ending.cancel()
+        await asyncio.wait([ending])
+        goes_on.set()
+        await asyncio.wait([consumer._serving])
+
+    asyncio.run(end())
     assert cleaned == [True]
 
 

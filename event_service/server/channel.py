@@ -67,7 +67,7 @@ class Channel(HTTPChannel):
             self.setTimeout(HEADERS_S)
         if self.between:
             self.between = False
-            if not (self._buffer or self._busyReceiving) and (found := begun(self, data)):
+            if not (self._buffer or self._busyReceiving or self.requests) and (found := begun(self, data)):
                 self.exchange, data = found
                 self.requests.append(self.exchange)
                 self._handlingRequest = True
@@ -160,16 +160,17 @@ class Crowd:
         self._edge = edge
         self._by_address: Counter[str] = Counter()
         self._channels: set[Channel] = set()
+        self._looks = False  # soon
 
     def has_room(self, address: IAddress) -> bool:
-        host = str(getattr(address, "host", ""))
+        host = unmapped(str(getattr(address, "host", "")))
         most = self._edge.connections_per_address
         return len(self._channels) < self._edge.connections and (
             not most or self._by_address[host] < most or self._edge.trusts(host)
         )
 
     def enter(self, channel: Channel) -> None:
-        if not self._channels:
+        if not self._looks:
             self._look_soon()
         self._channels.add(channel)
         self._by_address[channel.address] += 1
@@ -181,6 +182,7 @@ class Crowd:
             del self._by_address[channel.address]
 
     def _look_soon(self) -> None:
+        self._looks = True
         asyncio.get_running_loop().call_later(SWEEP_S, self._look)
 
     def _look(self) -> None:
@@ -189,5 +191,6 @@ class Crowd:
         for channel in [each for each in self._channels if each.due_at is not None and each.due_at <= now]:
             channel.due_at = None
             channel.timeoutConnection()
+        self._looks = False
         if self._channels:
             self._look_soon()

@@ -38,6 +38,8 @@ class WebSocket(WebSocketProtocol):
         self.drained.set()
         self.gone = asyncio.Event()
         self.unsent = 0  # bytes given to Twisted since it asked to pause
+        self.waits = False  # until the application has asked for something of what is unread
+        self.deaf = False  # for the rest of its time
         self.small_frames_left, self.counted_at = float(SMALL_FRAMES_AT_ONCE), time.monotonic()
 
     def sendHttpErrorResponse(self, code: int, reason: str, responseHeaders: Any = None) -> None:
@@ -110,6 +112,7 @@ class WebSocket(WebSocketProtocol):
         """Read nothing more from who sends too much of what no application hears of."""
         if self.current_frame.opcode not in (1, 2) and not self._has_small_frame_left():
             self.serverClose(POLICY_VIOLATION, f"Over {SMALL_FRAMES_PER_S} control frames or fragments a second.")
+            self.deaf = True
             self.transport.pauseProducing()
         super().onFrameBegin()
 
@@ -123,14 +126,18 @@ class WebSocket(WebSocketProtocol):
         if not is_binary and self.hear and self.application_queue.empty() and self.hear(payload):
             return
         super().onMessage(payload, is_binary)
-        self._read_when_heard()
+        if not self.waits:  # as for each of the thousands of messages that may come in one read
+            self._read_when_heard()
 
     def _read_when_heard(self) -> None:
-        if self._has_room():
-            self.transport.resumeProducing()
-        elif not self.gone.is_set():
+        self.waits = not (self._has_room() or self.gone.is_set())
+        if self.waits:
             self.transport.pauseProducing()
+            if self.autoPingTimeoutCall:  # its pong can't be heard
+                self._cancelAutoPingTimeoutCall()
             asyncio.get_running_loop().call_later(UNREAD_CHECK_S, self._read_when_heard)
+        elif not self.deaf:
+            self.transport.resumeProducing()
 
     def _has_room(self) -> bool:
         unread = self.application_queue._queue

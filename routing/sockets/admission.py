@@ -69,6 +69,7 @@ class Admission:
     position: int  # the number of the last event that it does not want any more
     reset: Reset | None = None
     user_id: int | None = None  # the operator that looks on, instead of a key
+    began_at: int = 0  # the number before the time that it asked for: up to there it had nothing
 
     @property
     def replays(self) -> bool:
@@ -77,8 +78,8 @@ class Admission:
 
     @property
     def adopts(self) -> bool:
-        """Whether it says by its position that it has all up to there."""
-        return self.asked.acknowledges and self.asked.resumes and self.position > 0 and not self.reset
+        """Whether it says by its position that it has all up to there, from where it began."""
+        return self.asked.acknowledges and self.asked.resumes and self.position > self.began_at and not self.reset
 
 
 def admit(scope: Mapping[str, Any]) -> Admission:
@@ -122,8 +123,9 @@ def _admitted(asked: Asked, opener: Opener) -> Admission:
     standing = _standing(asked.endpoint_id, opener)
     if problem := standing.problem(keyed=bool(opener.key_id or opener.user_id)):
         raise problem
-    position, reset = _position(asked, standing)
-    return Admission(standing, asked, opener.key_id, position, reset, opener.user_id)
+    began_at = position_at(standing.endpoint.pk, asked.since, standing.last_seq) if asked.since else 0
+    position, reset = _position(asked, standing, began_at)
+    return Admission(standing, asked, opener.key_id, position, reset, opener.user_id, began_at)
 
 
 def standings(endpoint_ids: Set[UUID]) -> dict[UUID, Standing]:
@@ -205,13 +207,11 @@ def _no_key() -> Refusal:
     )
 
 
-def _position(asked: Asked, standing: Standing) -> tuple[int, Reset | None]:
-    if asked.since:
-        return position_at(standing.endpoint.pk, asked.since, standing.last_seq), None
-    if asked.resumes and asked.after is None:
-        return 0, None
+def _position(asked: Asked, standing: Standing, began_at: int) -> tuple[int, Reset | None]:
+    if asked.names_position and asked.after is None:
+        return began_at, None
     if asked.after and asked.after.epoch == standing.epoch and asked.after.seq <= standing.last_seq:
-        return asked.after.seq, None
+        return max(asked.after.seq, began_at), None
     unread = standing.last_seq if asked.watches else unread_position(standing.endpoint.pk, standing.last_seq)
     if asked.after is None:
         return unread, None

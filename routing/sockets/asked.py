@@ -28,7 +28,7 @@ class Asked:
     acknowledges: bool  # by event-service.v1
     resumes: bool  # by `after`
     after: Cursor | None  # where it resumes: None is the very start
-    since: datetime | None  # from this time
+    since: datetime | None  # from this time, and of what lies before it nothing was taken
     share: str  # the group that it is a member of, or empty
     window: Window | None  # of what acknowledges
     watches: bool = False  # it looks on, and delivers nothing
@@ -55,10 +55,8 @@ class Asked:
             window=_window(query) if acknowledges else None,
             watches=_watch(query, acknowledges=acknowledges),
         )
-        if asked.resumes and (asked.since or asked.share):
-            raise Refusal(
-                NOT_ALLOWED, f"after does not go with {'share' if asked.share else 'from'}; give one of them."
-            )
+        if asked.resumes and asked.share:
+            raise Refusal(NOT_ALLOWED, "after does not go with share; give one of them.")
         return asked
 
     @classmethod

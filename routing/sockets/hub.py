@@ -48,6 +48,7 @@ class Hub:
         self._node_id: UUID | None = None
         self._node_lock = asyncio.Lock()
         self._work: asyncio.Task[None] | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
         metrics.open_sockets.set_function(lambda: len(self._readers) + len(self._watching.placed()))
 
     @asynccontextmanager
@@ -81,13 +82,22 @@ class Hub:
 
     @asynccontextmanager
     async def _place(self, visitor: registry.Visitor) -> AsyncIterator[registry.Place]:
-        place = await self._enter(visitor)
+        entering = asyncio.create_task(self._enter(visitor))
         try:
-            yield place
+            yield await asyncio.shield(entering)
         finally:
+            # In a task of its own: whoever is cancelled, once or again, has its row and leaves it behind.
+            leaving = asyncio.create_task(self._leave(entering, visitor))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+            await asyncio.shield(leaving)
+
+    async def _leave(self, entering: asyncio.Task[registry.Place], visitor: registry.Visitor) -> None:
+        await asyncio.wait([entering])
+        if entering.exception() is None:
             # The other way round a tenant would make the day that is missing, which it must not.
             leave = for_attempts(inside(visitor.endpoint.workspace_id, registry.leave))
-            await insist(leave, place.socket_id)
+            await insist(leave, entering.result().socket_id)
 
     @asynccontextmanager
     async def _reading(
@@ -97,7 +107,7 @@ class Hub:
         workspace_id = admission.standing.endpoint.workspace_id
         if admission.adopts:
             adopt_some = for_attempts(inside(workspace_id, adopt))
-            while await insist(adopt_some, endpoint_id, admission.position, place.peer):
+            while await insist(adopt_some, endpoint_id, admission.began_at, admission.position, place.peer):
                 pass
         group_id = None
         if share:

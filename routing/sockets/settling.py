@@ -57,13 +57,13 @@ def settle(reports: Sequence[Report]) -> None:
 
 
 @transaction.atomic
-def adopt(endpoint_id: UUID, up_to: int, peer: str) -> bool:
-    """Take as delivered what its reader says that it had: what is still PENDING up to that number.
+def adopt(endpoint_id: UUID, behind: int, up_to: int, peer: str) -> bool:
+    """Take as delivered what its reader says that it had: what is still PENDING behind the one number up to the other.
 
     Return whether there may be more of it: it is done in parts, between which others have their turn.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_ADOPT, {"endpoint_id": endpoint_id, "up_to": up_to, "peer": peer, "most": _MAX_SETTLED})
+        cursor.execute(_ADOPT, [endpoint_id, behind, up_to, _MAX_SETTLED, peer])
         return bool(cursor.fetchone()[0] >= _MAX_SETTLED)
 
 
@@ -180,8 +180,9 @@ FROM settled
 _ADOPT = """
 WITH had AS MATERIALIZED (
     SELECT id FROM routing_delivery
-    WHERE endpoint_id = %(endpoint_id)s AND state = 'PENDING' AND due_at IS NULL AND seq <= %(up_to)s
-    ORDER BY seq LIMIT %(most)s
+    WHERE endpoint_id = %s AND state = 'PENDING' AND due_at IS NULL
+      AND seq > %s AND seq <= %s
+    ORDER BY seq LIMIT %s
 ), taken AS MATERIALIZED (
     SELECT id FROM routing_delivery
     WHERE id = ANY (ARRAY(SELECT id FROM had)) AND state = 'PENDING' ORDER BY id FOR UPDATE
@@ -193,7 +194,7 @@ WITH had AS MATERIALIZED (
 ), written AS (
     INSERT INTO routing_attempt
         (id, workspace_id, delivery_id, number, started_at, error, error_detail, response_body, peer)
-    SELECT routing_uuid7(), workspace_id, id, attempts_made, clock_timestamp(), '', '', '', %(peer)s FROM settled
+    SELECT routing_uuid7(), workspace_id, id, attempts_made, clock_timestamp(), '', '', '', %s FROM settled
 )
 SELECT count(*) FROM had
 """

@@ -3,18 +3,20 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.db import connection
+from django.utils import timezone
 
 from endpoints.models import Endpoint
 from event_service_client.errors import ListeningEnded
 from event_service_client.websocket import Listener, Reset, SocketEvent
 from routing.models import Attempt, Delivery
+from routing.repeats import retry
 from tests.service import wait_until
 from tests.web import DEADLINE_S, Web, cursor, record, running, states
 
@@ -39,6 +41,18 @@ async def take(events: Listener) -> SocketEvent:
     found = await asyncio.wait_for(anext(events), DEADLINE_S)
     assert isinstance(found, SocketEvent), found
     return found
+
+
+def spied_on(events: Listener) -> list[str]:
+    """Return what it will have said: the kind of each frame, and the number of the event."""
+    said, say = [], events._say
+
+    async def noted(frame: dict[str, Any]) -> None:
+        said.append(f"{frame['kind']} {frame['cursor'].rpartition('-')[2]}")
+        await say(frame)
+
+    events._say = noted  # type: ignore[method-assign]
+    return said
 
 
 def break_off(events: Listener) -> None:
@@ -119,6 +133,76 @@ def test_nothing_is_missing_and_only_what_was_not_acknowledged_comes_again_over_
     wait_for_states(web_socket, *["DELIVERED"] * 8)
 
 
+def test_who_began_at_a_time_comes_back_without_taking_what_lies_before_it(
+    web: Web, web_socket: Endpoint, key: str, publish: Callable[..., Any], at_once: None
+) -> None:
+    publish(b"1", b"2")
+    Delivery.objects.update(creation_date=timezone.now() - timedelta(days=1))
+    publish(b"3", b"4")
+
+    def publish_in_thread() -> None:
+        publish(b"5")
+        connection.close()  # this thread's
+
+    async def listen() -> list[int]:
+        async with listener(web, web_socket, key, since=timezone.now() - timedelta(hours=1)) as events:
+            said = spied_on(events)
+            third, fourth = await take(events), await take(events)
+            await third.ack()
+            await fourth.nack(delay_s=900)
+            break_off(events)
+            again = await take(events)
+            await again.ack()
+            break_off(events)
+            await sync_to_async(publish_in_thread)()
+            fifth = await take(events)
+            await fifth.ack()
+            assert said == ["ack 3", "nack 4", "ack 4", "ack 5"]  # nothing came that was taken
+            return [event.data for event in (third, fourth, again, fifth)]
+
+    assert asyncio.run(listen()) == [3, 4, 4, 5]
+    wait_for_states(web_socket, *["PENDING"] * 2, *["DELIVERED"] * 3)
+
+
+def test_what_is_delivered_again_at_somebody_s_wish_is_handed_out_again(
+    web: Web, web_socket: Endpoint, key: str, publish: Callable[..., Any]
+) -> None:
+    def deliver_again() -> None:
+        wait_for_states(web_socket, "DELIVERED")
+        retry(list(Delivery.objects.all()))
+        connection.close()  # this thread's
+
+    async def listen() -> list[str]:
+        async with listener(web, web_socket, key) as events:
+            first = await take(events)
+            await first.ack()
+            await sync_to_async(deliver_again)()
+            second = await take(events)
+            await second.ack()
+            return [first.id, second.id]
+
+    publish(b"1")
+    first, second = asyncio.run(listen())
+    assert first == second
+    wait_for_states(web_socket, "DELIVERED", "DELIVERED")
+
+
+def test_what_was_refused_for_the_last_time_is_waited_for_no_longer(
+    web: Web, web_socket: Endpoint, key: str, publish: Callable[..., Any]
+) -> None:
+    async def listen() -> tuple[str | None, str]:
+        async with listener(web, web_socket, key) as events:
+            for _ in range(10):
+                event = await take(events)
+                await event.nack("never")
+            return events.cursor, event.cursor
+
+    publish(b"1")
+    behind, refused = asyncio.run(listen())
+    assert behind == refused
+    wait_for_states(web_socket, "EXHAUSTED")
+
+
 def test_it_goes_on_when_the_service_restarts(
     web: Web,
     web_socket: Endpoint,
@@ -190,7 +274,7 @@ def test_it_ends_where_coming_back_is_of_no_use(web: Web, web_socket: Endpoint, 
     [
         ({"url": "events.example.com"}, "url is 'events.example.com'; give the service's address"),
         ({"since": datetime(2026, 1, 1)}, "since is datetime"),  # noqa: DTZ001
-        ({"after": "0", "share": "team"}, "after goes with neither since nor share"),
+        ({"after": "0", "share": "team"}, "after does not go with share"),
     ],
 )
 def test_arguments_that_make_no_sense_are_named(arguments: dict[str, Any], problem: str) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,6 +24,7 @@ _FINAL = (1008, 1009, 4404, 4410)  # it would only happen again
 _MOST_BYTES = 16 * 1024 * 1024  # of a frame
 _REMEMBERED = 10_000  # events, of which the acknowledgement may have been lost with its connection
 _REASON_LENGTH = 200
+_MOST_REFUSALS = 10  # of one event, which then does not come again
 
 log = logging.getLogger("event_service_client")
 
@@ -83,8 +84,8 @@ class Listener:
             raise ValueError(f"url is {url!r}; give the service's address, such as https://events.example.com.")
         if since is not None and since.tzinfo is None:
             raise ValueError(f"since is {since!r}; give a datetime with a time zone.")
-        if sum(given is not None for given in (after, since)) > 1 or (share and after):
-            raise ValueError("after goes with neither since nor share; give one of them.")
+        if share and after:
+            raise ValueError("after does not go with share; give one of them.")
         self._url = f"{scheme}:{url.partition(':')[2].rstrip('/')}/event-service/ws"
         self._asking = {"endpoint_id": endpoint_id, "window_events": str(window_events)}
         self._asking |= {"share": share} if share else {}
@@ -93,9 +94,10 @@ class Listener:
         self.cursor = after
         self._socket: ClientConnection | None = None
         self._tries = 0  # since the service was last ready
-        self._open: dict[str, SocketEvent] = {}  # handed out on this connection and not answered, in order
-        self._refused: set[str] = set()  # to come again
+        # By cursor, as what is delivered again, at somebody's wish, is the same event with another one.
+        self._refused: dict[str, int] = {}  # to come again, and how often each was refused
         self._taken: dict[str, None] = {}  # the last ones, in order
+        self._open: dict[str, SocketEvent] = {}  # handed out on this connection and not answered, in order
         self._furthest = after  # the last cursor that was acknowledged
 
     async def __aenter__(self) -> Self:
@@ -121,9 +123,9 @@ class Listener:
 
     async def _connect(self) -> ClientConnection:
         asking = dict(self._asking)
-        # While some are refused, "all up to there was taken" is not true: then the service knows better what is left.
-        if self.cursor is not None and "share" not in asking and not self._refused:
-            asking.pop("from", None)
+        # While some are refused the service knows better what is left, unless it is to begin at a time: from there all
+        # comes, whatever was taken. With `after` beside it, what lies before that time does not count as taken.
+        if self.cursor is not None and "share" not in asking and ("from" in asking or not self._refused):
             asking["after"] = self.cursor
         self._open.clear()
         self._socket = await connect(
@@ -164,39 +166,44 @@ class Listener:
         return Reset(frame["reason"], frame["missing"]["after"], frame["missing"]["until"], frame["cursor"])
 
     async def _hand_out(self, event: SocketEvent) -> SocketEvent | None:
-        if event.id in self._taken and not self._open_up_to(event):  # an acknowledgement would stand for these, too
+        if event.cursor in self._taken and not self._open_up_to(event):  # an acknowledgement would stand for these, too
             await self._say({"kind": "ack", "cursor": event.cursor})
             return None
-        self._open[event.id] = event
+        self._open[event.cursor] = event
         return event
 
     async def _answer(self, event: SocketEvent, refusal: dict[str, Any] | None = None) -> None:
-        is_current = self._open.get(event.id) is event  # else its connection is gone, and it comes again
+        is_current = self._open.get(event.cursor) is event  # else its connection is gone, and it comes again
         if refusal is None:
-            self._take(event)
+            self._take([*self._open_up_to(event), event.cursor])
         else:
-            self._refused.add(event.id)
-            self._open.pop(event.id, None)
+            self._refuse(event.cursor, is_said=is_current)
         if is_current:
             kind = "ack" if refusal is None else "nack"
             await self._say({"kind": kind, "cursor": event.cursor, **(refusal or {})})
 
-    def _take(self, event: SocketEvent) -> None:
-        for id_ in [*self._open_up_to(event), event.id]:
-            self._open.pop(id_, None)
-            self._refused.discard(id_)
-            self._taken[id_] = None
+    def _refuse(self, cursor: str, *, is_said: bool) -> None:
+        self._refused[cursor] = self._refused.get(cursor, 0) + is_said
+        self._open.pop(cursor, None)
+        if self._refused[cursor] >= _MOST_REFUSALS:
+            self._take([cursor])  # it does not come again
+
+    def _take(self, cursors: Sequence[str]) -> None:
+        for cursor in cursors:
+            self._open.pop(cursor, None)
+            self._refused.pop(cursor, None)
+            self._taken[cursor] = None
             if len(self._taken) > _REMEMBERED:
                 self._taken.pop(next(iter(self._taken)))
-        if self._furthest is None or _number(event.cursor) > _number(self._furthest):
-            self._furthest = event.cursor
+        if self._furthest is None or _number(cursors[-1]) > _number(self._furthest):
+            self._furthest = cursors[-1]
         if not self._refused:
             self.cursor = self._furthest
 
     def _open_up_to(self, event: SocketEvent) -> list[str]:
-        """Return what an acknowledgement of it stands for besides: what was handed out before it, up to there."""
+        """Return the cursors that its own stands for as well: of what was handed out before it, up to there."""
         before = takewhile(lambda open_: open_ is not event, self._open.values())
-        return [open_.id for open_ in before if _number(open_.cursor) <= _number(event.cursor)]
+        return [open_.cursor for open_ in before if _number(open_.cursor) <= _number(event.cursor)]
 
     async def _say(self, frame: dict[str, Any]) -> None:
         if self._socket:

@@ -89,7 +89,7 @@ export class EventSocket {
     url.searchParams.set("access", ticket);
     if (this.#options.watch) url.searchParams.set("watch", "1");
     if (this.#cursor !== null && !url.searchParams.has("share")) { // a group keeps its place by itself
-      url.searchParams.delete("from");
+      // Beside `from`, which stays: what lies before that time does not count as taken.
       url.searchParams.set("after", this.#cursor);
     }
     return url;
