@@ -77,6 +77,8 @@ class Allowance:
         return self._left + self._left_to_others
 
     def _spend(self, units: int) -> bool:
+        if units <= 0:
+            return True
         now = time.monotonic()
         if now < self._refused_until and units >= self._refused:
             raise TooMany(self.policy, self._refused_until - now)
@@ -159,10 +161,11 @@ class Rates:
         for place, allowance in enumerate(allowances):
             try:
                 allowance.spend(units)
-            except TooMany:
+            except Limited:
                 _give_back(allowances[:place], units)
                 raise
             except (DatabaseError, InterfaceError):
+                _give_back(allowances[:place], units)
                 raise Unavailable("The database does not answer; try again in a second.") from None
         self._charged += bool(allowances)
         if allowances and self._charged % _FORGET_EVERY == 0:

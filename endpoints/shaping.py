@@ -49,17 +49,20 @@ class _Place:
     path: Path
 
 
+_IN_PLACE = object()  # instead of a template, which may be anything that JSON has
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """A payload shape, ready to be used."""
 
     tree: Tree
-    template: Any = None  # None: what the tree leads to, in its own places
+    template: Any = _IN_PLACE  # what the tree leads to, in its own places
 
     def __call__(self, data: str) -> str:
         """Return the JSON text of what is sent of `data`, a JSON text or ""; "" for nothing at all."""
         text = data.encode().strip()
-        if self.template is None:
+        if self.template is _IN_PLACE:
             return _kept(self.tree, text).decode()
         return _filled(self.template, _found(self.tree, text) if text else {}).decode()
 

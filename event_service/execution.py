@@ -88,9 +88,9 @@ class Operation:
                 execution_context_class=OneWorkspace,
                 **self._context(caller),
             )
-            assert isinstance(result, ExecutionResult)  # no resolver is async
-            if self.type == OperationType.QUERY:
-                caller.charge_afterwards(_rows(result.data))
+        assert isinstance(result, ExecutionResult)  # no resolver is async
+        if self.type == OperationType.QUERY:
+            caller.charge_afterwards(_rows(result.data))  # after the time limit: what was found is told
         return result
 
     async def follow(self, caller: Caller) -> AsyncGenerator[Any, None]:

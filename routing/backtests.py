@@ -3,13 +3,13 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from uuid import UUID
 
 from endpoints.errors import BadInput
 from endpoints.patterns import Pattern
-from routing.ids import first_id
+from routing.ids import LONG_AGO, first_id
 from routing.models import Event
 
 EVENTS = 10_000  # that are examined, unless asked otherwise
@@ -17,7 +17,6 @@ MOST_EVENTS = 100_000
 BUDGET_S = 3.0  # after which it says how far it came; an operation has 5 s of the database in all
 SAMPLES = 10
 READ_AT_ONCE = 100  # events, of up to 256 KiB each
-_LONG_AGO = datetime(1970, 1, 2, tzinfo=UTC)  # before which no id is
 _SKEW = timedelta(minutes=1)  # by which ids, which processes make, and times, which are the database's, may differ
 
 
@@ -61,7 +60,7 @@ def backtest(
 def _newest_first(workspace_id: UUID, since: datetime | None) -> Iterator[Event]:
     rows = Event.objects.filter(workspace=workspace_id).order_by("-pk")
     if since is not None:
-        rows = rows.filter(pk__gte=first_id(max(since, _LONG_AGO) - _SKEW))
+        rows = rows.filter(pk__gte=first_id(max(since, LONG_AGO) - _SKEW))
     page = list(rows[:READ_AT_ONCE])
     while page:
         yield from (event for event in page if since is None or event.creation_date >= since)

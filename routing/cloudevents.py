@@ -96,5 +96,5 @@ def _submission(event: _CloudEvent, others: dict[str, Any]) -> Submission:
 def _check(version: str, media_type: str | None) -> None:
     if version != _VERSION:
         raise msgspec.ValidationError(f"specversion is {version!r}; send {_VERSION!r}")
-    if media_type is not None and media_type.partition(";")[0].strip() != "application/json":
+    if media_type is not None and media_type.partition(";")[0].strip().lower() != "application/json":
         raise msgspec.ValidationError(f"datacontenttype is {media_type!r}; send 'application/json'")

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
+LONG_AGO = datetime(1970, 1, 2, tzinfo=UTC)  # before which no id is; dates that are a little earlier can be had
+
 
 def first_id(at: datetime) -> UUID:
     """Return the lowest UUIDv7 of that millisecond."""

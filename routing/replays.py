@@ -15,6 +15,7 @@ from endpoints.errors import BadInput, Conflict, Limited
 from endpoints.models import Endpoint, EventFilter
 from endpoints.outage import OUTAGE
 from routing import repeats, walks
+from routing.ids import LONG_AGO
 from routing.models import Delivery, Replay
 from routing.repeats import Repeat
 from routing.walks import COUNTED, Count
@@ -131,13 +132,14 @@ def _planned(selection: Selection, to_endpoint: Endpoint | None, per_second: int
         said = _("since is %(given)s, which is not before %(until)s.")
         raise BadInput(said % {"given": selection.since, "until": until}, "since")
     along = walks.along_events if selection.never_attempted else walks.along_deliveries
-    position, end = along(endpoint, selection.since, until)
+    since = selection.since and max(selection.since, LONG_AGO)
+    position, end = along(endpoint, since, until)
     return Replay(
         workspace_id=endpoint.workspace_id,
         endpoint=endpoint,
         never_attempted=selection.never_attempted,
         states=_states(selection),
-        since=selection.since,
+        since=since,
         until=until,
         event_filter_id=selection.event_filter.pk if selection.event_filter else None,
         wanted=_wanted(selection),

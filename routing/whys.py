@@ -71,7 +71,8 @@ class Ways:
 
 def why(event: Event, endpoint: Endpoint) -> Why:
     """Say what became of `event` at `endpoint`, which are of one workspace."""
-    deliveries = list(event.deliveries.filter(endpoint=endpoint).order_by("seq")[:MOST_DELIVERIES])
+    latest = event.deliveries.filter(endpoint=endpoint).order_by("-seq")[:MOST_DELIVERIES]
+    deliveries = list(reversed(latest))
     filters = [] if event.payload_forgotten_at else _asked(event, endpoint)
     ways = Ways.to([endpoint], timezone.now())
     reason = _of_delivery(deliveries[-1], endpoint, ways) if deliveries else _of_none(event, endpoint, filters)

@@ -2,11 +2,16 @@
 
 import io
 import json
+from base64 import b64encode
 
 import pytest
+from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command, execute_from_command_line
 
-from endpoints.as_code.yaml_text import dump, load
+from endpoints.as_code.documents import ENDPOINTS, FILTERS, TYPES
+from endpoints.as_code.planning import plan
+from endpoints.as_code.reading import File
+from endpoints.as_code.yaml_text import Unreadable, dump, load
 from endpoints.models import AuditEntry, Endpoint, EventFilter, EventType, FilterLink, Workspace
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo="
@@ -240,6 +245,48 @@ def test_texts_that_look_like_something_else_stay_texts():
     }
     assert load(dump(document))[0] == document
     assert load("a: [NO, yes, 2026-11-26, 0x10]")[0] == {"a": ["NO", "yes", "2026-11-26", "0x10"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("!!int abc", "'abc' is no int."),
+        ("!!int 0x1f", "'0x1f' is no int."),
+        ("!!float x", "'x' is no float."),
+        ("!!bool yes", "'yes' is no bool."),
+        ("!!null no", "'no' is no null."),
+        ("!!binary aGk=", "tag:yaml.org,2002:binary is no type that a file may have."),
+        ("&x [*x]", "This has over 100 levels, or is an alias within itself."),
+    ],
+)
+def test_what_is_no_value_is_named_with_its_line(text, said):
+    with pytest.raises(Unreadable) as error:
+        load(f"version: 1\na: {text}")
+    assert (str(error.value), error.value.line) == (said, 2)
+
+
+def test_breaks_that_nobody_sees_stay_in_texts():
+    document = {"a": ["x\x85y", "x\u2028y", "x\u2029", "x\ny"]}
+    assert load(dump(document))[0] == document
+
+
+@pytest.mark.parametrize(("stored", "wanted"), [(True, 1), ([0], [False]), ({"p": [1.0]}, {"p": [True]})])
+def test_true_is_no_1(stored, wanted):
+    def documents(value):
+        return {TYPES: {}, FILTERS: {"f": {"definition": value}}, ENDPOINTS: {}}
+
+    assert plan(File(documents(wanted), {}, {}), documents(stored)).changes
+    assert not plan(File(documents(stored), {}, {}), documents(stored)).changes
+    assert not plan(File(documents({"p": 1}), {}, {}), documents({"p": 1.0})).changes
+
+
+def test_headers_and_a_secret_that_no_key_opens_are_given_anew(applied, settings, monkeypatch):
+    applied(FILE)
+    settings.SEALING_KEYS = [Fernet.generate_key().decode()]
+    monkeypatch.setenv("BILLING_SECRET", f"whsec_{b64encode(bytes(range(32))).decode()}")
+    (change,) = applied(FILE)["changes"]
+    assert set(change["fields"]) == {"headers", "secret"}
+    assert applied(FILE)["changes"] == []
 
 
 def test_a_workspace_is_touched_alone(applied, foreign_workspace, foreign):

@@ -26,7 +26,7 @@ from tests.receiver import Receiver, answer
 from tests.screenshots import glance, look
 from tests.service import Service, wait_until
 from tests.test_console import CREATE
-from tests.traffic import end, of, record
+from tests.traffic import end, forget_payloads, of, record
 
 LIST, EVENTS, ATTEMPTS = "/admin/routing/delivery/", "/admin/routing/event/", "/admin/routing/attempt/"
 EVENT_PAGE = ("view_event", "view_delivery", "view_attempt", "view_endpoint", "view_eventfilter")
@@ -330,6 +330,13 @@ def test_all_that_is_found_is_cancelled_and_delivered_again(admin_client, worksp
     assert of(webhook, retry_of__isnull=False).count() == 7
     Endpoint.change_state([webhook], Endpoint.State.DISABLED, reason="test")
     assert walk_on(admin_client, "/admin/deliveries/retry/?state=CANCELLED") == (0, 7, 3)
+
+
+def test_what_has_no_payload_any_more_is_passed_over(admin_client, workspace, webhook):
+    ids = record(workspace, 3)
+    end(of(webhook))
+    forget_payloads(ids[1])
+    assert walk_on(admin_client, f"/admin/deliveries/retry/?endpoint={webhook.pk}") == (2, 1, 1)
 
 
 def test_what_is_to_be_acted_on_is_said_as_the_lists_of_choices_have_it(admin_client):

@@ -132,6 +132,7 @@ CHECK, KNOWN = "/admin/filter/check/", "/admin/filter/known/"
         ("[" * 10_000, None, "This is not JSON"),
         ('{"pattern": {"data": {"a": {"b": "x"}}}}', 28, "pattern.data.a.b"),
         ('{"pattern": {"kind": ["a"]}}', 13, "is no field to filter by"),
+        ('{"pattern": {"(byte x)": ["a"]}}', 13, "is no field to filter by"),
         ("1", None, "a filter is either"),
     ],
 )

@@ -2,12 +2,15 @@
 
 import json
 import time
+from contextlib import suppress
 from statistics import median
+from unittest.mock import Mock
 
 import pytest
-from django.db import DatabaseError, IntegrityError, OperationalError, connection
+from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
 
 from endpoints.models import Endpoint
+from endpoints.rates import Rates
 from endpoints.schema.collections import Page
 from event_service import limits, time_limit
 from event_service.execution import MAX_ERRORS
@@ -235,6 +238,33 @@ def test_a_connection_that_an_operation_gives_back_on_its_way_has_no_limit():
         connection.close()  # as while a sample is on the wire
 
     assert before.execute("SHOW statement_timeout").fetchone() == ("0",)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_taken_back_takes_the_limit_with_it_and_it_is_set_anew():
+    with time_limit.time_limit():
+        with transaction.atomic():
+            assert statement_timeout() == "5s"  # set within what is taken back
+            transaction.set_rollback(True)
+        assert statement_timeout() == "5s"
+        with transaction.atomic():
+            with suppress(ZeroDivisionError), transaction.atomic():
+                raise ZeroDivisionError
+            assert statement_timeout() == "5s"
+    assert statement_timeout() == "0"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_found_within_the_time_is_told_though_it_is_over(graphql, slow, monkeypatch):
+    monkeypatch.setattr(time_limit, "STATEMENT_S", 0.1)
+    monkeypatch.setattr(time_limit, "OPERATION_S", 0.1)
+    charged = Mock(side_effect=lambda *_: statement_timeout())  # it asks the database
+    monkeypatch.setattr(Rates, "charge_afterwards", charged)
+
+    answer = graphql("{ workspace { name } endpoints { totalCount } }")
+
+    assert answer["data"] == {"workspace": {"name": "Ours"}, "endpoints": None}
+    assert charged.called
 
 
 @pytest.mark.django_db(transaction=True)

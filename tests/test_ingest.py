@@ -865,3 +865,7 @@ def test_the_data_of_a_binary_cloud_event_is_checked_like_any_other(key, data):
     answer = post(data, key, **BINARY)
 
     assert (answer.status, told(answer)) == (400, [("BAD_USER_INPUT", "data")])
+
+
+def test_a_media_type_may_be_written_in_any_case(key):
+    accepted(post({**CLOUD, "datacontenttype": "Application/JSON; charset=UTF-8"}, key, content_type=STRUCTURED))

@@ -3,7 +3,7 @@
 import ast
 import json
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
 
@@ -122,6 +122,12 @@ def test_a_rotation_makes_no_keys_life_longer_than_it_was_to_be(workspace):
     old.refresh_from_db()
     assert old.expires_at == ends
     assert timedelta() < new.expires_at - ends < timedelta(minutes=1)
+
+
+def test_a_key_for_as_long_as_dates_go_can_be_rotated(workspace):
+    ends = datetime.max.replace(tzinfo=UTC)
+    old, _ = ApiKey.issue(workspace=workspace, name="long", scopes=["read"], expires_at=ends)
+    assert old.rotate()[0].expires_at == ends
 
 
 def test_what_can_not_be_used_is_not_rotated(rotating):

@@ -10,7 +10,7 @@ import requests
 from django.db import OperationalError, connection
 
 from endpoints import rates
-from endpoints.errors import Unavailable
+from endpoints.errors import Limited, Unavailable
 from endpoints.models import Endpoint, Spending
 from endpoints.models import spending as spending_module
 from endpoints.models.spending import COUNTED, Policy
@@ -166,6 +166,35 @@ def test_of_several_limits_all_are_charged_or_none(db, clock, settings):
     for charge in (known.charge, known.charge_at_once):
         with pytest.raises(TooMany, match="This workspace may ask for 10 units in 40 s"):
             charge(mine, 1)
+    assert mine[0].left == 90
+
+
+def test_nothing_may_always_be_spent(db, clock, settings):
+    settings.RATE_PER_KEY, settings.RATE_PER_WORKSPACE = (100, 40), None
+    known = Rates()
+    mine = known.of_key("key", "workspace")
+    known.charge(mine, 1)
+    clock.passes(3)
+    for charge in (known.charge, known.charge_at_once, known.charge_afterwards):
+        charge(mine, 0)
+    assert spent(mine, 300) == 99
+
+
+@pytest.mark.parametrize("problem", [OperationalError, Limited("The operation took too long.")])
+def test_what_one_limit_was_charged_comes_back_where_another_can_not_be_asked(
+    db, clock, settings, monkeypatch, problem
+):
+    settings.RATE_PER_KEY, settings.RATE_PER_WORKSPACE = (100, 40), (100, 40)
+    known = Rates()
+    mine = known.of_key("key", "workspace")
+    known.charge(mine[:1], 10)
+
+    def fail(*_):
+        raise problem
+
+    monkeypatch.setattr(mine[1], "spend", fail)
+    with pytest.raises(Unavailable if problem is OperationalError else Limited):
+        known.charge(mine, 1)
     assert mine[0].left == 90
 
 

@@ -149,6 +149,27 @@ def test_deliveries_are_selected_by_their_dates(workspace, webhook, monkeypatch,
     assert repeated(webhook) == found
 
 
+@pytest.mark.parametrize("never_attempted", [False, True])
+def test_a_date_may_be_as_long_ago_as_dates_go(workspace, webhook, never_attempted):
+    failed(workspace, webhook)
+    replay = create(Selection(webhook, never_attempted=never_attempted, since=datetime.min.replace(tzinfo=UTC)))
+    assert replay.total == (0 if never_attempted else 1)
+
+
+def test_a_count_that_takes_long_is_given_up(workspace, webhook, monkeypatch):
+    monkeypatch.setattr(walks, "COUNT_S", 0)
+    monkeypatch.setattr(walks, "MATCHED", 2)
+    failed(workspace, webhook, 5)
+    everything = EventFilter.create(workspace_id=workspace.pk, name="All", definition={"pattern": {}})
+
+    replay = create(Selection(webhook, event_filter=everything))
+
+    assert replay.total is None
+    assert repeated(webhook) == []
+    finished(replay)
+    assert repeated(webhook) == [1, 2, 3, 4, 5]
+
+
 def test_a_date_is_found_without_looking_at_what_came_before(workspace, webhook, django_assert_max_num_queries):
     failed(workspace, webhook, 100)
     of(webhook, seq__lte=80).update(creation_date=Now() - timedelta(days=1))

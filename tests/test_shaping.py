@@ -25,6 +25,11 @@ def shape(document, data=DATA):
     return parse(document)(data)
 
 
+def test_a_template_may_be_any_value():
+    for constant in (None, True, 0, "", []):
+        assert shape({"template": constant}) == json.dumps(constant)
+
+
 # --- paths
 
 

@@ -16,6 +16,9 @@ from gql.transport.websockets import WebsocketsTransport
 from websockets.exceptions import ConnectionClosed
 
 from endpoints.models import ApiKey, Endpoint, Scope
+from event_service import subscriptions
+from event_service.graphql import SUBPROTOCOL
+from event_service.server.websocket import ClientGone
 from routing.cancelling import cancel_all
 from routing.models import Delivery, DeliveryChange, Socket, SocketNode
 from routing.queue import Result, claim, settle
@@ -39,6 +42,53 @@ NEVER_S = 3600
 @pytest.fixture
 def publish(workspace):
     return partial(record, workspace)
+
+
+class Gone:
+    """A connection whose client is gone when it is answered."""
+
+    def __init__(self, *said):
+        self.said = [{"type": "websocket.connect"}, *({"type": "websocket.receive", "text": text} for text in said)]
+        self.said.append({"type": "websocket.disconnect", "code": 1006})
+
+    async def receive(self):
+        return self.said.pop(0) if self.said else await asyncio.Event().wait()
+
+    async def send(self, message):
+        if message["type"] != "websocket.accept":
+            raise ClientGone
+
+
+@pytest.mark.parametrize("said", ['{"type": "ping"}', '{"type": "connection_init"}', "nonsense", '{"type": "pong"}'])
+def test_who_is_gone_before_it_is_answered_is_not_counted_any_more(said, key):
+    scope = {
+        **{"type": "websocket", "path": PATH, "query_string": b"", "subprotocols": [SUBPROTOCOL]},
+        **{"headers": [(b"token", key.encode())], "client": ["127.0.0.1", 1]},
+    }
+    gone = Gone(said)
+    asyncio.run(subscriptions.GraphQLConsumer()(scope, gone.receive, gone.send))
+    assert subscriptions._open == {}
+    assert gone.said == []
+
+
+def test_who_is_broken_off_is_not_counted_any_more():
+    async def break_off():
+        gone = Gone()
+        gone.said.pop()
+        serving = asyncio.create_task(
+            subscriptions.GraphQLConsumer()(
+                {"type": "websocket", "path": PATH, "subprotocols": [SUBPROTOCOL], "headers": []},
+                gone.receive,
+                gone.send,
+            )
+        )
+        while not subscriptions._open:
+            await asyncio.sleep(0)
+        serving.cancel()
+        await asyncio.wait([serving])
+
+    asyncio.run(break_off())
+    assert subscriptions._open == {}
 
 
 class Apollo:
@@ -143,6 +193,23 @@ def test_gql_receives_events_as_they_are_published(web, web_socket, key, publish
         for seq, text in [(1, '{"n": 1.00}'), (2, "2"), (3, "3")]
     ]
     wait_until(lambda: states(web_socket)[:2], [(1, "DELIVERED"), (2, "DELIVERED")].__eq__)
+
+
+@pytest.mark.parametrize(
+    ("beyond", "scopes", "told"),
+    [
+        ("event { deliveries { id } }", [Scope.SUBSCRIBE], False),
+        ("event { deliveries { id } }", [Scope.SUBSCRIBE, Scope.READ], True),
+        ("event { id dataText matched }", [Scope.SUBSCRIBE], True),
+    ],
+)
+def test_a_key_that_may_only_listen_hears_of_nothing_beyond(web, workspace, web_socket, publish, beyond, scopes, told):
+    _, key = ApiKey.issue(workspace=workspace, name="listener", scopes=scopes)
+    publish(b"1")
+    with apollo(web, key) as client:
+        client.follow(f"subscription($id: ID!) {{ eventReceived(endpointId: $id) {{ {beyond} }} }}", web_socket)
+        errors = client.hear()["payload"].get("errors", [])
+    assert [error["extensions"]["code"] for error in errors] == ([] if told else ["FORBIDDEN"])
 
 
 def in_thread(work, *args):

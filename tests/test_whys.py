@@ -9,7 +9,9 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from endpoints.models import Endpoint, EventFilter, FilterLink
+from routing import whys
 from routing.models import Cursor, Delivery, Event, Lane, Rollup, Socket, SocketNode
+from routing.repeats import retry
 from routing.sockets.registry import Visitor, enter, leave, open_node
 from routing.whys import why
 from tests.together import together
@@ -157,6 +159,17 @@ def test_what_failed_says_with_what_and_when_it_is_tried_next(webhook, event, er
         f"is PENDING after 2 attempts. The last attempt, at {last.started_at:%Y-%m-%d %H:%M:%S} UTC, failed: {named}. "
         f"It is tried next at {then:%Y-%m-%d %H:%M:%S} UTC."
     )
+
+
+def test_of_very_many_deliveries_the_last_are_told(webhook, event, monkeypatch):
+    monkeypatch.setattr(whys, "MOST_DELIVERIES", 2)
+    recorded = event()
+    for _ in range(2):
+        end(of(webhook), "DELIVERED")
+        retry(list(of(webhook, state="DELIVERED").order_by("-seq")[:1]))
+    found = why(recorded, webhook)
+    assert [delivery.seq for delivery in found.deliveries] == [2, 3]
+    assert "is PENDING" in found.reason
 
 
 def test_what_arrived_names_no_failure(webhook, event):

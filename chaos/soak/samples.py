@@ -86,7 +86,7 @@ def measured(processes: list[psutil.Process]) -> Process:
         with suppress(*GONE, OSError):
             status = _status(process.pid)
             descriptors += process.num_fds()
-            rss += status["VmRSS"]
+            rss += status.get("VmRSS", 0)  # of one that just ends there is none
             private += status["RssAnon"]
             threads += process.num_threads()
             pids.append(process.pid)

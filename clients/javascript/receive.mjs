@@ -4,10 +4,16 @@ import { Webhook } from "standardwebhooks";
 
 const hook = new Webhook(process.env.SECRET);
 
+const MOST_BYTES = 1024 * 1024; // an event has up to 256 KiB
+
 const server = createServer(async (request, response) => {
-  const chunks = [];
-  for await (const chunk of request) chunks.push(chunk);
   try {
+    const chunks = [];
+    let size = 0;
+    for await (const chunk of request) { // throws where the client breaks off
+      if ((size += chunk.length) > MOST_BYTES) throw new Error("The body is too long.");
+      chunks.push(chunk);
+    }
     const event = hook.verify(Buffer.concat(chunks), request.headers); // the body's bytes, before any parser
     console.log(event.type, JSON.stringify(event.data));
     response.writeHead(204).end();

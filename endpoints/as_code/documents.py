@@ -12,7 +12,7 @@ from django.db.models import Q
 from endpoints.errors import Conflict
 from endpoints.models import Endpoint, EventFilter, EventType
 from endpoints.telling import progress
-from endpoints.vault import unseal
+from endpoints.vault import Unreadable, unseal
 
 Document = dict[str, Any]
 Documents = dict[str, dict[str, Document]]
@@ -35,7 +35,10 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        mine, theirs = self.reveal(), other.reveal()
+        try:
+            mine, theirs = self.reveal(), other.reveal()
+        except Unreadable:  # no key opens what is stored: giving it anew is the way out
+            return False
         return mine is None or theirs is None or mine == theirs
 
     __hash__ = None  # type: ignore[assignment]

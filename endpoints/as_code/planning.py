@@ -94,9 +94,18 @@ def _changes(kind: str, name: str, wanted: Document, found: Document | None, old
     fields = {
         each: Difference(found.get(each), wanted.get(each))
         for each in [*wanted, *(found.keys() - wanted.keys() - set(LEFT_ALONE))]
-        if found.get(each) != wanted.get(each)
+        if not _are_same(found.get(each), wanted.get(each))
     }
     return [Change("change", kind, name, fields, old_name)] if fields or old_name else []
+
+
+def _are_same(one: Any, other: Any) -> bool:
+    """Compare as JSON does, to which `true` is no 1."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_are_same(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_are_same, one, other))
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
 def _deletion(kind: str, name: str, stored: Documents) -> Change:

@@ -1,6 +1,7 @@
 """YAML as people mean it: `NO` is a country and 2026-11-26 a text. What is read keeps the lines that it stood on."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import yaml
@@ -13,6 +14,17 @@ _TAGS = {  # those of YAML 1.2's core schema: what JSON has
     "int": (r"^[-+]?[0-9]+$", "-+0123456789"),
     "float": (r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$", "-+.0123456789"),
 }
+
+
+_BOOLS = {"true": True, "false": False}
+_READ: dict[str, Callable[[str], Any]] = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "bool": lambda text: _BOOLS[text.lower()],
+    "null": lambda text: {"": None, "~": None, "null": None}[text.lower()],
+}
+MOST_LEVELS = 100
 
 
 class _Loader(yaml.SafeLoader):
@@ -28,6 +40,13 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+def _as_written(dumper: _Dumper, text: str) -> yaml.Node:
+    """Quote a text with a line break that people don't see: it would be folded into a space."""
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, '"' if _BREAKS.search(text) else None)
+
+
+_BREAKS = re.compile("[\x85\u2028\u2029]")
+_Dumper.add_representer(str, _as_written)
 for _tag, (_pattern, _first) in _TAGS.items():
     for _class in (_Loader, _Dumper):
         _class.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), [*_first, ""])
@@ -58,17 +77,19 @@ def dump(document: Any) -> str:
 
 def _value(node: yaml.Node, path: Path, lines: Lines) -> Any:
     line = lines.setdefault(path, node.start_mark.line + 1)
+    if len(path) > MOST_LEVELS:
+        raise Unreadable(line, f"This has over {MOST_LEVELS} levels, or is an alias within itself.")
     if isinstance(node, yaml.SequenceNode):
         return [_value(child, (*path, index), lines) for index, child in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, path, lines)
-    if node.tag == "tag:yaml.org,2002:float":
-        return float(node.value)
-    if node.tag == "tag:yaml.org,2002:int":
-        return int(node.value)
-    if node.tag not in {f"tag:yaml.org,2002:{kind}" for kind in ("str", "bool", "null")}:
+    kind = node.tag.removeprefix("tag:yaml.org,2002:")
+    if kind not in _READ:
         raise Unreadable(line, f"{node.tag} is no type that a file may have.")
-    return {"null": None, "bool": node.value.lower() == "true"}.get(node.tag.rpartition(":")[2], node.value)
+    try:
+        return _READ[kind](node.value)
+    except (ValueError, KeyError):
+        raise Unreadable(line, f"{node.value!r:.60} is no {kind}.") from None
 
 
 def _mapping(node: yaml.MappingNode, path: Path, lines: Lines) -> dict[str, Any]:

@@ -147,11 +147,14 @@ class PortalTheme(Configuration):
         ]
 
     @classmethod
+    @transaction.atomic
     def change(
         cls, workspace: Workspace, *, name: str | None = None, color: str | None = None, logo: bytes | None = None
     ) -> "PortalTheme":
         """Change what is given; an empty logo takes it away. Raises BadInput."""
-        theme = cls.objects.filter(workspace=workspace).first() or cls(workspace=workspace, name=workspace.name)
+        theme, _is_new = cls.objects.select_for_update().get_or_create(
+            workspace=workspace, defaults={"name": workspace.name}
+        )
         if name is not None:
             theme.name = checked_name(name)
         if color is not None:

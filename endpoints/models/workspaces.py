@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Collection
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from typing import Any, Self
 from uuid import UUID, uuid4
@@ -158,7 +158,8 @@ class ApiKey(Configuration):
             raise Conflict(_("Key %(id)s is revoked or expired; make a new one.") % {"id": self.pk}, "id")
         overlap = timedelta(seconds=checked_overlap_s(overlap_s))
         if expires_at is None and self.expires_at:
-            expires_at = timezone.now() + (self.expires_at - self.creation_date)
+            now = timezone.now()
+            expires_at = now + min(self.expires_at - self.creation_date, datetime.max.replace(tzinfo=UTC) - now)
         made = ApiKey.issue(workspace=self.workspace, name=self.name, scopes=self.scopes, expires_at=expires_at)
         if overlap:
             ApiKey.objects.filter(pk=self.pk).update(expires_at=Least(F("expires_at"), Now() + overlap))

@@ -13,6 +13,7 @@ from endpoints.audit import Actor
 from endpoints.auth import Grant, authenticate, presented_key
 from endpoints.errors import BadInput, NotFound, Unauthenticated, Unavailable
 from endpoints.keys import SHOWN
+from endpoints.models import Scope
 from endpoints.outage import OUTAGE
 from endpoints.rates import Allowance, rates
 from endpoints.tenancy import within
@@ -87,6 +88,12 @@ class Caller:
         This line is the tenancy of the whole API.
         """
         return rows.filter(workspace_id=self.grant.workspace_id)
+
+    def beyond(self, rows: QuerySet[Row]) -> QuerySet[Row]:
+        """Return the same of what is not the endpoint's own. Raises Forbidden for a key that may only listen."""
+        if self.grant.scopes == {Scope.SUBSCRIBE}:
+            self.grant.require(Scope.READ)
+        return self.beneath(rows)
 
 
 def for_change(rows: QuerySet[Row]) -> QuerySet[Row]:

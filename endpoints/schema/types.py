@@ -137,7 +137,7 @@ class EndpointOutput(Configured, SettingsShown, graphene.ObjectType):
 
     @staticmethod
     def resolve_event_filters(endpoint: Endpoint, info: Any) -> Any:
-        filters = info.context.beneath(EventFilter.objects.order_by("creation_date", "pk"))
+        filters = info.context.beyond(EventFilter.objects.order_by("creation_date", "pk"))
         return related(endpoint, "event_filters", filters)
 
 
@@ -150,7 +150,7 @@ class EventFiltersOutput(Configured, graphene.ObjectType):
 
     @staticmethod
     def resolve_endpoints(event_filter: EventFilter, info: Any) -> Any:
-        endpoints = info.context.beneath(Endpoint.objects.live().order_by("creation_date", "pk"))
+        endpoints = info.context.beyond(Endpoint.objects.live().order_by("creation_date", "pk"))
         return related(event_filter, "endpoints", endpoints)
 
 

@@ -16,6 +16,7 @@ _AT_REST = (TransactionStatus.IDLE, TransactionStatus.INTRANS)  # neither broken
 
 class DatabaseWrapper(base.DatabaseWrapper):
     _limited: Any = None  # the connection beneath that knows a limit
+    _still_limited = False  # nothing has taken that back
 
     @property
     def pool(self) -> Any:
@@ -26,9 +27,17 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def limit_statements(self, seconds: float) -> None:
         """Have the database end each statement after so long, on the connection that there is now."""
-        if self._limited is not self.connection:
-            self._limited = self.connection
+        if self._limited is not self.connection or not self._still_limited:
+            self._limited, self._still_limited = self.connection, True
             self._limited.execute(f"SET statement_timeout = {seconds * 1000:.0f}")
+
+    def _rollback(self) -> None:
+        super()._rollback()  # type: ignore[misc]  # which its stubs leave out
+        self._still_limited = False
+
+    def _savepoint_rollback(self, sid: str) -> None:
+        super()._savepoint_rollback(sid)  # type: ignore[misc]
+        self._still_limited = False
 
     def lift_limit(self) -> None:
         """Leave the connection as it was, for whoever has it next."""

@@ -14,7 +14,7 @@ from routing.cancelling import cancel
 from routing.console.queue import RELEASE
 from routing.console.searches import DeliverySearch, read_id
 from routing.expediting import expedite
-from routing.models import Delivery
+from routing.models import Delivery, Event
 from routing.repeats import problem_of, retry
 
 BATCH = 500  # deliveries; each is written, and noted in the audit log
@@ -104,9 +104,11 @@ def _done(act: str, deliveries: Any, *, closing: bool) -> Done:
 
 
 def _retry(deliveries: Any) -> int:
-    """Retry those that ended and whose endpoint takes something."""
+    """Retry those that ended, whose endpoint takes something and whose payload is there."""
     able = [each for each in deliveries if each.state not in Delivery.OPEN and not problem_of(each.endpoint)]
-    return len(retry(able))
+    forgotten = Event.objects.filter(pk__in=[each.event_id for each in able], payload_forgotten_at__isnull=False)
+    gone = set(forgotten.values_list("pk", flat=True))
+    return len(retry([each for each in able if each.event_id not in gone]))
 
 
 def _number(request: HttpRequest, name: str) -> int:

@@ -1,5 +1,6 @@
 """A filter's page while one writes: what is known to complete with, what is wrong, and what matches just now."""
 
+import re
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -29,6 +30,7 @@ LARGEST = 64 * 1024  # characters of data of an event that is tried so; of other
 MOST_TYPES = 300
 MOST_PATHS = 500
 MOST_CHARACTERS = 256 * 1024
+_AT_BYTE = re.compile(r"\(byte ([0-9]+)\)\.$")  # as a refusal of what is no JSON ends
 
 
 @require_GET
@@ -92,10 +94,8 @@ def _read(text: str) -> Any:
 
 def _place(text: str, refusal: BadInput) -> int | None:
     """Return behind which character it stands, as far as that can be told: where the last name of its path is."""
-    message = refusal.message
-    if "(byte " in message:
-        byte = int(message.rpartition("(byte ")[2].partition(")")[0])
-        return len(text.encode()[:byte].decode(errors="ignore"))
+    if at_byte := _AT_BYTE.search(refusal.message):
+        return len(text.encode()[: int(at_byte[1])].decode(errors="ignore"))
     at = 0
     for name in (refusal.field or "").split("."):
         found = text.find(f'"{name.partition("[")[0]}"', at)

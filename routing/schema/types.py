@@ -50,7 +50,7 @@ class EventOutput(graphene.ObjectType):
     agent_id = graphene.ID(description="data.agentId, where that is a string.")
     camera_id = graphene.ID(description="data.cameraId, where that is a string.")
     workspace_id = graphene.ID(required=True)
-    matched = graphene.Int(required=True, description="To how many endpoints it goes; 0: no filter matched.")
+    matched = graphene.Int(required=True, description="How many deliveries it has; 0: no filter matched.")
     deliveries = graphene.List(
         graphene.NonNull(lambda: DeliveryOutput),
         required=True,
@@ -95,7 +95,7 @@ class EventOutput(graphene.ObjectType):
 
     @staticmethod
     def resolve_deliveries(event: Event, info: Any) -> Any:
-        return related(event, "deliveries", info.context.beneath(Delivery.objects.order_by("pk"))[:MAX_NESTED])
+        return related(event, "deliveries", info.context.beyond(Delivery.objects.order_by("pk"))[:MAX_NESTED])
 
 
 def _text(event: Event) -> str:

@@ -2,10 +2,13 @@
 
 import os
 import shutil
+import socket
+import struct
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -48,6 +51,10 @@ def test_the_receiver_takes_what_is_signed_and_nothing_else() -> None:
     with node("receive.mjs", SECRET=SECRET, PORT="0") as said:
         url = f"http://127.0.0.1:{next(said).split()[-1]}/"
         assert requests.post(url, BODY, headers=headers(OLD_SECRET), timeout=30).status_code == 400
+        with socket.create_connection(("127.0.0.1", urlsplit(url).port)) as client:
+            client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc")
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # it breaks off
+        assert requests.post(url, bytes(2 << 20), headers=headers(SECRET), timeout=30).status_code == 400
         assert requests.post(url, BODY + b" ", headers=headers(SECRET), timeout=30).status_code == 400
         assert requests.post(url, BODY, headers=headers(OLD_SECRET, SECRET), timeout=30).status_code == 204
         assert next(said) == 'order.paid {"n":1}'

@@ -99,6 +99,6 @@ def signature_problem(secret: str, headers: Message, body: bytes) -> str | None:
     if abs(time.time() - int(timestamp)) > _TOLERANCE_S:
         return f"wrong, its timestamp is over {_TOLERANCE_S} s off"
     right = signature(secret, message_id, int(timestamp), body)
-    if not any(hmac.compare_digest(right, one) for one in given):
+    if not any(hmac.compare_digest(right.encode(), one.encode()) for one in given):
         return "WRONG, another secret or other bytes"
     return None
