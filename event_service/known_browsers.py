@@ -11,6 +11,7 @@ from typing import Any
 from axes.helpers import get_client_username
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.utils.crypto import salted_hmac
 
 COOKIE = "known_browser"
 _LIFE = timedelta(days=180)
@@ -20,7 +21,7 @@ def remember(answer: HttpResponse, name: str) -> None:
     """Have the browser that gets `answer` say from now on that `name` has signed in with it."""
     answer.set_signed_cookie(
         COOKIE,
-        name,
+        _mark(name),
         salt=COOKIE,
         max_age=_LIFE,
         path="/admin/",
@@ -39,5 +40,11 @@ def lockout_parameters(request: Any, credentials: Any = None) -> list[list[str]]
 def _is_known(request: Any, credentials: Any) -> bool:
     if not isinstance(request, HttpRequest):  # axes asks about its own rows, too
         return False
-    name = request.get_signed_cookie(COOKIE, default=None, salt=COOKIE, max_age=_LIFE)
-    return name is not None and name == get_client_username(request, credentials)
+    mark = request.get_signed_cookie(COOKIE, default=None, salt=COOKIE, max_age=_LIFE)
+    name = get_client_username(request, credentials)
+    return mark is not None and name is not None and mark == _mark(name)
+
+
+def _mark(name: str) -> str:
+    """Return what stands for a name: names have letters that no header may have."""
+    return salted_hmac(COOKIE, name).hexdigest()

@@ -21,6 +21,13 @@ def _listed(name: str, default: str = "") -> list[str]:
     return [item.strip() for item in os.environ.get(name, default).split(",") if item.strip()]
 
 
+def _switch(name: str, default: bool = False) -> bool:
+    given = os.environ.get(name, "")
+    if given not in ("", "0", "1"):
+        raise ImproperlyConfigured(f"{name} is {given!r}; give 1 or 0.")
+    return given == "1" if given else default
+
+
 def _whole(name: str, default: str) -> int:
     given = os.environ.get(name, default)
     if not (given.isascii() and given.isdigit()):
@@ -58,7 +65,7 @@ PORT = _whole("PORT", "8000")
 ALLOWED_HOSTS = _listed("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = _listed("CSRF_TRUSTED_ORIGINS")
 # The service is reached by https alone: cookies, redirects and HSTS are such.
-HTTPS = os.environ.get("EVENT_SERVICE_HTTPS", "") == "1"
+HTTPS = _switch("EVENT_SERVICE_HTTPS")
 # Networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.
 TRUSTED_PROXIES = [ipaddress.ip_network(cidr) for cidr in _listed("EVENT_SERVICE_TRUSTED_PROXIES")]
 if HTTPS and not TRUSTED_PROXIES:
@@ -70,7 +77,7 @@ if HTTPS and not TRUSTED_PROXIES:
 CONNECTIONS_PER_PROCESS = _whole("EVENT_SERVICE_CONNECTIONS_PER_PROCESS", "10000")
 CONNECTIONS_PER_ADDRESS = _whole("EVENT_SERVICE_CONNECTIONS_PER_ADDRESS", "0")
 # The editor at GraphQL's address, and with it a schema that is told without a key.
-GRAPHIQL = os.environ.get("EVENT_SERVICE_GRAPHIQL", "0" if HTTPS else "1") == "1"
+GRAPHIQL = _switch("EVENT_SERVICE_GRAPHIQL", not HTTPS)
 
 
 def _kept(name: str, make: Callable[[], str]) -> str:
@@ -170,7 +177,7 @@ DATABASES = {
 }
 
 # --- the chaos suite's kill points: only beside a database of its own, in a DATA_DIR that it has prepared
-FAILPOINTS = DATA_DIR / "failpoints" if os.environ.get("EVENT_SERVICE_FAILPOINTS") == "1" else None
+FAILPOINTS = DATA_DIR / "failpoints" if _switch("EVENT_SERVICE_FAILPOINTS") else None
 if FAILPOINTS and (_database_url or not FAILPOINTS.is_dir()):
     raise ImproperlyConfigured(
         f"EVENT_SERVICE_FAILPOINTS is for script/chaos: it kills processes, so it needs the folder {FAILPOINTS} and "
@@ -189,7 +196,7 @@ EGRESS_CA = os.environ.get("EVENT_SERVICE_EGRESS_CA", "")
 EGRESS_CLIENT_CERT = os.environ.get("EVENT_SERVICE_EGRESS_CLIENT_CERT", "")
 # --- websockets
 # Endpoints that anybody may read who knows their id, as the published API has it.
-OPEN_WEBSOCKETS = os.environ.get("EVENT_SERVICE_OPEN_WEBSOCKETS", "") == "1"
+OPEN_WEBSOCKETS = _switch("EVENT_SERVICE_OPEN_WEBSOCKETS")
 # Web pages that may open them, such as https://app.example.com; none: those of our own address.
 ORIGINS = _listed("EVENT_SERVICE_ORIGINS")
 # Open at once.
@@ -277,7 +284,7 @@ AXES_RESET_ON_SUCCESS = AXES_DISABLE_ACCESS_LOG = True
 AXES_LOCKOUT_TEMPLATE = "endpoints/locked.html"
 AXES_ENABLE_ADMIN = AXES_VERBOSE = False
 # Nobody is in the admin without a second factor; manage.py two_factor gives one.
-TWO_FACTOR = os.environ.get("EVENT_SERVICE_TWO_FACTOR", "") == "1"
+TWO_FACTOR = _switch("EVENT_SERVICE_TWO_FACTOR")
 OTP_TOTP_ISSUER = "Event Service"
 SESSION_COOKIE_AGE = 12 * 3600  # after which one signs in again
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True

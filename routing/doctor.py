@@ -124,7 +124,8 @@ def connections() -> Iterable[Finding]:
     ((used, most),) = _rows(sql, ["client backend"])
     if most - used < FREE_CONNECTIONS * most:
         what = f"{used} of the database's {most} connections are in use."
-        yield Finding(WARNING, what, "Raise max_connections: each process takes up to 16, and one to listen.")
+        do = "Start fewer processes" if _is_embedded() else "Raise max_connections"
+        yield Finding(WARNING, what, f"{do}: each takes up to 16, and one to listen.")
 
 
 def clock(now: datetime | None = None) -> Iterable[Finding]:

@@ -17,7 +17,7 @@ from django.conf import settings
 logger = logging.getLogger(__name__)
 
 RESTART_S = 1  # a child that dies at once is started again no more often
-GRACE_S = 30  # the web server's drain, and 20 s for a worker's attempts, which have a deadline of 15 s
+GRACE_S = 36  # the web server's drain, and a worker's last attempts, whose deadline is up to 30 s, with their settling
 
 
 @dataclass(frozen=True, slots=True)

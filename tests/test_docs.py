@@ -42,7 +42,7 @@ def missing(names: set[str], page: str) -> list[str]:
 
 def test_operations_explains_every_environment_variable() -> None:
     settings = (ROOT / "event_service/settings.py").read_text()
-    variables = set(re.findall(r'(?:environ\.get|_listed|_whole|_days|_rate|_door)\(\s*"([A-Z_]+)"', settings))
+    variables = set(re.findall(r'(?:environ\.get|_listed|_switch|_whole|_days|_rate|_door)\(\s*"([A-Z_]+)"', settings))
 
     assert missing(variables, OPERATIONS) == []
     assert "EVENT_SERVICE_EGRESS_ALLOW" in variables

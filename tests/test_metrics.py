@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -214,6 +214,15 @@ def test_a_door_that_is_no_address_or_open_to_the_world_is_refused(monkeypatch, 
     monkeypatch.setattr(settings_file, "METRICS_TOKEN", "")
     with pytest.raises(ImproperlyConfigured, match="A_DOOR is "):
         settings_file._door("A_DOOR")
+
+
+@pytest.mark.parametrize(("given", "found"), [("", True), ("1", True), ("0", False), ("true", None), ("on", None)])
+def test_a_switch_is_on_or_off_and_nothing_else(monkeypatch, given, found):
+    monkeypatch.setenv("A_SWITCH", given)
+    with nullcontext() if found is not None else pytest.raises(ImproperlyConfigured, match="A_SWITCH is .*give 1 or 0"):
+        assert settings_file._switch("A_SWITCH", default=True) is found
+    monkeypatch.delenv("A_SWITCH")
+    assert settings_file._switch("A_SWITCH") is False
 
 
 # --- what is written about them

@@ -448,6 +448,7 @@ def test_a_theme_that_can_not_be_is_refused(graphql, workspace, given, field):
 # --- links, over the API and in the admin
 
 
+SEES = ["view_endpoint", "view_event", "view_delivery", "view_attempt"]
 MAKE = """mutation($e: ID) { createPortalLink(name: "Ann", endpointId: $e, rights: [operate], once: true) {
   url portalLink { id endpointId rights once } } }"""
 
@@ -495,7 +496,7 @@ def test_an_operator_makes_a_link_by_a_click_sees_it_once_and_revokes_it(admin_c
     ],
 )
 def test_who_makes_a_link_gives_no_right_that_they_lack(client, workspace, django_user_model, names, offered):
-    names = ["add_portallink", "view_workspace", "see_all_workspaces", *names]
+    names = ["add_portallink", "view_workspace", "see_all_workspaces", *SEES, *names]
     maker = django_user_model.objects.create_user("maker", is_staff=True)
     maker.user_permissions.set(Permission.objects.filter(codename__in=names))
     client.force_login(maker)
@@ -506,14 +507,14 @@ def test_who_makes_a_link_gives_no_right_that_they_lack(client, workspace, djang
     assert not PortalLink.objects.exists()
 
 
-@pytest.mark.parametrize("permission", ["add_portallink", "revoke_portallink"])
+@pytest.mark.parametrize("permission", ["add_portallink", "revoke_portallink", "view_delivery"])
 def test_links_need_a_permission(client, django_user_model, workspace, permission):
     member = django_user_model.objects.create_user("m", password="p", is_staff=True)
-    names = {"add_portallink", "revoke_portallink", "view_workspace", "see_all_workspaces"} - {permission}
+    names = {"add_portallink", "revoke_portallink", "view_workspace", "see_all_workspaces", *SEES} - {permission}
     member.user_permissions.set(Permission.objects.filter(codename__in=names))
     client.force_login(member)
     link, _ = issue(workspace)
-    view, args = ("portal", []) if permission == "add_portallink" else ("revoke", [link.pk])
+    view, args = ("revoke", [link.pk]) if permission == "revoke_portallink" else ("portal", [])
     assert client.post(reverse(f"admin:endpoints_workspace_{view}", args=[workspace.pk, *args])).status_code == 403
     assert PortalLink.objects.get().revoked_at is None
 

@@ -63,6 +63,16 @@ def test_a_browser_that_a_name_has_signed_in_with_is_not_locked_with_its_name(st
     assert sign_in(client=known).status_code == 302
 
 
+def test_a_name_may_have_letters_that_headers_have_not(staff):
+    User.objects.create_superuser("Юрий", password=PASSWORD)
+    known = sign_in(username="Юрий").client
+    assert known.cookies["known_browser"].OutputString().isascii()
+    known.post(reverse("admin:logout"))
+    for _ in range(LIMIT):
+        sign_in("wrong", username="Юрий", REMOTE_ADDR="192.0.2.1")
+    assert sign_in(username="Юрий", client=known).status_code == 302
+
+
 def test_a_known_browser_that_guesses_is_locked_too(staff):
     known = Client()
     sign_in(client=known)

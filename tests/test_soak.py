@@ -1,6 +1,7 @@
 """What script/soak makes of its samples."""
 
 import os
+import subprocess
 import sys
 from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 
@@ -10,6 +11,7 @@ import pytest
 from chaos import figures
 from chaos.soak.report import fitted, tell_processes, tell_tables, thirds
 from chaos.soak.samples import MIB, Process, Sample, Table, measured
+from tests.service import wait_until
 
 COUNT = 30
 TABLES = ("routing_event", "routing_delivery", "routing_attempt", "routing_lane", "routing_cursor", "routing_socket")
@@ -65,6 +67,14 @@ def test_dead_rows_and_tables_that_grow_faster_than_the_events_are_named() -> No
         for table in TABLES[:3]
         for name in (f"dead rows of {table} to the living", f"bytes of {table} for each event")
     ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
+def test_a_process_that_has_just_ended_is_left_out() -> None:
+    with subprocess.Popen(["true"]) as ended:
+        wait_until(psutil.Process(ended.pid).status, psutil.STATUS_ZOMBIE.__eq__)
+        assert measured([psutil.Process(ended.pid), psutil.Process()]).pids == [os.getpid()]
+    assert measured([]) == Process([], 0, 0, 0, 0)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")

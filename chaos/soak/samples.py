@@ -81,16 +81,13 @@ def _processes(service: Service) -> dict[str, Process]:
 
 
 def measured(processes: list[psutil.Process]) -> Process:
-    pids, rss, private, descriptors, threads = [], 0, 0, 0, 0
+    pids, found = [], []
     for process in processes:
-        with suppress(*GONE, OSError):
+        with suppress(*GONE, OSError, KeyError):  # one that just ends has no sizes
             status = _status(process.pid)
-            descriptors += process.num_fds()
-            rss += status.get("VmRSS", 0)  # of one that just ends there is none
-            private += status["RssAnon"]
-            threads += process.num_threads()
+            found.append((status["VmRSS"], status["RssAnon"], process.num_fds(), process.num_threads()))
             pids.append(process.pid)
-    return Process(pids, rss, private, descriptors, threads)
+    return Process(pids, *(map(sum, zip(*found, strict=True)) if found else (0, 0, 0, 0)))
 
 
 def _status(pid: int) -> dict[str, int]:

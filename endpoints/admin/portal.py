@@ -34,7 +34,8 @@ LIVES = [
 ]
 
 
-# What who makes a link must be allowed, so that it lets nobody do what they may not do themselves.
+# What who makes a link must be allowed, so that it lets nobody see or do what they may not themselves.
+SEES = ("endpoints.view_endpoint", "routing.view_event", "routing.view_delivery", "routing.view_attempt")
 NEEDED = {
     PortalRight.OPERATE: (
         "endpoints.pause_endpoint",
@@ -87,7 +88,7 @@ class PortalLinkForm(forms.Form):
 @never_cache
 def make_link(request: HttpRequest, workspace_id: UUID) -> HttpResponse:
     """Ask what the link is to be, make it, and show its address this once."""
-    workspace = _workspace(request, workspace_id, MAKE)
+    workspace = _workspace(request, workspace_id, MAKE, *SEES)
     form = PortalLinkForm(workspace, request.user, request.POST or None)
     found: dict[str, Any] = {"workspace": workspace, "form": form, "title": _("A link to the portal")}
     if request.method == "POST" and form.is_valid():
@@ -116,8 +117,8 @@ def revoke_link(request: HttpRequest, workspace_id: UUID, link_id: UUID) -> Http
     return redirect("admin:endpoints_workspace_change", workspace.pk)
 
 
-def _workspace(request: HttpRequest, workspace_id: UUID, permission: str) -> Workspace:
-    if not request.user.has_perms((permission, "endpoints.view_workspace")):
+def _workspace(request: HttpRequest, workspace_id: UUID, *permissions: str) -> Workspace:
+    if not request.user.has_perms((*permissions, "endpoints.view_workspace")):
         raise PermissionDenied
     return get_object_or_404(Workspace, pk=workspace_id)
 

@@ -38,7 +38,7 @@ PATIENCE_S = 60  # a start after a crash replays the log first
 POLL_S = 0.02
 OPTIONS = {
     "listen_addresses": "",
-    "max_connections": "100",
+    "max_connections": "300",  # what a large machine's processes may take: docs/scaling.md
     "fsync": "on",
     "synchronous_commit": "on",
     "wal_init_zero": "off",  # to fill a new segment of the log holds up whoever commits just then: 70 to 180 ms
