@@ -34,7 +34,7 @@ class Event:
 
 
 class _Ready(msgspec.Struct, tag_field="kind", tag="ready"):
-    pass
+    cursor: str
 
 
 class _Event(msgspec.Struct, tag_field="kind", tag="event"):
@@ -139,18 +139,26 @@ class Listener:
 
     def _obey(self, text: str | bytes, socket: ClientConnection) -> None:
         match _decode(text):
-            case _Ready():
+            case _Ready() as frame:
                 self._has_listened, self._tries = True, 0
+                self._meet(frame.cursor)
                 self._tell(f"Listening to {self._asking['endpoint_id']}")
             case _Event() as frame:
                 self._answer(Event(frame.id, frame.type, frame.cursor, body(text)), socket)
             case _Reset() as frame:
                 self._tell(_explained(frame))
-                self._furthest = self._complete = frame.cursor
+                self._furthest = frame.cursor
                 if frame.reason != "HISTORY_GONE":  # the numbers are others now
                     self._refusals.clear()
+                self._advance()
             case _Error() as frame:
                 self._tell(f"The service did not understand: {frame.message}")
+
+    def _meet(self, cursor: str) -> None:
+        """Forget what was, where the service counts anew: its database was restored."""
+        if self._furthest and _epoch(self._furthest) != _epoch(cursor):
+            self._refusals.clear()
+            self._furthest = self._complete = ""
 
     def _answer(self, event: Event, socket: ClientConnection) -> None:
         if reason := "" if self._was_taken(event) else self._take(event):
@@ -176,6 +184,9 @@ class Listener:
     def _settle(self, event: Event) -> None:
         self._refusals.pop(event.cursor, None)
         self._furthest = max(self._furthest, event.cursor, key=_number)
+        self._advance()
+
+    def _advance(self) -> None:
         if not self._refusals:
             self._complete = self._furthest
 
@@ -188,6 +199,10 @@ def pause_s(tries: int) -> float:
 def delay_s(refusals: int) -> int:
     """Return when an event that was refused so often is to come again."""
     return min(_LONGEST_DELAY_S, int(2 ** min(refusals - 1, 10)))
+
+
+def _epoch(cursor: str) -> str:
+    return cursor.rpartition("-")[0]
 
 
 def _number(cursor: str) -> int:

@@ -299,6 +299,48 @@ def test_what_was_refused_for_the_last_time_is_waited_for_no_longer(monkeypatch:
     assert asked == [*[{"endpoint_id": "e"}] * MOST_REFUSALS, {"endpoint_id": "e", "after": "3f9a01bc-1"}]
 
 
+def test_a_service_that_counts_anew_has_nothing_taken_that_was_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, str]] = []
+    monkeypatch.setattr(
+        listening_module, "connect", lambda url, **_: asked.append(dict(parse_qsl(urlsplit(url).query)))
+    )
+    taken: list[str] = []
+    listener = Listener(
+        "ws://service",
+        asking={"endpoint_id": "e"},
+        key="",
+        take=lambda event: taken.append(event.cursor) or "not now" * (event.cursor == "3f9a01bc-2"),
+        tell=Mock(),
+    )
+    for epoch in ("3f9a01bc", "00000000"):
+        listener._connect()
+        listener._obey(json.dumps({"kind": "ready", "cursor": f"{epoch}-0"}), Mock())
+        for seq in (1, 2, 3):
+            listener._obey(frame_of(seq).replace("3f9a01bc", epoch), Mock())
+    listener._connect()
+    assert taken == [f"{epoch}-{seq}" for epoch in ("3f9a01bc", "00000000") for seq in (1, 2, 3)]
+    assert asked == [{"endpoint_id": "e"}, {"endpoint_id": "e"}, {"endpoint_id": "e", "after": "00000000-3"}]
+
+
+def test_what_is_refused_is_not_passed_by_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, str]] = []
+    monkeypatch.setattr(
+        listening_module, "connect", lambda url, **_: asked.append(dict(parse_qsl(urlsplit(url).query)))
+    )
+    began = {"endpoint_id": "e", "from": "2026-01-01T00:00:00Z"}
+    reasons = iter(["", "not now", ""])
+    listener = Listener("ws://service", asking=began, key="", take=lambda _: next(reasons), tell=Mock())
+    for seq in (1, 2):
+        listener._obey(frame_of(seq), Mock())
+    missing = {"after": "3f9a01bc-2", "until": "3f9a01bc-9"}
+    reset = {"kind": "reset", "reason": "HISTORY_GONE", "missing": missing, "cursor": "3f9a01bc-9"}
+    listener._obey(json.dumps(reset), Mock())
+    listener._connect()
+    listener._obey(frame_of(2), Mock())
+    listener._connect()
+    assert [each["after"] for each in asked] == ["3f9a01bc-1", "3f9a01bc-9"]
+
+
 def frame_of(seq: int) -> str:
     return json.dumps({"kind": "event", "id": f"{seq}", "type": "t", "cursor": f"3f9a01bc-{seq}"})
 

@@ -502,6 +502,25 @@ def test_each_hole_in_history_is_said_in_its_place_whether_events_are_gone_or_th
         assert number(frame(plain)) == 9
 
 
+def test_who_does_not_ask_for_history_is_not_told_of_what_others_had_and_is_deleted_since(
+    web, web_socket, key, publish
+):
+    publish(*[b"1"] * 5)
+    end(of(web_socket, seq__in=[2, 3, 4]), "DELIVERED")
+    Delivery.objects.filter(seq__in=[3, 4]).delete()
+    with web.v1(web_socket, key) as websocket:
+        assert events(begun(websocket), 2) == [1, 5]
+
+
+def test_what_is_refused_in_history_comes_again_too(web, web_socket, key, publish):
+    publish(*[b"1"] * 2)
+    end(of(web_socket), "DELIVERED")
+    with web.v1(web_socket, key, after="0") as websocket:
+        assert events(begun(websocket), 2) == [1, 2]
+        nack(websocket, web_socket, 1)
+        assert events(websocket, 1) == [1]
+
+
 def test_history_that_goes_while_a_socket_reads_is_said(web, web_socket, key, publish):
     publish(*[b"1"] * 2)
     with web.v1(web_socket, key, window_events=2) as websocket:

@@ -2,10 +2,11 @@
 
 import asyncio
 import json
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import ExitStack, aclosing, contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from threading import Thread
+from uuid import uuid4
 
 import pytest
 from django.db import connection, transaction
@@ -22,7 +23,8 @@ from event_service.server.websocket import ClientGone
 from routing.cancelling import cancel_all
 from routing.models import Delivery, DeliveryChange, Socket, SocketNode
 from routing.queue import Result, claim, settle
-from routing.sockets.watching import Changes, Position
+from routing.sockets import watching as watching_module
+from routing.sockets.watching import Changes, Position, Watcher, Watching
 from tests.service import wait_until
 from tests.test_foreign_ids import ABSENT
 from tests.test_graphql_limits import EXPENSIVE
@@ -363,6 +365,30 @@ def test_a_transaction_that_commits_late_is_not_missed(web, webhook, key, publis
             assert client.next() == {"seq": 2, "state": "PENDING", "attemptsMade": 8}
             later.join()
         assert client.next() == {"seq": 1, "state": "PENDING", "attemptsMade": 7}
+
+
+def test_who_begins_to_watch_while_others_look_misses_nothing(monkeypatch):
+    """The look that was under way did not ask for its endpoint."""
+    first, second = uuid4(), uuid4()
+    watching, reads, late = Watching(), [], ExitStack()
+
+    async def read(_work, _node, endpoints, before):
+        if not reads:
+            late.enter_context(watching.watched(Watcher(second, None, pytest.fail)))
+        reads.append((set(endpoints), before))
+        return Changes(Position("2:2:", timezone.now()), timezone.now(), {})
+
+    async def look():
+        with late, watching.watched(Watcher(first, None, pytest.fail)):
+            watching._position = began = Position("1:1:", timezone.now())
+            for _ in range(3):
+                await watching.look(uuid4())
+            return began
+
+    monkeypatch.setattr(watching_module, "insist", read)
+    began = asyncio.run(look())
+    assert [endpoints for endpoints, _ in reads] == [{first}, {first, second}, {first, second}]
+    assert [before is began for _, before in reads] == [True, True, False]
 
 
 def test_without_hints_the_poll_finds_every_change(web, webhook, key, publish):

@@ -22,6 +22,7 @@ from endpoints.models import ApiKey, Endpoint, EventFilter
 from routing import consumers, partitions, router
 from routing.models import Attempt, Delivery, Event, Socket
 from routing.sockets import feed as feed_module
+from routing.sockets import hub as hub_module
 from routing.sockets import reader as reader_module
 from routing.sockets import reading, registry, settling, threads
 from routing.sockets.admission import admit, keys_that_may_read, standings
@@ -29,7 +30,7 @@ from routing.sockets.feed import Feed
 from routing.sockets.hub import Hub
 from routing.sockets.reader import now
 from routing.sockets.reading import read_on
-from routing.sockets.refusals import FAILURE
+from routing.sockets.refusals import FAILURE, SWEPT, Refusal
 from routing.sockets.threads import in_thread
 from routing.sockets.window import Window
 from routing.submissions import Submission, check
@@ -673,6 +674,63 @@ def test_what_was_refused_comes_again_after_a_pause(web_socket, key, publish):
             return [row.seq for row in await asyncio.wait_for(coming, DEADLINE_S)]
 
     assert asyncio.run(comes_again()) == [1]
+
+
+def test_what_was_sent_is_settled_though_a_pause_keeps_the_rest(web_socket, key, publish, monkeypatch):
+    monkeypatch.setattr(reader_module, "SENT_AT_ONCE", 1)  # an event at a time
+    publish(b"1", b"2")
+
+    async def settled():
+        admission = await in_thread(admit, asked(web_socket, key))
+        async with Hub().reader(admission, end=Mock()) as reader, asyncio.timeout(DEADLINE_S):
+            begun = now()
+            reader.sent(await reader.next_some(), begun)
+            reader.source._feed.active = False
+            waiting = asyncio.create_task(reader.next_some())
+            while not reader._unsettled:
+                await asyncio.sleep(0)
+            await reader._settled.wait()
+            waiting.cancel()
+            return await in_thread(states, web_socket)
+
+    assert asyncio.run(settled()) == [(1, "DELIVERED"), (2, "PENDING")]
+
+
+def test_who_leaves_takes_along_what_was_to_come_again(web_socket, key, publish):
+    publish(b"1")
+
+    async def timers():
+        admission = await in_thread(admit, asked(web_socket, key, "event-service.v1"))
+        async with Hub().reader(admission, end=Mock()) as reader:
+            await reader.next_some()
+            reader.refuse(1, "", 900)
+            waiting = asyncio.create_task(reader.next_some())
+            while reader._timer is None:
+                await asyncio.sleep(0)
+            timer = reader._timer
+            waiting.cancel()
+        return reader._timer, timer.cancelled()
+
+    assert asyncio.run(timers()) == (None, True)
+
+
+def test_who_comes_while_its_process_is_taken_for_dead_does_not_stay(web_socket, key, monkeypatch):
+    hub, swept = Hub(), []
+
+    def join_late(*_):
+        swept.append(hub._node_id)
+        hub._lose(hub._node_id)
+
+    async def come():
+        admission = await in_thread(admit, asked(web_socket, key, "event-service.v1", share="g"))
+        async with hub.reader(admission, end=Mock()):
+            pass
+
+    monkeypatch.setattr(hub_module, "join", join_late)
+    with pytest.raises(Refusal) as refusal:
+        asyncio.run(come())
+    assert refusal.value is SWEPT
+    assert (len(swept), Socket.objects.count()) == (1, 0)
 
 
 def test_what_was_read_is_not_kept_for_long(web_socket, key, publish, monkeypatch):

@@ -213,6 +213,7 @@ def _position(asked: Asked, standing: Standing, began_at: int) -> tuple[int, Res
     if asked.after and asked.after.epoch == standing.epoch and asked.after.seq <= standing.last_seq:
         return max(asked.after.seq, began_at), None
     unread = standing.last_seq if asked.watches else unread_position(standing.endpoint.pk, standing.last_seq)
+    unread = max(unread, began_at)
     if asked.after is None:
         return unread, None
     return unread, Reset("AHEAD" if asked.after.epoch == standing.epoch else "EPOCH_CHANGED", asked.after)

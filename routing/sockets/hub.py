@@ -120,6 +120,8 @@ class Hub:
         self._readers.add(reader)
         self._begin()
         try:
+            if place.node_id != self._node_id:  # others took this process for dead before the reader was among them
+                raise SWEPT
             yield reader
         finally:
             self._readers.discard(reader)

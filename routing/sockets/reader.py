@@ -52,6 +52,7 @@ class Reader:
         self._watches = admission.asked.watches
         self._batch: deque[Row] = deque()
         self._refused: list[tuple[float, int]] = []  # when what is to be sent again; a heap
+        self._timer: asyncio.TimerHandle | None = None  # of the first of these
         self._reset = admission.reset
         self._reports: list[Report] = []
         self._settled = asyncio.Event()  # what was handed to `settle` last
@@ -80,6 +81,8 @@ class Reader:
                     return self._batch.popleft()
             elif not self._batch and await self._fetch():
                 continue
+            self._hand_over()  # what was sent, though its endpoint is paused before the rest
+            self._wake_when_due()
             await self._wakes.wait()
 
     async def next_some(self) -> Reset | list[Row]:
@@ -178,9 +181,17 @@ class Reader:
         if self.source.share(seq) is None:  # it comes again here, and here only
             self._window.reserve(seq)
         heappush(self._refused, (time.monotonic() + delay_s, seq))
-        asyncio.get_running_loop().call_later(delay_s + _AFTER_S, self.wake)
         self.wake()
         return True
+
+    def _wake_when_due(self) -> None:
+        """Look again when the first of what was refused is due: one timer, which `leave` takes with it."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        if self._refused:
+            wait_s = max(0.0, self._refused[0][0] - time.monotonic()) + _AFTER_S
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self.wake)
 
     async def leave(self) -> None:
         """Return once all that was sent is settled, and what was not acknowledged is somebody else's to send."""
@@ -189,6 +200,8 @@ class Reader:
             for begun, together in groupby(self._window.take_all(), key=attrgetter("begun")):
                 self._report([flight.owed for flight in together], begun, error="CONNECTION_LOST", detail=lost)
         self._hand_over()
+        self._refused.clear()
+        self._wake_when_due()
         await self._settled.wait()
 
     def _report(

@@ -58,12 +58,15 @@ def is_full(rows: Sequence[Row]) -> bool:
     return len(rows) >= MAX_ROWS or sum(row.size for row in rows) >= MAX_BYTES
 
 
-def read_again(endpoint_id: UUID, epoch: str, seq: int) -> Row | None:
-    """Return one delivery, if it still waits to be acknowledged. Its reader knows whether the endpoint is ACTIVE."""
+def read_again(endpoint_id: UUID, epoch: str, seq: int, *, ended: bool) -> Row | None:
+    """Return one delivery, if it still waits to be acknowledged, or has `ended` otherwise than by refusals, for who
+    reads history. Its reader knows whether the endpoint is ACTIVE.
+    """
     with prepared() as cursor:
         cursor.execute(_READ_AGAIN, [endpoint_id, seq - 1, 1, 1])
         rows = [as_row(epoch, *columns) for columns in cursor.fetchall()]
-    return next((row for row in rows if row.seq == seq and row.owed.state == Delivery.State.PENDING), None)
+    waits = [row for row in rows if row.seq == seq and row.frame and row.owed.state != Delivery.State.EXHAUSTED]
+    return next((row for row in waits if ended or row.owed.state == Delivery.State.PENDING), None)
 
 
 def as_row(

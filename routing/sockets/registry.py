@@ -36,6 +36,7 @@ class Place:
 
     socket_id: UUID
     peer: str
+    node_id: UUID
 
 
 def open_node() -> UUID:
@@ -75,7 +76,7 @@ def enter(visitor: Visitor, node_id: UUID) -> Place:
         looks_on=visitor.looks_on,
     )
     key = f"key {visitor.key_id}" if visitor.key_id else "no key"
-    return Place(socket.pk, f"socket {socket.pk}, {key}, {socket.address}")
+    return Place(socket.pk, f"socket {socket.pk}, {key}, {socket.address}", node_id)
 
 
 def leave(socket_id: UUID) -> None:

@@ -15,6 +15,8 @@ from routing.sockets.sharing import Helping, Share, take
 from routing.sockets.threads import in_thread, insist
 from routing.sockets.window import Window
 
+SHORTEST_KEPT_S = 86_400  # what retention leaves of anything
+
 
 class Source(Protocol):
     @property
@@ -43,7 +45,8 @@ class Everything:
         self.position = admission.position
         self._rest: Sequence[Row] = ()  # read already, behind a hole
         # Who asked for history gets what there is; others do not get what was settled before they came.
-        self._since = 0.0 if admission.replays else time.monotonic()
+        self._came_at = time.monotonic()
+        self._since = 0.0 if admission.replays else self._came_at
 
     @property
     def active(self) -> bool:
@@ -72,15 +75,21 @@ class Everything:
             here.append(row)
         self._rest = rows[len(gone) + len(here) :]
         until = here[0].seq - 1 if here else gone[-1].seq
-        gap = (self.position, until) if until > self.position else None
+        gap = (self.position, until) if until > self.position and (gone or self._lacks(until)) else None
         self.position = (here or gone)[-1].seq
         return Helping([row for row in here if self._wants(row)], gap)
 
     async def read_again(self, seq: int) -> Row | None:
-        return await insist(self._feed.inside(read_again), self._feed.endpoint_id, self._feed.epoch, seq)
+        again = partial(self._feed.inside(read_again), ended=self._admission.replays)
+        return await insist(again, self._feed.endpoint_id, self._feed.epoch, seq)
 
     def _is_missing(self, row: Row) -> bool:
         return not row.frame and self._wants(row)
+
+    def _lacks(self, seq: int) -> bool:
+        """Tell whether it wanted what was deleted up to there: as `_wants`, of what was settled before it came."""
+        came_lately = time.monotonic() - self._came_at < SHORTEST_KEPT_S
+        return self._admission.replays or seq > self._admission.standing.last_seq or not came_lately
 
     def _wants(self, row: Row) -> bool:
         """Leave out what was given up, and what others had before this one came, unless it asked for history."""

@@ -130,10 +130,14 @@ class Watching:
         before = self._position
         if before is None:
             return True
-        changes = await insist(read, node_id, {watcher.endpoint_id for watcher in self.watchers}, before)
-        if self._position is None:  # all are gone meanwhile
+        endpoints = {watcher.endpoint_id for watcher in self.watchers}
+        changes = await insist(read, node_id, endpoints, before)
+        if self._position is not before:  # all are gone meanwhile, and others may have come
             return True
-        self._position = changes.position
+        if endpoints.issuperset(watcher.endpoint_id for watcher in self.watchers):
+            self._position = changes.position
+        else:
+            self.hint()  # for who came meanwhile, from the same place
         for watcher in list(self.watchers):
             if changed := changes.changed.get(watcher.endpoint_id):
                 watcher.tell(changed)

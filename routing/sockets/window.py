@@ -83,8 +83,10 @@ class Window:
 
     def _take(self, numbers: Sequence[int]) -> list[Flight]:
         """Take out those, which are in ascending order."""
+        if not numbers:
+            return []
         taken = [self._flights.pop(number) for number in numbers]
-        if numbers and self._order[len(numbers) - 1] == numbers[-1]:
+        if self._order[len(numbers) - 1] == numbers[-1]:
             del self._order[: len(numbers)]
         else:
             self._order = sorted(self._flights)

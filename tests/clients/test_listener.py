@@ -164,6 +164,57 @@ def test_who_began_at_a_time_comes_back_without_taking_what_lies_before_it(
     wait_for_states(web_socket, *["PENDING"] * 2, *["DELIVERED"] * 3)
 
 
+def test_what_is_open_or_refused_is_not_passed_by_a_gap() -> None:
+    async def cursors() -> list[str | None]:
+        events, seen = Listener("http://x", "e", "k", after="a-0"), list[str | None]()
+        one, two, three = [await events._read(frame_of("a", seq)) for seq in (1, 2, 3)]
+        gap = {"kind": "reset", "reason": "HISTORY_GONE", "missing": {"after": "a-3", "until": "a-9"}, "cursor": "a-9"}
+        for step in (events._read(gap), one.ack(), two.nack(), three.ack()):  # type: ignore[union-attr]
+            await step
+            seen.append(events.cursor)
+        again = await events._read(frame_of("a", 2))
+        await again.ack()  # type: ignore[union-attr]
+        return [*seen, events.cursor]
+
+    assert asyncio.run(cursors()) == ["a-0", "a-0", "a-0", "a-0", "a-9"]
+
+
+def test_an_answer_to_what_came_before_the_connection_broke_is_one_to_what_came_again() -> None:
+    async def said() -> list[str]:
+        events = Listener("http://x", "e", "k")
+        noted = spied_on(events)
+        old = [await events._read(frame_of("a", seq)) for seq in (1, 2, 3)]
+        events._open.clear()  # as it connects again
+        new = [await events._read(frame_of("a", seq)) for seq in (1, 2, 3)]
+        await old[0].ack()  # type: ignore[union-attr]
+        await old[2].nack("it comes again anyway")  # type: ignore[union-attr]
+        for event in new[1:]:
+            await event.ack()  # type: ignore[union-attr]
+        return noted
+
+    assert asyncio.run(said()) == ["ack 1", "ack 2", "ack 3"]
+
+
+def test_a_service_that_counts_anew_is_asked_for_nothing_of_before() -> None:
+    async def cursors() -> list[str | None]:
+        events, seen = Listener("http://x", "e", "k"), list[str | None]()
+        for epoch in ("a", "b"):
+            await events._read({"kind": "ready", "cursor": f"{epoch}-0"})
+            seen.append(events.cursor)
+            one, two = [await events._read(frame_of(epoch, seq)) for seq in (1, 2)]
+            await one.ack()  # type: ignore[union-attr]
+            await (two.nack() if epoch == "a" else two.ack())  # type: ignore[union-attr]
+            seen.append(events.cursor)
+        return seen
+
+    assert asyncio.run(cursors()) == [None, "a-1", None, "b-2"]
+
+
+def frame_of(epoch: str, seq: int) -> dict[str, Any]:
+    named = {"id": f"{epoch}{seq}", "type": "t", "workspaceId": "w", "date": "2026-01-01T00:00:00Z", "data": seq}
+    return {"kind": "event", "cursor": f"{epoch}-{seq}", **named}
+
+
 def test_what_is_delivered_again_at_somebody_s_wish_is_handed_out_again(
     web: Web, web_socket: Endpoint, key: str, publish: Callable[..., Any]
 ) -> None:

@@ -151,6 +151,7 @@ class Listener:
         match frame["kind"]:
             case "ready":
                 self._tries = 0
+                self._meet(frame["cursor"])
             case "event":
                 return await self._hand_out(SocketEvent.of(frame, cursor=frame["cursor"], _answer=self._answer))
             case "reset":
@@ -159,10 +160,19 @@ class Listener:
                 log.error("The service did not understand: %s", frame["message"])
         return None
 
-    def _start_over(self, frame: dict[str, Any]) -> Reset:
-        self.cursor = self._furthest = frame["cursor"]
-        if frame["reason"] != "HISTORY_GONE":  # the numbers are others now
+    def _meet(self, cursor: str) -> None:
+        """Forget what was, where the service counts anew: its database was restored."""
+        if self._furthest and "-" in self._furthest and _epoch(self._furthest) != _epoch(cursor):
             self._refused.clear()
+            self.cursor = self._furthest = None
+
+    def _start_over(self, frame: dict[str, Any]) -> Reset:
+        self._furthest = frame["cursor"]
+        if frame["reason"] == "HISTORY_GONE":
+            self._advance()
+        else:  # the numbers are others now
+            self._refused.clear()
+            self.cursor = self._furthest
         return Reset(frame["reason"], frame["missing"]["after"], frame["missing"]["until"], frame["cursor"])
 
     async def _hand_out(self, event: SocketEvent) -> SocketEvent | None:
@@ -173,20 +183,22 @@ class Listener:
         return event
 
     async def _answer(self, event: SocketEvent, refusal: dict[str, Any] | None = None) -> None:
-        is_current = self._open.get(event.cursor) is event  # else its connection is gone, and it comes again
+        # What was handed out before its connection broke comes again. An acknowledgement is of both.
+        current = self._open.get(event.cursor)
         if refusal is None:
-            self._take([*self._open_up_to(event), event.cursor])
-        else:
-            self._refuse(event.cursor, is_said=is_current)
-        if is_current:
+            self._take([*self._open_up_to(current or event), event.cursor])
+        elif current is None or current is event:
+            self._refuse(event.cursor, is_said=current is event)
+        if current is event or (current and refusal is None):
             kind = "ack" if refusal is None else "nack"
             await self._say({"kind": kind, "cursor": event.cursor, **(refusal or {})})
 
     def _refuse(self, cursor: str, *, is_said: bool) -> None:
         self._refused[cursor] = self._refused.get(cursor, 0) + is_said
         self._open.pop(cursor, None)
-        if self._refused[cursor] >= _MOST_REFUSALS:
-            self._take([cursor])  # it does not come again
+        if self._refused[cursor] >= _MOST_REFUSALS:  # it does not come again
+            del self._refused[cursor]
+            self._reach(cursor)
 
     def _take(self, cursors: Sequence[str]) -> None:
         for cursor in cursors:
@@ -195,9 +207,18 @@ class Listener:
             self._taken[cursor] = None
             if len(self._taken) > _REMEMBERED:
                 self._taken.pop(next(iter(self._taken)))
-        if self._furthest is None or _number(cursors[-1]) > _number(self._furthest):
-            self._furthest = cursors[-1]
-        if not self._refused:
+        self._reach(cursors[-1])
+
+    def _reach(self, cursor: str) -> None:
+        if self._furthest is None or _number(cursor) > _number(self._furthest):
+            self._furthest = cursor
+        self._advance()
+
+    def _advance(self) -> None:
+        """Move `cursor` to what was reached, unless something before that is to come again or still to be answered."""
+        assert self._furthest
+        reached = _number(self._furthest)
+        if not self._refused and not any(_number(open_) <= reached for open_ in self._open):
             self.cursor = self._furthest
 
     def _open_up_to(self, event: SocketEvent) -> list[str]:
@@ -217,6 +238,10 @@ def _why(problem: Exception) -> tuple[int, str]:
     if isinstance(problem, InvalidStatus):
         return problem.response.status_code, problem.response.reason_phrase
     return 1006, str(problem) or "the connection broke"
+
+
+def _epoch(cursor: str) -> str:
+    return cursor.rpartition("-")[0]
 
 
 def _number(cursor: str) -> int:

@@ -61,6 +61,7 @@ class Server:
         self._database = database
         self._pid_file = self.data / "postmaster.pid"
         self._log_file = self.data.with_name("postgres.log")
+        self._locks = {name: self.data.with_name(f"postgres.{name}") for name in ("users", "watch", "server")}
         self._sockets = self._socket_folder()
         self._users: int | None = None  # the open lock file; only the end of the process closes it
 
@@ -96,7 +97,7 @@ class Server:
             return
         with lock:
             python = [sys.executable, "-I", "-S", watcher.__file__]
-            watched = [self._lock_path("users"), self._lock_path("server"), self._pid_file]
+            watched = [self._locks["users"], self._locks["server"], self._pid_file]
             # As who we are: root may signal anybody's processes.
             self._leave_running(Account(), [*python, str(lock.fileno()), *map(str, watched)], [lock.fileno()])
 
@@ -110,7 +111,7 @@ class Server:
                 if time.monotonic() > deadline:
                     raise psycopg.OperationalError(
                         f"No server listens in {self._sockets}, but processes that hold "
-                        f"{self._lock_path('server')} are starting one or were left by a killed one. End them."
+                        f"{self._locks['server']} are starting one or were left by a killed one. End them."
                     ) from None
             time.sleep(POLL_S)
         return None
@@ -189,10 +190,17 @@ class Server:
             return probe.connect_ex(str(self._sockets / SOCKET)) == 0
 
     def _is_gone(self) -> bool:
+        """Tell whether no server holds its lock. It is asked for each connection that is taken out of the pool."""
         try:
-            self._lock("server", fcntl.LOCK_EX | fcntl.LOCK_NB).close()
+            file = os.open(self._locks["server"], os.O_RDONLY)
+        except FileNotFoundError:
+            return True
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
+        finally:
+            os.close(file)
         return True
 
     def _end_of_log(self) -> str:
@@ -200,7 +208,7 @@ class Server:
 
     def _lock(self, name: str, operation: int) -> IO[bytes]:
         """Open the lock file and lock it. Closing gives the lock back, unless a process inherited the file."""
-        path = self._lock_path(name)
+        path = self._locks[name]
         path.parent.mkdir(parents=True, exist_ok=True)
         file = open(path, "ab")  # noqa: SIM115 - returned open
         try:
@@ -210,9 +218,6 @@ class Server:
             file.close()
             raise
         return file
-
-    def _lock_path(self, name: str) -> Path:
-        return self.data.with_name(f"postgres.{name}")
 
     def _socket_folder(self) -> Path:
         """Return the data folder, or a short stand-in where the socket's path is too long or breaks libpq's lists."""

@@ -72,7 +72,7 @@ export class EventSocket {
     const socket = new WebSocket(this.#address(ticket), this.#options.watch ? [] : ["event-service.v1"]);
     this.#socket = socket;
     socket.onmessage = ({ data }) => {
-      this.#work = this.#work.then(() => this.#receive(data, socket));
+      this.#work = this.#work.then(() => this.#receive(data, socket)).catch(console.error);
     };
     socket.onclose = ({ code, reason }) => {
       // What has come is worked on first: the next socket begins behind it.
@@ -80,7 +80,7 @@ export class EventSocket {
         if (socket !== this.#socket) return;
         this.#socket = null;
         this.#goOn(reason || this.#options.broke || "The connection broke.", { final: FINAL.includes(code) });
-      });
+      }).catch(console.error);
     };
   }
 
@@ -103,9 +103,9 @@ export class EventSocket {
     }
     const longest = Math.min(LONGEST_PAUSE_MS, 500 * 2 ** this.#tries++);
     const run = this.#run;
-    this.#options.tell("waiting", reason);
     // By chance, so that all the pages of a service that restarted don't come at once.
     this.#timer = setTimeout(() => this.#connect(run), longest * (0.5 + Math.random() / 2));
+    this.#options.tell("waiting", reason);
   }
 
   async #receive(text, socket) {
