@@ -109,5 +109,5 @@ def open_process_door(number: int, lives: Callable[[], bool]) -> None:
     host, port = settings.PROCESS_DOOR
     try:
         ProcessDoor((host, port + number), lives).open()
-    except OSError as error:
+    except (OSError, OverflowError) as error:  # the latter of a port beyond all
         log.error("No metrics of this process: can't listen on %s:%d: %s", host, port + number, error)

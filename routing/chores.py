@@ -5,9 +5,11 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from django.db import connection
+
 from endpoints.outage import OUTAGE
 from routing import folding, health, order, partitions, replays, retention, rollups
-from routing.queue import MOST_CANCELLED, Presence, Told, cancel_deleted, reap, report
+from routing.queue import Presence, Told, cancel_deleted, reap, report
 
 logger = logging.getLogger(__name__)
 
@@ -32,13 +34,22 @@ class Chores:
             partitions.make_ahead()  # before anything writes an attempt: a backup that was put back may lack today's
         within_s = DELETED_WITHIN_S if self._swept else EVER_S
         told = report(presence, deleted_within_s=within_s)
-        self._swept = not told.deleted or cancel_deleted(within_s=within_s) < MOST_CANCELLED
         _see_to(told)
+        _try(partial(self._sweep, told, within_s))
         _try(partial(self._prune, now))
         if keeping_up:
+            self._kept_up_at = now
             _try(rollups.forget)
-            self._kept_up_at = 0.0 if order.let_forgotten_go() >= order.MOST_FORGOTTEN else now
+            _try(self._let_forgotten_go)
         return told.drained
+
+    def _sweep(self, told: Told, within_s: float) -> None:
+        """Cancel some of what is owed to deleted endpoints. What a dead worker had of it is there once it is reaped."""
+        self._swept = not (told.deleted and cancel_deleted(within_s=within_s)) and not told.lost
+
+    def _let_forgotten_go(self) -> None:
+        if order.let_forgotten_go() >= order.MOST_FORGOTTEN:
+            self._kept_up_at = 0.0
 
     def _prune(self, now: float) -> None:
         """Go on for a moment with what is too old, and begin anew when that is done and it is time."""
@@ -67,6 +78,8 @@ def _try(work: Callable[[], object]) -> None:
     try:
         work()
     except OUTAGE:
-        raise
+        if not connection.is_usable():
+            raise
+        logger.exception("A chore failed and is tried again: %r", work)  # a lock, a time limit, an index of its own
     except Exception:
         logger.exception("A chore failed and is tried again: %r", work)

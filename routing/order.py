@@ -10,6 +10,8 @@ from uuid import UUID
 import msgspec
 from django.db import connection
 
+from routing.plans import Tell
+
 MOST_FORGOTTEN = 5_000
 
 Key = tuple[UUID, str]  # endpoint and ordering key
@@ -17,8 +19,14 @@ Key = tuple[UUID, str]  # endpoint and ordering key
 
 def lock(keys: Collection[Key]) -> None:
     """Wait for whoever writes deliveries to these endpoints, and hold up who would, until the transaction ends."""
+    locks = locking({endpoint_id for endpoint_id, _ in keys})
     with connection.cursor() as cursor:
-        cursor.execute(_LOCK, [list({endpoint_id for endpoint_id, _ in keys})])
+        cursor.execute(locks.sql, locks.parameters)
+
+
+def locking(endpoint_ids: Collection[UUID]) -> Tell:
+    """Return the statement of `lock`, for a plan."""
+    return Tell(_LOCK, [list(endpoint_ids)])
 
 
 def let_next_go(keys: Collection[Key]) -> None:

@@ -7,6 +7,7 @@ payload may go before it, which leaves the rest of it, and its deliveries; what 
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import accumulate
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from django.db import connection, transaction
 from routing import partitions
 
 AT_ONCE = 500  # events, attempts or ids of one transaction
+MOST_DELIVERIES = 5_000  # of these events, unless one alone has more
 _LATE = timedelta(hours=1)  # by which the id of an attempt may lie behind the end of its delivery
 
 
@@ -62,8 +64,9 @@ def _whole_days(dry_run: bool, now: datetime | None) -> Iterator[Forgot]:
     if kept is None:
         return
     for day in partitions.older_than(kept, now=now):
-        if dry_run or partitions.drop(day):
-            yield Forgot("days", 1)
+        if not dry_run and not partitions.drop(day):  # one that waits for others to be done stands before the rest
+            return
+        yield Forgot("days", 1)
 
 
 def _terms(now: datetime | None) -> list[_Term]:
@@ -98,13 +101,28 @@ def _walk(
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(page, {**parameters, "position": position})
             ids = [id_ for (id_,) in cursor.fetchall()]
+            there_is_more = len(ids) == AT_ONCE
             if hold:
+                few = _with_few_deliveries(ids, cursor)
+                ids, there_is_more = few, there_is_more or len(few) < len(ids)
                 cursor.execute(hold, {"ids": ids})
             cursor.execute(forget, {**parameters, "ids": ids})
             forgot = [Forgot(*row) for row in cursor.fetchall()]
             transaction.set_rollback(dry_run)
         yield from forgot
-        position = ids[-1] if len(ids) == AT_ONCE else None
+        position = ids[-1] if there_is_more else None
+
+
+def _with_few_deliveries(event_ids: list[UUID], cursor: Any) -> list[UUID]:
+    """Return the first events, as many as one transaction may forget with their deliveries."""
+    cursor.execute(_DELIVERIES, [event_ids])
+    numbers = dict(cursor.fetchall())
+    sums = accumulate(numbers.get(id_, 0) for id_ in event_ids)
+    return [
+        id_
+        for place, (id_, sum_) in enumerate(zip(event_ids, sums, strict=True))
+        if not place or sum_ <= MOST_DELIVERIES
+    ]
 
 
 # least() passes over what is not set.
@@ -124,6 +142,7 @@ SELECT {id} FROM {table}
 WHERE workspace_id = %(workspace_id)s AND {id} > %(position)s AND {id} < %(end)s AND {meant}
 ORDER BY {id} LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 """
+_DELIVERIES = "SELECT event_id, count(*) FROM routing_delivery WHERE event_id = ANY(%s) GROUP BY event_id"
 # Members take deliveries under the lock of their group: what they took and did not commit yet would be left behind.
 _GROUPS = """
 SELECT FROM routing_sharegroup

@@ -23,6 +23,8 @@ from routing.submissions import NewEvent
 logger = logging.getLogger(__name__)
 
 MAX_WORKSPACES = 1_000  # whose routes one process keeps compiled
+MOST_OWED = 100_000  # deliveries of one transaction
+WRITTEN_AT_ONCE = 5_000  # of these, between which an event loop has its turn
 
 # Hints for workers and consumers; both look by themselves when no hint comes.
 WEBHOOK_HINT = "event_service_webhooks"  # no payload
@@ -65,7 +67,7 @@ _compiled: dict[UUID, Routes] = {}
 
 
 def route(*, events: Sequence[NewEvent], **_: Any) -> Plan[None]:
-    """Write what the recorded events are owed. Receives events_recorded."""
+    """Write what the recorded events are owed. Receives events_recorded. Raises BadInput where that is too much."""
     workspace_ids = list({event.workspace_id for event in events})
     rows = yield Ask(_VERSIONS, [workspace_ids], _guessed(workspace_ids))
     routes = {}
@@ -73,10 +75,21 @@ def route(*, events: Sequence[NewEvent], **_: Any) -> Plan[None]:
         routes[workspace_id] = yield from _routes_at(workspace_id, version)
     events = yield from _dated(events, routes)
     with metrics.match_seconds.time(), tracing.span("match", events=len(events)):
-        owed = [(event, target) for event in events for target in routes[event.workspace_id].wanting(event)]
+        owed: list[tuple[NewEvent, Target]] = []
+        for event in events:
+            owed += [(event, target) for target in routes[event.workspace_id].wanting(event)]
+            if len(owed) > MOST_OWED:
+                raise BadInput(
+                    f"These {len(events)} events are owed to endpoints over {MOST_OWED} times; send fewer at once."
+                )
         tracing.note(deliveries=len(owed))
     metrics.matched.inc(len(owed))
-    if owed:
+    if len(owed) > WRITTEN_AT_ONCE:
+        yield order.locking({target.endpoint_id for _, target in owed})  # all of them before the first, in one order
+        for start in range(0, len(owed), WRITTEN_AT_ONCE):
+            yield from _writing(owed[start : start + WRITTEN_AT_ONCE])
+            yield Ask("SELECT 1")  # so that what is held goes out now
+    elif owed:
         yield from _writing(owed)
 
 

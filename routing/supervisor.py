@@ -91,7 +91,7 @@ class Supervisor:
             started = loop.time()
             try:
                 process, code = await self._run_once(child)
-            except OSError as error:  # no memory, or no room for a process, just now
+            except (OSError, RuntimeError) as error:  # no memory, or no room for a process or a thread, just now
                 logger.error("%s could not be started, trying again: %s", child.name, error)
             else:
                 if not self._stopping.is_set():

@@ -3,13 +3,13 @@
 import logging
 import os
 import socket
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime, timedelta
 from itertools import islice
+from queue import Empty, SimpleQueue
 from typing import Any
 from uuid import UUID
 
@@ -69,8 +69,9 @@ class Worker:
         self._results: deque[Result] = deque()
         self._held: dict[tuple[UUID, UUID], datetime] = {}  # claimed and not settled, the oldest first: when it was
         self._doubt = 0  # the doubt of these
-        self._wake = threading.Event()
-        self._stopping = threading.Event()
+        # A signal's handler runs in the thread that waits for it, which may hold the lock of an Event just then.
+        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._stopping = False
         self._claim_at = 0.0  # when a claim may find something
         self._hinted = False
         self._late = False  # others answered the last hint, and will the next one
@@ -85,8 +86,8 @@ class Worker:
 
     def stop(self) -> None:
         """Claim no more; finish what is being sent, give back the rest, and let `run` return."""
-        self._stopping.set()
-        self._wake.set()
+        self._stopping = True
+        self._wake.put(None)
 
     def lives(self) -> bool:
         """Tell whether it still turns. Without a database it does: to start it again would not help."""
@@ -94,7 +95,7 @@ class Worker:
 
     def run(self) -> None:
         self._hints.start()
-        while not self._stopping.is_set():
+        while not self._stopping:
             self._wait_and(self._turn)
         self._give_back(self._senders.stop())
         logger.info("Stopping: %d claimed deliveries are settled or given back first", len(self._held))
@@ -110,8 +111,10 @@ class Worker:
 
     def _wait_and(self, work: Callable[[], None]) -> None:
         """Do `work` on a hint, or when it is time. Where the database does not answer, it is not done."""
-        self._wake.wait(self._idle_s())
-        self._wake.clear()
+        with suppress(Empty):
+            self._wake.get(timeout=self._idle_s())
+            while True:
+                self._wake.get_nowait()
         self._turned_at = time.monotonic()
         try:
             work()
@@ -228,7 +231,7 @@ class Worker:
         self._hinted = True
         self._claim_at = min(self._claim_at, time.monotonic() + LATE_S) if self._late else 0.0
         if self._senders.has_room:  # the others come around within a tick
-            self._wake.set()
+            self._wake.put(None)
 
     def _send(self, job: Job) -> bool:
         with _about(job):
@@ -236,7 +239,7 @@ class Worker:
         failpoints.reach("K6")
         self._results.append(result)
         if len(self._results) >= SETTLE_AT:
-            self._wake.set()
+            self._wake.put(None)
         return result.started_at is not None
 
     def _attempt(self, job: Job) -> Result:

@@ -867,5 +867,13 @@ def test_the_data_of_a_binary_cloud_event_is_checked_like_any_other(key, data):
     assert (answer.status, told(answer)) == (400, [("BAD_USER_INPUT", "data")])
 
 
+def test_too_much_at_once_is_refused_with_what_would_be_right(key, web_socket, monkeypatch):
+    monkeypatch.setattr(router, "MOST_OWED", 1)
+    answer = post([{"type": "a"}, {"type": "b"}], key)
+    assert (answer.status, answer.body["error"]["code"]) == (400, "BAD_USER_INPUT")
+    assert not Event.objects.exists()
+    accepted(post({"type": "a"}, key))
+
+
 def test_a_media_type_may_be_written_in_any_case(key):
     accepted(post({**CLOUD, "datacontenttype": "Application/JSON; charset=UTF-8"}, key, content_type=STRUCTURED))

@@ -2,8 +2,9 @@
 
 import json
 from collections import Counter
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import partial
+from unittest.mock import Mock, call
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -17,6 +18,7 @@ from routing import partitions, retention
 from routing.models import Attempt, Delivery, Event, IdempotencyRecord, SharedDelivery, ShareGroup
 from routing.queue import Result, claim, reap, settle
 from routing.repeats import retry
+from routing.retention import Forgot
 from tests.together import together
 from tests.traffic import end, of, record
 
@@ -159,6 +161,31 @@ def test_a_walk_takes_many_short_transactions_and_looks_at_what_stays_once(webho
         ("events", 1),
     ]
     assert (Event.objects.count(), conserved(webhook)) == (3, (7, 3, 4))
+
+
+def test_what_goes_at_once_is_bounded_by_the_deliveries_too(webhook, workspace, monkeypatch):
+    Endpoint.create_webhook(workspace_id=workspace.pk, name="Other", url="https://example.com/")
+    monkeypatch.setattr(retention, "AT_ONCE", 3)
+    monkeypatch.setattr(retention, "MOST_DELIVERIES", 4)
+    ended(webhook, 5)  # of two deliveries each
+    gone = [forgot.rows for forgot in retention.prune(now=LATER) if forgot.what == "events" and forgot.rows]
+    assert gone == [2, 2, 1]
+    assert not Delivery.objects.exists()
+
+
+def test_one_event_with_more_goes_alone(webhook, monkeypatch):
+    monkeypatch.setattr(retention, "MOST_DELIVERIES", 0)
+    ended(webhook, 2)
+    assert prune()["events"] == 2
+
+
+def test_a_day_that_waits_keeps_those_behind_it(monkeypatch):
+    days = [date(2026, 1, day) for day in (1, 2, 3)]
+    drop = Mock(side_effect=[True, False])
+    monkeypatch.setattr(partitions, "older_than", lambda *_, **__: days)
+    monkeypatch.setattr(partitions, "drop", drop)
+    assert list(retention._whole_days(False, None)) == [Forgot("days", 1)]
+    assert drop.mock_calls == [call(day) for day in days[:2]]
 
 
 def test_it_can_be_stopped_after_each_page_also_where_nothing_is_found(webhook, monkeypatch):

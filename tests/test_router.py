@@ -9,7 +9,7 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from endpoints.errors import Conflict
+from endpoints.errors import BadInput, Conflict
 from endpoints.models import Endpoint, EventFilter, FilterLink
 from routing import router
 from routing.models import Cursor, Delivery, Event, IdempotencyRecord
@@ -48,6 +48,29 @@ def conservation():
     with connection.cursor() as cursor:
         cursor.execute("SELECT * FROM routing_conservation")
         return {row[0]: row[1:] for row in cursor.fetchall()}
+
+
+# --- how much
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 5])
+def test_much_is_written_in_parts_and_numbered_alike(workspace, monkeypatch, at_once):
+    endpoints = [make_endpoint(workspace, f"{number}") for number in range(3)]
+    record(workspace, "before")
+    monkeypatch.setattr(router, "WRITTEN_AT_ONCE", at_once)
+    record(workspace, "first", "second", "third")
+    for endpoint in endpoints:
+        assert owed(endpoint) == [(1, "before"), (2, "first"), (3, "second"), (4, "third")]
+
+
+def test_too_much_at_once_is_refused_and_less_is_not(workspace, monkeypatch):
+    endpoints = [make_endpoint(workspace, f"{number}") for number in range(3)]
+    monkeypatch.setattr(router, "MOST_OWED", 5)
+    refusal = pytest.raises(BadInput, match="These 2 events are owed to endpoints over 5 times; send fewer at once")
+    with refusal, transaction.atomic():
+        record(workspace, "first", "second")
+    record(workspace, "first")
+    assert [numbers(endpoint) for endpoint in endpoints] == [[1], [1], [1]]
 
 
 # --- who is owed what

@@ -8,12 +8,11 @@ from routing.queue.claim import claim, seconds_until_ready
 from routing.queue.jobs import DOUBT, LEASE_S, Job, Result, Target
 from routing.queue.presence import Presence, Told, leave, report
 from routing.queue.settle import settle
-from routing.queue.upkeep import MOST_CANCELLED, cancel_deleted, reap
+from routing.queue.upkeep import cancel_deleted, reap
 
 __all__ = [
     "DOUBT",
     "LEASE_S",
-    "MOST_CANCELLED",
     "Job",
     "Presence",
     "Result",

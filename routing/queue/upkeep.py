@@ -24,13 +24,14 @@ def reap() -> int:
 
 
 def cancel_deleted(*, within_s: float) -> int:
-    """Cancel some of what is still owed to endpoints that were deleted within that time. Return how many that are.
+    """Cancel some of what is still owed to endpoints that were deleted within that time. Return how much was found.
 
-    It is asked again and again, as events may still be recorded for an endpoint while it is being deleted.
+    What others have locked is passed over, and found again. It is asked again and again, as events may still be
+    recorded for an endpoint while it is being deleted.
     """
     with connection.cursor() as cursor:
         cursor.execute(_CANCEL_DELETED, [within_s, MOST_CANCELLED])
-        return int(cursor.rowcount)
+        return int(cursor.fetchone()[0])
 
 
 # The lanes are locked after the deliveries and in the order of endpoints, as they are in settle.
@@ -80,12 +81,16 @@ WITH gone AS MATERIALIZED (
     UNION ALL
     SELECT delivery.id FROM gone JOIN routing_delivery AS delivery ON delivery.endpoint_id = gone.id
     WHERE delivery.due_at IS NULL AND delivery.state = 'PENDING'
+), found AS MATERIALIZED (
+    SELECT id FROM open LIMIT %s
 ), chosen AS MATERIALIZED (
     SELECT id FROM routing_delivery
-    WHERE id = ANY (ARRAY(SELECT id FROM open LIMIT %s)) AND state = 'PENDING' ORDER BY id FOR UPDATE SKIP LOCKED
+    WHERE id = ANY (ARRAY(SELECT id FROM found)) AND state = 'PENDING' ORDER BY id FOR UPDATE SKIP LOCKED
+), cancelled AS (
+    UPDATE routing_delivery AS delivery
+    SET state = 'CANCELLED', reason = 'ENDPOINT_DELETED', due_at = NULL, lease_token = NULL,
+        settled_at = clock_timestamp()
+    WHERE id = ANY (ARRAY(SELECT id FROM chosen))
 )
-UPDATE routing_delivery AS delivery
-SET state = 'CANCELLED', reason = 'ENDPOINT_DELETED', due_at = NULL, lease_token = NULL,
-    settled_at = clock_timestamp()
-WHERE id = ANY (ARRAY(SELECT id FROM chosen))
+SELECT count(*) FROM found
 """

@@ -25,7 +25,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--processes", type=count, default=1, metavar="N")
-        parser.add_argument("--threads", type=int, default=_THREADS, metavar="N", help="senders of each process")
+        parser.add_argument("--threads", type=count, default=_THREADS, metavar="N", help="senders of each process")
         parser.add_argument("--number", type=int, default=0, help="which port of the process doors is the first one's")
         parser.add_argument("--lifeline", type=int, help="a pipe that ends with the parent")
 
