@@ -136,6 +136,18 @@ def test_a_first_attempt_does_not_wait_for_a_clock_that_was_set_back(workspace, 
     assert seconds_until_ready(at_most=5, per_endpoint=100, rooms={}) == 5
 
 
+def test_who_is_made_ready_before_its_rate_has_room_waits_for_that_and_is_not_asked_meanwhile(workspace, webhook):
+    webhook.change(rate_limit={"count": 1, "period_seconds": 3600})
+    record(workspace, 2)
+    Lane.objects.update(tokens=1, tokens_at=Now())
+    assert len(claimed()) == 1
+    Lane.objects.update(ready_at=Now())  # as whoever resumes it, or changes its rate
+
+    assert seconds_until_ready(at_most=9_999, per_endpoint=100, rooms={}) <= 0
+    assert claimed() == []
+    assert 3_500 < seconds_until_ready(at_most=9_999, per_endpoint=100, rooms={}) <= 3_600
+
+
 def test_what_came_first_is_claimed_first(workspace, webhook):
     events = record(workspace, 3)
 

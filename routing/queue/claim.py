@@ -136,6 +136,7 @@ FROM endpoints_endpoint AS endpoint
 # lane does not fill a claim that others have something for.
 # claimed: looked up by an array, and each event by itself: a join of that few rows may be planned as a walk through the
 # whole table.
+# thirsty: a lane that was made ready before its rate has room, as when it is resumed, is not looked at until then.
 # lost, taken: what was lost before, in small doses; first attempts; what is due again. A row that somebody let go
 # between the two helpings of its lane may be in both.
 # unhurried: nobody waits until a claim is on the disk. One that a crash of the database takes back was never made: its
@@ -242,6 +243,10 @@ WITH RECURSIVE {_HOP}, busy AS MATERIALIZED (
         GROUP BY share.endpoint_id, share.tokens, rate_limit, rate_period_s
     ) AS charge
     WHERE lane.endpoint_id = charge.endpoint_id
+), thirsty AS (
+    UPDATE routing_lane AS lane
+    SET ready_at = clock_timestamp() + (1 - share.tokens) * share.rate_period_s / share.rate_limit * interval '1 second'
+    FROM share WHERE lane.endpoint_id = share.endpoint_id AND share.tokens < 1
 ), claimed AS (
     UPDATE routing_delivery AS delivery
     SET state = 'SENDING', attempts_made = delivery.attempts_made + 1, lease_token = %(token)s,
