@@ -165,7 +165,6 @@ def test_a_walk_takes_many_short_transactions_and_looks_at_what_stays_once(webho
 
 def test_what_goes_at_once_is_bounded_by_the_deliveries_too(webhook, workspace, monkeypatch):
     Endpoint.create_webhook(workspace_id=workspace.pk, name="Other", url="https://example.com/")
-    monkeypatch.setattr(retention, "AT_ONCE", 3)
     monkeypatch.setattr(retention, "MOST_DELIVERIES", 4)
     ended(webhook, 5)  # of two deliveries each
     gone = [forgot.rows for forgot in retention.prune(now=LATER) if forgot.what == "events" and forgot.rows]

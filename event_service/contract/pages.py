@@ -108,7 +108,7 @@ def _spelling(action: argparse.Action) -> str:
 
 def _settings() -> str:
     source = (_ROOT / "event_service/settings.py").read_text()
-    variables = sorted(set(re.findall(r'(?:environ\.get|_listed|_whole|_days|_rate)\(\s*"([A-Z_]+)"', source)))
+    variables = sorted(set(re.findall(r'(?:environ\.get|_listed|_switch|_whole|_days|_rate)\(\s*"([A-Z_]+)"', source)))
     variables.remove("XDG_DATA_HOME")  # the desktop's; told where DATA_DIR is
     rows = _told_of_settings()
     return "# Settings\n\nEvery environment variable, as `event_service/settings.py` reads them.\n\n" + table(
