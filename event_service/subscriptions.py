@@ -165,7 +165,7 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
     async def _begin(self, init: Init) -> None:
         self._inits += 1
         if self._inits > 1:
-            raise TOO_MANY_INITS
+            raise TOO_MANY_INITS.with_traceback(None)
         self._credentials = _credentials(self.scope, init.payload or {})
         try:
             self._grant = await in_query_thread(self._admitted)
@@ -173,7 +173,7 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
             code = UNAUTHORIZED.code if isinstance(error, Unauthenticated) else TRY_AGAIN
             raise Refusal(code, error.message) from None
         except OUTAGE:
-            raise NO_DATABASE from None
+            raise NO_DATABASE.with_traceback(None) from None
         full = Refusal(NOT_ALLOWED, f"This key has {settings.SOCKETS_PER_KEY} websockets open on this process.")
         self._count(self._grant.key_id, settings.SOCKETS_PER_KEY, full)
         await self._say("connection_ack")
@@ -189,7 +189,7 @@ class GraphQLConsumer(AsyncWebsocketConsumer):
 
     async def _subscribe(self, message: Subscribe) -> None:
         if self._grant is None:
-            raise UNAUTHORIZED
+            raise UNAUTHORIZED.with_traceback(None)
         if message.id in self._running:
             raise Refusal(ID_TAKEN, f"Subscriber for {message.id} already exists")
         if len(self._tasks) >= MOST_OPERATIONS:

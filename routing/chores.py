@@ -77,9 +77,7 @@ def _try(work: Callable[[], object]) -> None:
     """Do it, or leave it for the next time: what one workspace's rows make fail ends nobody's deliveries."""
     try:
         work()
-    except OUTAGE:
-        if not connection.is_usable():
+    except Exception as error:
+        if isinstance(error, OUTAGE) and not connection.is_usable():  # else a lock, a time limit, an index of its own
             raise
-        logger.exception("A chore failed and is tried again: %r", work)  # a lock, a time limit, an index of its own
-    except Exception:
         logger.exception("A chore failed and is tried again: %r", work)

@@ -93,6 +93,7 @@ class Listener:
         self._refusals: dict[str, int] = {}  # by the cursors of events that were not taken yet
         self._furthest = ""  # the cursor behind which nothing was taken
         self._complete = ""  # the cursor up to which everything was
+        self._epoch = ""  # by which the service counts
         self._has_listened = False
         self._tries = 0  # since the service was last ready
 
@@ -156,9 +157,10 @@ class Listener:
 
     def _meet(self, cursor: str) -> None:
         """Forget what was, where the service counts anew: its database was restored."""
-        if self._furthest and _epoch(self._furthest) != _epoch(cursor):
+        if self._epoch not in ("", _epoch(cursor)):
             self._refusals.clear()
             self._furthest = self._complete = ""
+        self._epoch = _epoch(cursor)
 
     def _answer(self, event: Event, socket: ClientConnection) -> None:
         if reason := "" if self._was_taken(event) else self._take(event):
@@ -178,8 +180,8 @@ class Listener:
 
         It comes in order, but to a member of a group, which may be sent what others had before.
         """
-        is_behind = _number(event.cursor) > _number(self._furthest)
-        return not (is_behind or event.cursor in self._refusals or "share" in self._asking)
+        is_new = _number(event.cursor) > _number(self._furthest)
+        return not (is_new or event.cursor in self._refusals or "share" in self._asking)
 
     def _settle(self, event: Event) -> None:
         self._refusals.pop(event.cursor, None)

@@ -79,9 +79,10 @@ def route(*, events: Sequence[NewEvent], **_: Any) -> Plan[None]:
         for event in events:
             owed += [(event, target) for target in routes[event.workspace_id].wanting(event)]
             if len(owed) > MOST_OWED:
-                raise BadInput(
-                    f"These {len(events)} events are owed to endpoints over {MOST_OWED} times; send fewer at once."
-                )
+                what, right = "These events are", "send fewer at once"
+                if len(events) == 1:
+                    what, right = "This event is", "have filters want it for fewer endpoints"
+                raise BadInput(f"{what} owed to endpoints over {MOST_OWED} times; {right}.")
         tracing.note(deliveries=len(owed))
     metrics.matched.inc(len(owed))
     if len(owed) > WRITTEN_AT_ONCE:

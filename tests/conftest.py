@@ -27,15 +27,19 @@ def _empty(_: TransactionTestCase) -> None:
     kept = ("django_migrations", "django_content_type", "auth_permission")
     with transaction.atomic(), connection.cursor() as cursor:
         tables = [name for name in connection.introspection.table_names() if name not in kept]
-        cursor.execute(" UNION ALL ".join(f"(SELECT '{name}' FROM \"{name}\" LIMIT 1)" for name in tables))
-        written = [f'"{name}"' for (name,) in cursor.fetchall()]
-        if written:
-            cursor.execute(
-                f"LOCK TABLE {', '.join(written)} IN ACCESS EXCLUSIVE MODE"
-            )  # who still writes is waited for
-            cursor.execute("SET LOCAL session_replication_role = replica")  # no triggers, and in any order
-            for name in written:  # few rows are gone sooner than files are made anew
-                cursor.execute(f"DELETE FROM {name}")
+        look = " UNION ALL ".join(f"(SELECT '{name}' FROM \"{name}\" LIMIT 1)" for name in tables)
+        written: set[str] = set()
+        while found := _names(cursor, look) - written:  # whoever still writes is waited for, and may have filled others
+            cursor.execute(f"LOCK TABLE {', '.join(found)} IN ACCESS EXCLUSIVE MODE")
+            written |= found
+        cursor.execute("SET LOCAL session_replication_role = replica")  # no triggers, and in any order
+        for name in written:  # few rows are gone sooner than files are made anew
+            cursor.execute(f"DELETE FROM {name}")
+
+
+def _names(cursor: Any, look: str) -> set[str]:
+    cursor.execute(look)
+    return {f'"{name}"' for (name,) in cursor.fetchall()}
 
 
 TransactionTestCase._fixture_teardown = _empty

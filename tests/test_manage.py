@@ -19,7 +19,7 @@ RUN = "django.core.management.ManagementUtility.execute"
 
 @pytest.fixture(autouse=True)
 def interrupt():
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever shell the tests run in
     yield
     signal.signal(signal.SIGINT, before)
 

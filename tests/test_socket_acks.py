@@ -512,13 +512,28 @@ def test_who_does_not_ask_for_history_is_not_told_of_what_others_had_and_is_dele
         assert events(begun(websocket), 2) == [1, 5]
 
 
-def test_what_is_refused_in_history_comes_again_too(web, web_socket, key, publish):
+def test_what_is_refused_in_history_comes_again_too_as_often_as_any_other(web, web_socket, key, publish):
     publish(*[b"1"] * 2)
-    end(of(web_socket), "DELIVERED")
+    end(of(web_socket, seq=1), "DELIVERED")
+    end(of(web_socket, seq=2))
     with web.v1(web_socket, key, after="0") as websocket:
         assert events(begun(websocket), 2) == [1, 2]
-        nack(websocket, web_socket, 1)
-        assert events(websocket, 1) == [1]
+        for seq in (1, 2):
+            for _ in range(MOST_REFUSALS - 1):
+                nack(websocket, web_socket, seq)
+                assert events(websocket, 1) == [seq]
+            nack(websocket, web_socket, seq)
+        assert_quiet(websocket)
+
+
+def test_who_comes_back_with_both_is_told_what_is_missing_between(web, web_socket, key, publish):
+    publish(*[b"1"] * 6)
+    Delivery.objects.update(creation_date=F("creation_date") - timedelta(days=1) + timedelta(hours=1) * F("seq"))
+    since = Delivery.objects.get(seq=3).creation_date.isoformat()
+    Delivery.objects.filter(seq__in=[3, 4]).delete()
+    with web.v1(web_socket, key, **{"from": since, "after": cursor(web_socket, 1)}) as websocket:
+        assert frame(begun(websocket))["missing"] == {"after": cursor(web_socket, 2), "until": cursor(web_socket, 4)}
+        assert events(websocket, 2) == [5, 6]
 
 
 def test_history_that_goes_while_a_socket_reads_is_said(web, web_socket, key, publish):

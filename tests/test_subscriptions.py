@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from contextlib import ExitStack, aclosing, contextmanager, suppress
 from datetime import timedelta
 from functools import partial
@@ -25,7 +26,7 @@ from routing.models import Delivery, DeliveryChange, Socket, SocketNode
 from routing.queue import Result, claim, settle
 from routing.sockets import watching as watching_module
 from routing.sockets.watching import Changes, Position, Watcher, Watching
-from tests.service import wait_until
+from tests.service import ROOT, wait_until
 from tests.test_foreign_ids import ABSENT
 from tests.test_graphql_limits import EXPENSIVE
 from tests.test_graphql_tenancy import SUBSCRIPTIONS
@@ -71,6 +72,14 @@ def test_who_is_gone_before_it_is_answered_is_not_counted_any_more(said, key):
     asyncio.run(subscriptions.GraphQLConsumer()(scope, gone.receive, gone.send))
     assert subscriptions._open == {}
     assert gone.said == []
+
+
+def test_what_is_raised_again_and_again_keeps_nothing_of_who_said_what():
+    """A refusal with a name keeps the frames that it was raised through."""
+    bare = re.compile(r"raise [A-Z_]{4,}( from None)?$", re.MULTILINE)
+    sources = [path for folder in ("routing", "event_service", "endpoints") for path in (ROOT / folder).rglob("*.py")]
+    assert len(sources) > 100
+    assert [path.name for path in sources if bare.search(path.read_text())] == []
 
 
 def test_who_is_broken_off_is_not_counted_any_more():
@@ -528,7 +537,7 @@ def test_as_many_sockets_are_open_as_the_operator_lets(key, of, code):
     with running(**{f"EVENT_SERVICE_SOCKETS_PER_{of}": "1"}) as web:
         with apollo(web, key):
             assert outcome(web, key) == code
-        wait_until(partial(outcome, web, key), "connection_ack".__eq__)  # there is room again
+        wait_until(partial(outcome, web, key), lambda found: found == "connection_ack")  # there is room again
 
 
 def outcome(web, key):

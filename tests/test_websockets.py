@@ -696,6 +696,25 @@ def test_what_was_sent_is_settled_though_a_pause_keeps_the_rest(web_socket, key,
     assert asyncio.run(settled()) == [(1, "DELIVERED"), (2, "PENDING")]
 
 
+def test_what_was_refused_is_not_looked_for_during_a_pause(web_socket, key, publish):
+    publish(b"1")
+
+    async def timer():
+        admission = await in_thread(admit, asked(web_socket, key, "event-service.v1"))
+        async with Hub().reader(admission, end=Mock()) as reader:
+            await reader.next_some()
+            reader.source._feed.active = False
+            reader.refuse(1, "", 0)
+            waiting = asyncio.create_task(reader.next_some())
+            await reader._settled.wait()
+            await asyncio.sleep(0)
+            found = reader._timer
+            waiting.cancel()
+            return found
+
+    assert asyncio.run(timer()) is None
+
+
 def test_who_leaves_takes_along_what_was_to_come_again(web_socket, key, publish):
     publish(b"1")
 

@@ -187,10 +187,10 @@ class Crowd:
 
     def _look(self) -> None:
         """Hang up on whoever has had its time."""
+        self._looks = False
         now = asyncio.get_running_loop().time()
         for channel in [each for each in self._channels if each.due_at is not None and each.due_at <= now]:
             channel.due_at = None
             channel.timeoutConnection()
-        self._looks = False
         if self._channels:
             self._look_soon()

@@ -177,7 +177,7 @@ class _End:
             either: list[asyncio.Future[Any]] = [task, self._refusal]
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if self._refusal.done():
-                raise self._refusal.result()
+                raise self._refusal.result().with_traceback(None)
             return task.result()
         finally:
             if not task.done():

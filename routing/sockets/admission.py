@@ -19,7 +19,7 @@ from routing.sockets import tickets
 from routing.sockets.asked import Asked
 from routing.sockets.cursors import Cursor
 from routing.sockets.origins import check_origin
-from routing.sockets.reading import position_at, unread_position
+from routing.sockets.reading import last_before, position_at, unread_position
 from routing.sockets.refusals import NO_SUCH_ENDPOINT, NOT_ALLOWED, TRY_AGAIN, Refusal, endpoint_gone
 from routing.sockets.tickets import Opener
 
@@ -211,7 +211,8 @@ def _position(asked: Asked, standing: Standing, began_at: int) -> tuple[int, Res
     if asked.names_position and asked.after is None:
         return began_at, None
     if asked.after and asked.after.epoch == standing.epoch and asked.after.seq <= standing.last_seq:
-        return max(asked.after.seq, began_at), None
+        # What is deleted between the two may be of before that time, or missing: that is told.
+        return last_before(standing.endpoint.pk, asked.after.seq, began_at), None
     unread = standing.last_seq if asked.watches else unread_position(standing.endpoint.pk, standing.last_seq)
     unread = max(unread, began_at)
     if asked.after is None:

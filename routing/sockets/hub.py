@@ -121,7 +121,7 @@ class Hub:
         self._begin()
         try:
             if place.node_id != self._node_id:  # others took this process for dead before the reader was among them
-                raise SWEPT
+                raise SWEPT.with_traceback(None)
             yield reader
         finally:
             self._readers.discard(reader)
@@ -141,7 +141,7 @@ class Hub:
                 return await in_thread(inside(visitor.endpoint.workspace_id, registry.enter), visitor, node_id)
             except IntegrityError:  # others took this process for dead, and it did not know yet
                 self._lose(node_id)
-        raise NO_DATABASE
+        raise NO_DATABASE.with_traceback(None)
 
     async def _node(self) -> UUID:
         async with self._node_lock:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from heapq import heappop, heappush
@@ -20,7 +20,7 @@ from routing.sockets.cursors import Cursor
 from routing.sockets.reading import Owed, Row
 from routing.sockets.refusals import Refusal
 from routing.sockets.registry import Place
-from routing.sockets.settling import Report
+from routing.sockets.settling import MOST_REFUSALS, Report
 from routing.sockets.sources import Source
 from routing.sockets.window import Begun, Flight, Window
 
@@ -52,6 +52,7 @@ class Reader:
         self._watches = admission.asked.watches
         self._batch: deque[Row] = deque()
         self._refused: list[tuple[float, int]] = []  # when what is to be sent again; a heap
+        self._refusals: Counter[int] = Counter()  # by number, of what was not acknowledged since
         self._timer: asyncio.TimerHandle | None = None  # of the first of these
         self._reset = admission.reset
         self._reports: list[Report] = []
@@ -164,6 +165,9 @@ class Reader:
         """Settle all that was sent up to that number, but for what was refused."""
         assert self._window is not None
         if taken := self._window.take_up_to(seq):
+            if self._refusals:
+                for flight in taken:
+                    self._refusals.pop(flight.owed.seq, None)
             for begun, together in groupby(taken, key=attrgetter("begun")):
                 self._deliver((flight.owed for flight in together), begun)
             self._hand_over()
@@ -175,12 +179,15 @@ class Reader:
         flight = self._window.take(seq)
         if flight is None:
             return False
+        self._refusals[seq] += 1
+        comes_again = self._refusals[seq] < MOST_REFUSALS
         detail = reason or "The client gave no reason."
         self._report([flight.owed], flight.begun, error="REFUSED", detail=detail, delay_s=delay_s)
         self._hand_over()
-        if self.source.share(seq) is None:  # it comes again here, and here only
-            self._window.reserve(seq)
-        heappush(self._refused, (time.monotonic() + delay_s, seq))
+        if comes_again:
+            if self.source.share(seq) is None:  # it comes again here, and here only
+                self._window.reserve(seq)
+            heappush(self._refused, (time.monotonic() + delay_s, seq))
         self.wake()
         return True
 
@@ -189,7 +196,7 @@ class Reader:
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        if self._refused:
+        if self._refused and self.source.active:
             wait_s = max(0.0, self._refused[0][0] - time.monotonic()) + _AFTER_S
             self._timer = asyncio.get_running_loop().call_later(wait_s, self.wake)
 

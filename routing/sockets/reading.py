@@ -59,14 +59,14 @@ def is_full(rows: Sequence[Row]) -> bool:
 
 
 def read_again(endpoint_id: UUID, epoch: str, seq: int, *, ended: bool) -> Row | None:
-    """Return one delivery, if it still waits to be acknowledged, or has `ended` otherwise than by refusals, for who
-    reads history. Its reader knows whether the endpoint is ACTIVE.
+    """Return one delivery, if it still waits to be acknowledged. With `ended`, for who reads history, one that is over
+    will do, but for what was given up. Its reader knows whether the endpoint is ACTIVE.
     """
     with prepared() as cursor:
         cursor.execute(_READ_AGAIN, [endpoint_id, seq - 1, 1, 1])
         rows = [as_row(epoch, *columns) for columns in cursor.fetchall()]
-    waits = [row for row in rows if row.seq == seq and row.frame and row.owed.state != Delivery.State.EXHAUSTED]
-    return next((row for row in waits if ended or row.owed.state == Delivery.State.PENDING), None)
+    found = [row for row in rows if row.seq == seq and row.frame and not row.dropped]
+    return next((row for row in found if ended or row.owed.state == Delivery.State.PENDING), None)
 
 
 def as_row(
@@ -109,6 +109,13 @@ def unread_position(endpoint_id: UUID, last_seq: int) -> int:
     unread = Delivery.objects.filter(endpoint=endpoint_id, state=Delivery.State.PENDING, due_at=None)
     lowest = unread.order_by("seq").values_list("seq", flat=True).first()
     return last_seq if lowest is None else lowest - 1
+
+
+def last_before(endpoint_id: UUID, after: int, up_to: int) -> int:
+    """Return the highest number up to `up_to` of a delivery that is kept, or `after` where there is none behind it."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LAST_BEFORE, [after, endpoint_id, after, up_to])
+        return int(cursor.fetchone()[0])
 
 
 def position_at(endpoint_id: UUID, since: datetime, last_seq: int) -> int:
@@ -158,6 +165,9 @@ FROM sized WHERE bytes_before < %s ORDER BY seq
 """
 _READ_ON = _READ.replace("CONDITION", "endpoint.state = 'ACTIVE' AND endpoint.deleted_at IS NULL AND")
 _READ_AGAIN = _READ.replace("CONDITION ", "")
+_LAST_BEFORE = """
+SELECT coalesce(max(seq), %s) FROM routing_delivery WHERE endpoint_id = %s AND seq > %s AND seq <= %s
+"""
 _FIRST_FROM = """
 SELECT seq, creation_date FROM routing_delivery WHERE endpoint_id = %s AND seq >= %s ORDER BY seq LIMIT 1
 """

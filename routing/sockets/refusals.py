@@ -6,7 +6,11 @@ NOT_ALLOWED, FAILED, RESTART, TRY_AGAIN, NO_SUCH_ENDPOINT, ENDPOINT_GONE = 1008,
 
 
 class Refusal(Exception):
-    """Why a websocket is closed."""
+    """Why a websocket is closed.
+
+    One that has a name is raised `.with_traceback(None)`: it would keep the frames of each time that it is raised, and
+    with them what clients said.
+    """
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)

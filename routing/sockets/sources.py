@@ -134,7 +134,7 @@ class Member:
                 if helping.rows or helping.gap or not helping.more:
                     return helping
         except OUTAGE:  # what it took, if it took it, is given back when the socket ends
-            raise NO_DATABASE from None
+            raise NO_DATABASE.with_traceback(None) from None
 
     async def read_again(self, seq: int) -> None:
         return None  # the group has it, and it may be with another member

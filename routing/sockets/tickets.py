@@ -53,13 +53,13 @@ def take(text: str, *, endpoint_id: str, address: str) -> Opener:
         cursor.execute(_TAKE, [_digest(text)])
         row = cursor.fetchone()
     if row is None:
-        raise _UNUSABLE
+        raise _UNUSABLE.with_traceback(None)
     *opener, of_endpoint, of_address, usable = row
     found = Opener(*opener)
     if found.user_id:
         usable &= bool(looks_that_are_allowed({(found.user_id, of_endpoint)}))
     if not usable or str(of_endpoint) != endpoint_id.lower() or of_address not in ("", address):
-        raise _UNUSABLE
+        raise _UNUSABLE.with_traceback(None)
     return found
 
 

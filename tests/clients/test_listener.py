@@ -195,19 +195,40 @@ def test_an_answer_to_what_came_before_the_connection_broke_is_one_to_what_came_
     assert asyncio.run(said()) == ["ack 1", "ack 2", "ack 3"]
 
 
+def test_an_old_answer_takes_nothing_that_was_refused_and_refuses_nothing_that_was_taken() -> None:
+    async def said() -> tuple[list[str], str | None, dict[str, int]]:
+        events = Listener("http://x", "e", "k")
+        noted = spied_on(events)
+        old = [await events._read(frame_of("a", seq)) for seq in (1, 2, 3)]
+        await old[0].ack()  # type: ignore[union-attr]
+        await old[1].nack()  # type: ignore[union-attr]
+        events._open.clear()  # as it connects again
+        two, three = [await events._read(frame_of("a", seq)) for seq in (2, 3)]
+        await old[2].ack()  # type: ignore[union-attr]
+        await two.nack()  # type: ignore[union-attr]
+        await three.ack()  # type: ignore[union-attr]
+        again = await events._read(frame_of("a", 2))
+        await again.ack()  # type: ignore[union-attr]
+        await old[0].nack()  # type: ignore[union-attr]
+        return noted, events.cursor, events._refused
+
+    said_all = ["ack 1", "nack 2", "nack 2", "ack 3", "ack 2"]
+    assert asyncio.run(said()) == (said_all, "a-3", {})
+
+
 def test_a_service_that_counts_anew_is_asked_for_nothing_of_before() -> None:
     async def cursors() -> list[str | None]:
         events, seen = Listener("http://x", "e", "k"), list[str | None]()
-        for epoch in ("a", "b"):
+        for epoch in ("a", "b", "c"):
             await events._read({"kind": "ready", "cursor": f"{epoch}-0"})
             seen.append(events.cursor)
             one, two = [await events._read(frame_of(epoch, seq)) for seq in (1, 2)]
-            await one.ack()  # type: ignore[union-attr]
-            await (two.nack() if epoch == "a" else two.ack())  # type: ignore[union-attr]
+            await (one.nack() if epoch == "a" else one.ack())  # type: ignore[union-attr]
+            await (two.ack() if epoch == "c" else two.nack())  # type: ignore[union-attr]
             seen.append(events.cursor)
         return seen
 
-    assert asyncio.run(cursors()) == [None, "a-1", None, "b-2"]
+    assert asyncio.run(cursors()) == [None, None, None, "b-1", None, "c-2"]
 
 
 def frame_of(epoch: str, seq: int) -> dict[str, Any]:

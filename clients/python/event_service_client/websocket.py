@@ -98,7 +98,9 @@ class Listener:
         self._refused: dict[str, int] = {}  # to come again, and how often each was refused
         self._taken: dict[str, None] = {}  # the last ones, in order
         self._open: dict[str, SocketEvent] = {}  # handed out on this connection and not answered, in order
+        self._late: set[str] = set()  # of these, what lies before the furthest
         self._furthest = after  # the last cursor that was acknowledged
+        self._epoch: str | None = None  # by which the service counts
 
     async def __aenter__(self) -> Self:
         return self
@@ -128,6 +130,7 @@ class Listener:
         if self.cursor is not None and "share" not in asking and ("from" in asking or not self._refused):
             asking["after"] = self.cursor
         self._open.clear()
+        self._late.clear()
         self._socket = await connect(
             f"{self._url}?{urlencode(asking)}",
             additional_headers=self._headers,
@@ -162,13 +165,15 @@ class Listener:
 
     def _meet(self, cursor: str) -> None:
         """Forget what was, where the service counts anew: its database was restored."""
-        if self._furthest and "-" in self._furthest and _epoch(self._furthest) != _epoch(cursor):
+        if self._epoch not in (None, _epoch(cursor)):
             self._refused.clear()
             self.cursor = self._furthest = None
+        self._epoch = _epoch(cursor)
 
     def _start_over(self, frame: dict[str, Any]) -> Reset:
         self._furthest = frame["cursor"]
         if frame["reason"] == "HISTORY_GONE":
+            self._late.update(self._open)
             self._advance()
         else:  # the numbers are others now
             self._refused.clear()
@@ -180,34 +185,54 @@ class Listener:
             await self._say({"kind": "ack", "cursor": event.cursor})
             return None
         self._open[event.cursor] = event
+        if self._furthest and _number(event.cursor) <= _number(self._furthest):
+            self._late.add(event.cursor)
         return event
 
     async def _answer(self, event: SocketEvent, refusal: dict[str, Any] | None = None) -> None:
-        # What was handed out before its connection broke comes again. An acknowledgement is of both.
         current = self._open.get(event.cursor)
-        if refusal is None:
-            self._take([*self._open_up_to(current or event), event.cursor])
-        elif current is None or current is event:
-            self._refuse(event.cursor, is_said=current is event)
-        if current is event or (current and refusal is None):
-            kind = "ack" if refusal is None else "nack"
-            await self._say({"kind": kind, "cursor": event.cursor, **(refusal or {})})
+        if current is not event:
+            await self._note(event.cursor, current, is_taken=refusal is None)
+        elif refusal is None:
+            self._take([*self._open_up_to(event), event.cursor])
+            await self._say({"kind": "ack", "cursor": event.cursor})
+        else:
+            self._refuse(event.cursor)
+            await self._say({"kind": "nack", "cursor": event.cursor, **refusal})
 
-    def _refuse(self, cursor: str, *, is_said: bool) -> None:
-        self._refused[cursor] = self._refused.get(cursor, 0) + is_said
-        self._open.pop(cursor, None)
+    async def _note(self, cursor: str, current: SocketEvent | None, *, is_taken: bool) -> None:
+        """Take note of an answer to what was handed out before the connection broke, and comes again or has come."""
+        if not is_taken:
+            if current is None and cursor not in self._taken:
+                self._refused.setdefault(cursor, 0)
+        elif current is None:
+            self._remember(cursor)
+        elif not self._open_up_to(current):  # an acknowledgement would stand for these, too
+            self._take([cursor])
+            await self._say({"kind": "ack", "cursor": cursor})
+
+    def _refuse(self, cursor: str) -> None:
+        self._refused[cursor] = self._refused.get(cursor, 0) + 1
+        self._close(cursor)
         if self._refused[cursor] >= _MOST_REFUSALS:  # it does not come again
             del self._refused[cursor]
             self._reach(cursor)
 
     def _take(self, cursors: Sequence[str]) -> None:
         for cursor in cursors:
-            self._open.pop(cursor, None)
+            self._close(cursor)
             self._refused.pop(cursor, None)
-            self._taken[cursor] = None
-            if len(self._taken) > _REMEMBERED:
-                self._taken.pop(next(iter(self._taken)))
+            self._remember(cursor)
         self._reach(cursors[-1])
+
+    def _close(self, cursor: str) -> None:
+        self._open.pop(cursor, None)
+        self._late.discard(cursor)
+
+    def _remember(self, cursor: str) -> None:
+        self._taken[cursor] = None
+        if len(self._taken) > _REMEMBERED:
+            self._taken.pop(next(iter(self._taken)))
 
     def _reach(self, cursor: str) -> None:
         if self._furthest is None or _number(cursor) > _number(self._furthest):
@@ -216,9 +241,7 @@ class Listener:
 
     def _advance(self) -> None:
         """Move `cursor` to what was reached, unless something before that is to come again or still to be answered."""
-        assert self._furthest
-        reached = _number(self._furthest)
-        if not self._refused and not any(_number(open_) <= reached for open_ in self._open):
+        if not self._refused and not self._late:
             self.cursor = self._furthest
 
     def _open_up_to(self, event: SocketEvent) -> list[str]:
