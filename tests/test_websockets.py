@@ -34,6 +34,7 @@ from routing.sockets.refusals import FAILURE, SWEPT, Refusal
 from routing.sockets.threads import in_thread
 from routing.sockets.window import Window
 from routing.submissions import Submission, check
+from tests.service import wait_until
 from tests.web import DEADLINE_S, asked, assert_quiet, closed, cursor, cursors, record, running, states
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sockets_left")]
@@ -309,6 +310,7 @@ def publish_until_received(publish, websocket):
 
 def test_nothing_is_missing_when_the_database_drops_its_connections(web, web_socket, key, publish):
     with web.listen(web_socket, key) as first, web.listen(web_socket, key) as second:
+        wait_until(Socket.objects.count, (2).__eq__)  # until they are in, a database that is away turns them down
         for start in range(0, 40, 20):
             publish(*[b"1"] * 10)
             terminate_connections()
