@@ -25,6 +25,7 @@ _READ: dict[str, Callable[[str], Any]] = {
     "null": lambda text: {"": None, "~": None, "null": None}[text.lower()],
 }
 MOST_LEVELS = 100
+_BREAKS = re.compile("[\x85\u2028\u2029]")  # of lines, that people don't see
 
 
 class _Loader(yaml.SafeLoader):
@@ -41,11 +42,10 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _as_written(dumper: _Dumper, text: str) -> yaml.Node:
-    """Quote a text with a line break that people don't see: it would be folded into a space."""
+    """Quote a text with such a break: it would be folded into a space."""
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, '"' if _BREAKS.search(text) else None)
 
 
-_BREAKS = re.compile("[\x85\u2028\u2029]")
 _Dumper.add_representer(str, _as_written)
 for _tag, (_pattern, _first) in _TAGS.items():
     for _class in (_Loader, _Dumper):

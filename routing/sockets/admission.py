@@ -211,6 +211,8 @@ def _position(asked: Asked, standing: Standing, began_at: int) -> tuple[int, Res
     if asked.names_position and asked.after is None:
         return began_at, None
     if asked.after and asked.after.epoch == standing.epoch and asked.after.seq <= standing.last_seq:
+        if began_at <= asked.after.seq:
+            return asked.after.seq, None
         # What is deleted between the two may be of before that time, or missing: that is told.
         return last_before(standing.endpoint.pk, asked.after.seq, began_at), None
     unread = standing.last_seq if asked.watches else unread_position(standing.endpoint.pk, standing.last_seq)
